@@ -1,0 +1,42 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+// Targets stand in one straight line: each imports only what comes before it here.
+let package = Package(
+    name: "drover",
+    products: [.executable(name: "drover", targets: ["drover"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .target(name: "CLinux"),
+        .target(name: "ImageFormats", swiftSettings: settings),
+        .target(
+            name: "DiskImages", dependencies: ["ImageFormats", "CLinux", "CXXHash", .product(name: "SystemPackage", package: "swift-system")],
+            swiftSettings: settings),
+        .target(name: "Migration", dependencies: ["DiskImages", "ImageFormats"], swiftSettings: settings),
+        .executableTarget(
+            name: "drover",
+            dependencies: [
+                "Migration", "DiskImages", "ImageFormats",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+        .target(name: "TestSupport", dependencies: ["ImageFormats", "DiskImages"], path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "DiskImagesTests", dependencies: ["DiskImages", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "MigrationTests", dependencies: ["Migration", "DiskImages", "TestSupport"], swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,50 @@
+#define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include "CLinux.h"
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+off_t clinux_seek_data(int fd, off_t from) { return lseek(fd, from, SEEK_DATA); }
+
+off_t clinux_seek_hole(int fd, off_t from) { return lseek(fd, from, SEEK_HOLE); }
+
+int clinux_punch_hole(int fd, off_t offset, off_t length) {
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int clinux_start_writeback(int fd, off_t offset, off_t length) {
+    return sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE);
+}
+
+int clinux_open(const char *path, int flags, unsigned mode) { return open(path, flags | O_CLOEXEC, mode); }
+
+static struct flock whole_file(short type) {
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    return lock;
+}
+
+int clinux_lock_exclusive(int fd) {
+    struct flock lock = whole_file(F_WRLCK);
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int clinux_write_lock_holder(int fd, pid_t *pid) {
+    struct flock lock = whole_file(F_RDLCK);
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return -1;
+    if (lock.l_type == F_UNLCK) return 0;
+    *pid = lock.l_pid;
+    return 1;
+}
+
+int clinux_block_device_size(int fd, uint64_t *size) { return ioctl(fd, BLKGETSIZE64, size); }
+
+int clinux_terminal_columns(int fd) {
+    struct winsize window;
+    return ioctl(fd, TIOCGWINSZ, &window) == 0 ? window.ws_col : -1;
+}

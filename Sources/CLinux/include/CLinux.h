@@ -1,0 +1,26 @@
+// What Linux offers and Swift's Glibc module does not show: calls and constants behind _GNU_SOURCE, and variadic calls.
+#ifndef CLINUX_H
+#define CLINUX_H
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+// lseek(SEEK_DATA) and lseek(SEEK_HOLE).
+off_t clinux_seek_data(int fd, off_t from);
+off_t clinux_seek_hole(int fd, off_t from);
+// fallocate(PUNCH_HOLE | KEEP_SIZE).
+int clinux_punch_hole(int fd, off_t offset, off_t length);
+// sync_file_range(WRITE): starts write-back and does not wait for it.
+int clinux_start_writeback(int fd, off_t offset, off_t length);
+// open(2) with O_CLOEXEC added.
+int clinux_open(const char *path, int flags, unsigned mode);
+// Open-file-description lock on the whole file: 0, or -1 with errno.
+int clinux_lock_exclusive(int fd);
+// Asks whether another process holds a write lock that keeps us from reading: 1 yes (its pid in *pid, -1 when it is
+// an open-file-description lock), 0 no, -1 with errno.
+int clinux_write_lock_holder(int fd, pid_t *pid);
+// The size of a block device in bytes: 0, or -1 with errno.
+int clinux_block_device_size(int fd, uint64_t *size);
+// ioctl(TIOCGWINSZ): columns of the terminal, or -1.
+int clinux_terminal_columns(int fd);
+#endif

@@ -1,0 +1,61 @@
+internal import Glibc
+package import SystemPackage
+
+/// Where backing files may lie: headers hold absolute paths, fleets get moved, and a header of an unknown origin may name any file.
+package struct BackingLocation: Sendable {
+    /// Where a header's path begins with `old`, in whole components, the file lies under `new`.
+    package struct Move: Equatable, Sendable {
+        package let old: FilePath
+        package let new: FilePath
+
+        package init(old: FilePath, new: FilePath) {
+            self.old = old
+            self.new = new
+        }
+    }
+
+    /// The moves; the longest `old` that fits wins.
+    package var moves: [Move]
+    /// Directories, links resolved, outside of which no backing file is opened; nil allows every place.
+    package let confinement: [FilePath]?
+
+    /// Throws where a directory of `confinement` is missing.
+    package init(moves: [Move] = [], confinement: [FilePath]? = nil) throws {
+        self.moves = moves
+        self.confinement = try confinement?.map { try resolved($0) }
+    }
+
+    /// The file that `name` in the header of `image` means: moved, absolute or relative to the image's own folder, and allowed.
+    func locate(_ name: FilePath, from image: FilePath) throws -> FilePath {
+        let written = name.isAbsolute ? name : image.removingLastComponent().pushing(name)
+        let lexical = written.lexicallyNormalized()
+        let move = moves.filter { name.starts(with: $0.old) || lexical.starts(with: $0.old) }.max { $0.old.components.count < $1.old.components.count }
+        var place = written
+        if let move {
+            let moved = name.starts(with: move.old) ? name : lexical
+            place = move.new
+            place.components.append(contentsOf: moved.components.dropFirst(move.old.components.count))
+        }
+        guard let confinement else { return place }
+        let real: FilePath
+        do {
+            real = try resolved(place)
+        } catch let error as DiskImageError {
+            throw DiskImageError(error.kind, image, "backing file \(place) cannot be found: \(error.fact)")
+        }
+        guard confinement.contains(where: { real.starts(with: $0) }) else {
+            throw DiskImageError(
+                .badData, image, "backing file \(place) lies at \(real), outside of \(confinement.map(\.description).joined(separator: ", ")) (--confine)")
+        }
+        return real
+    }
+}
+
+/// `path` absolute and without links; throws `unavailable` where there is no such file.
+package func resolved(_ path: FilePath) throws -> FilePath {
+    guard let pointer = path.withPlatformString({ realpath($0, nil) }) else {
+        throw DiskImageError.system(path, "cannot be found", .current, .unavailable)
+    }
+    defer { free(pointer) }
+    return FilePath(platformString: pointer)
+}

@@ -1,0 +1,65 @@
+/// The block status of a whole chain, from the start of the guest disk to its end: bitmaps and holes are asked, no data is read.
+///
+/// Holds one window of bitmap for each layer, whatever the disk's size.
+package struct BlockStatus {
+    private let chain: ImageChain
+    private var cursors: [LayerCursor]
+    private var pending: Extent?
+    /// Where the next extent begins: bytes.
+    private var position: UInt64
+
+    /// Begins at guest offset `start`, a whole sector.
+    package init(of chain: ImageChain, from start: UInt64 = 0) {
+        self.chain = chain
+        cursors = chain.layers.map(LayerCursor.init)
+        position = start
+    }
+
+    /// The next extent, seamless neighbours merged; nil past the disk's end. Extents follow one another without gaps.
+    package mutating func next() throws -> Extent? {
+        var current: Extent? = pending
+        pending = nil
+        while position < chain.guestLength {
+            let found = try resolve(at: position, upTo: chain.guestLength)
+            position = found.end
+            guard var extent = current else {
+                current = found
+                continue
+            }
+            guard extent.merge(found) else {
+                pending = found
+                return extent
+            }
+            current = extent
+        }
+        return current
+    }
+
+    /// Goes on at guest offset `start`, not before where it is.
+    package mutating func skip(to start: UInt64) {
+        if let extent = pending {
+            pending = extent.end > start ? extent.clipped(to: max(start, extent.start)..<extent.end) : nil
+        }
+        position = max(position, start)
+    }
+
+    /// Asks one layer after the other, each about no more than the one above left open.
+    private mutating func resolve(at position: UInt64, upTo limit: UInt64) throws -> Extent {
+        var end = limit
+        for depth in chain.layers.indices {
+            let (answer, stop) = try cursors[depth].answer(at: position, upTo: end)
+            end = stop
+            switch answer {
+            case .data(let offset): return Extent(start: position, length: end - position, depth: depth, content: .data(offset: offset))
+            case .zero(let offset): return Extent(start: position, length: end - position, depth: depth, content: .zero(offset: offset))
+            case .unallocated: break
+            }
+            // Past the end of the next layer its overlay answers: zeros.
+            guard depth + 1 < chain.layers.count, chain.layers[depth + 1].guestLength > position else {
+                return Extent(start: position, length: end - position, depth: depth, content: .absent)
+            }
+            end = min(end, chain.layers[depth + 1].guestLength)
+        }
+        return Extent(start: position, length: end - position, depth: chain.layers.count - 1, content: .absent)
+    }
+}

@@ -1,0 +1,44 @@
+internal import ImageFormats
+package import SystemPackage
+
+/// What can go wrong with an image's files: bad data told from failed I/O. The text is one line, the file's name first.
+package struct DiskImageError: Error, CustomStringConvertible {
+    /// What went wrong, as far as a caller or an exit code needs to tell it.
+    package enum Kind: Equatable, Sendable {
+        /// The bytes are not what they should be: no image, corrupt, ambiguous, confined, changed.
+        case badData
+        /// An input is missing, unreadable, or locked by somebody who writes to it.
+        case unavailable
+        /// A target exists, or cannot be created.
+        case target
+        /// A read or write failed.
+        case io
+    }
+
+    package let kind: Kind
+    package let path: FilePath
+    package let fact: String
+
+    package init(_ kind: Kind, _ path: FilePath, _ fact: String) {
+        self.kind = kind
+        self.path = path
+        self.fact = fact
+    }
+
+    package var description: String { "\(path): \(fact)" }
+
+    /// Bytes of `path` that a format does not allow.
+    static func format(_ error: FormatError, _ path: FilePath) -> DiskImageError {
+        DiskImageError(.badData, path, error.description)
+    }
+
+    /// A system call on `path` that failed with `errno`; `doing` says what was tried: "reading 512 bytes at offset 0".
+    package static func system(_ path: FilePath, _ doing: String, _ errno: Errno = .current, _ kind: Kind = .io) -> DiskImageError {
+        DiskImageError(kind, path, "\(doing): \(errno)")
+    }
+}
+
+extension Errno {
+    /// The calling thread's `errno`.
+    package static var current: Errno { Errno(rawValue: currentErrno()) }
+}

@@ -1,0 +1,64 @@
+/// A run of a guest disk that one layer of the chain answers for. `start`, `length` and offsets are bytes, whole sectors.
+package struct Extent: Equatable, Sendable {
+    /// What a guest reads there, and where it comes from.
+    package enum Content: Equatable, Sendable {
+        /// Data in the layer's file, from `offset` on.
+        case data(offset: UInt64)
+        /// Allocated in the layer, but a hole in its file: known to be zero. A COW layer's set bit over a hole is this.
+        case zero(offset: UInt64)
+        /// Allocated in no layer: zeros, because the chain ends here or the next layer is too short.
+        case absent
+    }
+
+    package var start: UInt64
+    package var length: UInt64
+    /// Index of the answering layer, 0 is the top. Of an absent run: the last layer that was asked.
+    package var depth: Int
+    package var content: Content
+
+    package var end: UInt64 { start + length }
+
+    /// Whether some layer holds the run.
+    package var isPresent: Bool { content != .absent }
+
+    /// Whether the run is known to read as zeros, from bitmaps and holes alone.
+    package var isZero: Bool {
+        if case .data = content { false } else { true }
+    }
+
+    /// Where the run lies in its layer's file.
+    package var offset: UInt64? {
+        switch content {
+        case .data(let offset), .zero(let offset): offset
+        case .absent: nil
+        }
+    }
+
+    /// The part of the run in `range`, which it must overlap.
+    package func clipped(to range: Range<UInt64>) -> Extent {
+        let first = max(start, range.lowerBound)
+        let skipped = first - start
+        var part = self
+        part.start = first
+        part.length = min(end, range.upperBound) - first
+        switch content {
+        case .data(let offset): part.content = .data(offset: offset + skipped)
+        case .zero(let offset): part.content = .zero(offset: offset + skipped)
+        case .absent: break
+        }
+        return part
+    }
+
+    /// Takes `next` in where it goes on seamlessly in file and guest; false where it does not.
+    mutating func merge(_ next: Extent) -> Bool {
+        guard next.start == end, next.depth == depth else { return false }
+        switch (content, next.content) {
+        case (.data(let a), .data(let b)) where a + length == b: break
+        case (.zero(let a), .zero(let b)) where a + length == b: break
+        case (.absent, .absent): break
+        default: return false
+        }
+        length += next.length
+        return true
+    }
+}

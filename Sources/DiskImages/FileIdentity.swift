@@ -1,0 +1,50 @@
+internal import Glibc
+
+/// Which file it is, and in which state: what tells a resumed move that its source is still the same.
+package struct FileIdentity: Equatable, Sendable {
+    package let device: UInt64
+    package let inode: UInt64
+    /// Length in bytes; of a block device, its size.
+    package let size: UInt64
+    package let mtime: Timestamp
+    /// Change time: moves with every change of content or attributes, and cannot be put back.
+    package let ctime: Timestamp
+    /// Bytes that the file takes on its file system.
+    package let allocated: UInt64
+    package let isRegular: Bool
+
+    /// The same file, whatever its state.
+    package func isSameFile(as other: FileIdentity) -> Bool {
+        device == other.device && inode == other.inode
+    }
+
+    init(_ status: stat, size: UInt64) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        self.size = size
+        mtime = Timestamp(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+        ctime = Timestamp(seconds: status.st_ctim.tv_sec, nanoseconds: status.st_ctim.tv_nsec)
+        allocated = UInt64(max(0, status.st_blocks)) * 512
+        isRegular = status.st_mode & S_IFMT == S_IFREG
+    }
+}
+
+/// A moment of a file system's clock, since 1970.
+package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
+    package let seconds: Int
+    package let nanoseconds: Int
+
+    package init(seconds: Int, nanoseconds: Int) {
+        self.seconds = seconds
+        self.nanoseconds = nanoseconds
+    }
+
+    /// `SECONDS.NNNNNNNNN`, exact.
+    package var description: String {
+        let digits = String(nanoseconds)
+        return "\(seconds)." + String(repeating: "0", count: max(0, 9 - digits.count)) + digits
+    }
+
+    /// The header's form of it: the seconds in 32 bits, or nil where they do not fit.
+    package var headerSeconds: UInt32? { UInt32(exactly: seconds) }
+}

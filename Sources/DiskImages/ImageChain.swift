@@ -1,0 +1,67 @@
+/// An image with all the files it stands on, the top layer first.
+package struct ImageChain: Sendable {
+    /// The deepest chain that is opened.
+    package static let deepest = 64
+
+    package let layers: [ImageLayer]
+    /// What is wrong between layers; empty unless the chain was opened to be examined.
+    package let problems: [ChainProblem]
+
+    /// A chain of layers that were opened already, top first; at least one.
+    package init(layers: [ImageLayer], problems: [ChainProblem] = []) {
+        self.layers = layers
+        self.problems = problems
+    }
+
+    package var top: ImageLayer { layers[0] }
+
+    /// The guest disk's length in bytes, whole sectors.
+    package var guestLength: UInt64 { top.guestLength }
+
+    /// Throws where a file of the chain is no longer what it was when it was opened.
+    package func checkUnchanged() throws {
+        for layer in layers {
+            let now = try layer.file.currentIdentity()
+            guard now.size == layer.file.identity.size, now.mtime == layer.file.identity.mtime else {
+                throw DiskImageError(.badData, layer.path, "changed while it was read (begin again when nothing writes to it)")
+            }
+        }
+    }
+}
+
+/// Something wrong with one layer of a chain that does not keep the others from being looked at.
+package struct ChainProblem: Sendable {
+    /// What kind of problem it is.
+    package enum Kind: Equatable, Sendable {
+        case mtime, size, truncated, missing, invalid, locked
+    }
+
+    package let kind: Kind
+    /// Index of the layer that refers to the trouble.
+    package let depth: Int
+    package let error: DiskImageError
+}
+
+/// How a chain is opened.
+package struct ChainOptions: Sendable {
+    /// What the image is; nil looks at its content.
+    package var format: ImageFormat?
+    /// What the image's direct backing file is; nil looks at its content.
+    package var backingFormat: ImageFormat?
+    package var location: BackingLocation
+    /// Goes on although a backing file's mtime differs from its overlay's header.
+    package var ignoreMtime: Bool
+    /// Reads files that somebody has locked for writing.
+    package var forceShare: Bool
+
+    package init(
+        format: ImageFormat? = nil, backingFormat: ImageFormat? = nil, location: BackingLocation, ignoreMtime: Bool = false,
+        forceShare: Bool = false
+    ) {
+        self.format = format
+        self.backingFormat = backingFormat
+        self.location = location
+        self.ignoreMtime = ignoreMtime
+        self.forceShare = forceShare
+    }
+}

@@ -1,0 +1,171 @@
+internal import CLinux
+internal import Glibc
+package import SystemPackage
+
+/// A file of an image, open for reading: a regular file or a block device. The only place that reads image data.
+///
+/// Reads name their own offset, so that many tasks may read at once.
+package final class ImageFile: Sendable {
+    /// The name it was opened by.
+    package let path: FilePath
+    /// The file as it was when it was opened.
+    package let identity: FileIdentity
+    private let descriptor: CInt
+
+    /// Length in bytes when it was opened.
+    package var length: UInt64 { identity.size }
+
+    /// Opens `path` for reading. Throws `unavailable` where there is none or it cannot be read, `badData` where it is neither a regular
+    /// file nor a block device: a FIFO or a terminal is never opened.
+    package init(opening path: FilePath) throws {
+        let before = try ImageFile.status(of: path)
+        guard [S_IFREG, S_IFBLK].contains(before.st_mode & S_IFMT) else {
+            throw DiskImageError(.badData, path, "is \(ImageFile.name(ofMode: before.st_mode)); expected a regular file or a block device")
+        }
+        let descriptor = path.withPlatformString { clinux_open($0, O_RDONLY | O_NONBLOCK, 0) }
+        guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be opened", .current, .unavailable) }
+        do {
+            identity = try ImageFile.identity(of: descriptor, path)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        guard identity.size <= UInt64(Int64.max) else {
+            close(descriptor)
+            throw DiskImageError(.badData, path, "is \(identity.size) bytes long; expected less than 2^63")
+        }
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    deinit { close(descriptor) }
+
+    /// The file's present state; compare it with `identity` to learn whether it changed.
+    package func currentIdentity() throws -> FileIdentity {
+        try ImageFile.identity(of: descriptor, path)
+    }
+
+    /// The present state of whatever is called `path`, links followed, or nil where nothing is.
+    package static func identity(at path: FilePath) throws -> FileIdentity? {
+        var status = stat()
+        guard path.withPlatformString({ stat($0, &status) }) == 0 else {
+            if [ENOENT, ENOTDIR].contains(errno) { return nil }
+            throw DiskImageError.system(path, "cannot be examined", .current, .unavailable)
+        }
+        return FileIdentity(status, size: UInt64(max(0, status.st_size)))
+    }
+
+    /// Whether a process holds a lock that says it writes to the file, as a running UML does, and its process id where that is known.
+    package func writeLockHolder() throws -> (isLocked: Bool, process: Int32?) {
+        var process: pid_t = 0
+        switch clinux_write_lock_holder(descriptor, &process) {
+        case 0: return (false, nil)
+        case 1: return (true, process > 0 ? process : nil)
+        default: throw DiskImageError.system(path, "asking for its lock")
+        }
+    }
+
+    /// Fills `buffer` from `offset`; throws where the file ends before the buffer is full, which means that it has changed.
+    package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
+        let count = try readAvailable(into: buffer, at: offset)
+        guard count == buffer.count else { throw endsEarly(at: offset + UInt64(count), wanted: offset + UInt64(buffer.count)) }
+    }
+
+    /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes there were.
+    package func readAvailable(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
+        var done = 0
+        while done < buffer.count {
+            let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            if count > 0 {
+                done += count
+            } else if count == 0 {
+                break
+            } else if errno != EINTR {
+                throw DiskImageError.system(path, "reading \(buffer.count) bytes at offset \(offset)")
+            }
+        }
+        return done
+    }
+
+    /// Fills the `pieces` one after the other from `offset` with as few calls as it takes; at most 1024 pieces.
+    func read(scatteredInto pieces: inout [iovec], at offset: UInt64) throws {
+        var position = offset
+        var first = 0
+        while first < pieces.count {
+            let count = pieces.withUnsafeBufferPointer {
+                preadv(descriptor, $0.baseAddress! + first, CInt($0.count - first), off_t(position))
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw DiskImageError.system(path, "reading at offset \(position)")
+            }
+            guard count > 0 else { throw endsEarly(at: position, wanted: position + UInt64(pieces[first].iov_len)) }
+            position += UInt64(count)
+            var rest = count
+            while first < pieces.count, rest >= pieces[first].iov_len {
+                rest -= pieces[first].iov_len
+                first += 1
+            }
+            if rest > 0 {
+                pieces[first].iov_base += rest
+                pieces[first].iov_len -= rest
+            }
+        }
+    }
+
+    /// Where the next data begins at or after `offset`, or nil where there is none; where the file system does not say, `offset`.
+    func nextData(from offset: UInt64) throws -> UInt64? {
+        let found = clinux_seek_data(descriptor, off_t(offset))
+        if found >= 0 { return UInt64(found) }
+        switch errno {
+        case ENXIO: return nil
+        case EINVAL, EOPNOTSUPP: return offset
+        default: throw DiskImageError.system(path, "looking for data at offset \(offset)")
+        }
+    }
+
+    /// Where the data at `offset` ends: the next hole's start, or the file's end.
+    func nextHole(from offset: UInt64) throws -> UInt64 {
+        let found = clinux_seek_hole(descriptor, off_t(offset))
+        if found >= 0 { return max(UInt64(found), offset) }
+        switch errno {
+        case ENXIO, EINVAL, EOPNOTSUPP: return max(length, offset)
+        default: throw DiskImageError.system(path, "looking for a hole at offset \(offset)")
+        }
+    }
+
+    private func endsEarly(at end: UInt64, wanted: UInt64) -> DiskImageError {
+        DiskImageError(.badData, path, "ends at offset \(end); expected data up to \(wanted) (it changed while it was read)")
+    }
+
+    private static func status(of path: FilePath) throws -> stat {
+        var status = stat()
+        guard path.withPlatformString({ stat($0, &status) }) == 0 else {
+            throw DiskImageError.system(path, "cannot be opened", .current, .unavailable)
+        }
+        return status
+    }
+
+    private static func identity(of descriptor: CInt, _ path: FilePath) throws -> FileIdentity {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw DiskImageError.system(path, "cannot be examined") }
+        if status.st_mode & S_IFMT == S_IFBLK {
+            var size: UInt64 = 0
+            guard clinux_block_device_size(descriptor, &size) == 0 else { throw DiskImageError.system(path, "asking for its size") }
+            return FileIdentity(status, size: size)
+        }
+        return FileIdentity(status, size: UInt64(max(0, status.st_size)))
+    }
+
+    /// What a person calls a file of this mode.
+    static func name(ofMode mode: mode_t) -> String {
+        switch mode & S_IFMT {
+        case S_IFDIR: "a directory"
+        case S_IFIFO: "a FIFO"
+        case S_IFCHR: "a character device"
+        case S_IFSOCK: "a socket"
+        case S_IFBLK: "a block device"
+        default: "no regular file"
+        }
+    }
+}
