@@ -31,6 +31,7 @@ let package = Package(
             dependencies: [
                 "Migration", "DiskImages", "ImageFormats",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: settings),
         .target(name: "TestSupport", dependencies: ["ImageFormats", "DiskImages"], path: "Tests/TestSupport", swiftSettings: settings),

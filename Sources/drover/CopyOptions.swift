@@ -1,0 +1,33 @@
+internal import ArgumentParser
+
+/// How data is copied, whatever is copied.
+struct CopyOptions: ParsableArguments {
+    @Option(
+        name: .customShort("S", allowingJoined: true),
+        help: ArgumentHelp("The shortest run of zeros that is skipped; 0 writes everything.", valueName: "size"))
+    var shortestSkipped = ByteSize(bytes: 4096)
+
+    @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes"))
+    var rate: ByteSize?
+
+    @Option(help: ArgumentHelp("How many workers copy.", valueName: "n"))
+    var jobs: Int?
+
+    func validate() throws {
+        if let rate, rate.bytes == 0 { throw ValidationError("--rate 0 would never end (give a size such as 200M)") }
+        if let jobs, jobs < 1 { throw ValidationError("--jobs \(jobs) would do nothing (give a number from 1 on)") }
+    }
+}
+
+/// Whether and how a command shows how far it is.
+struct ProgressOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "auto, a bar where standard error is a terminal; bar; json, a line a second; none.", valueName: "style"))
+    var progress = ProgressStyle.auto
+}
+
+/// The value of `--progress`.
+enum ProgressStyle: String, CaseIterable, ExpressibleByArgument {
+    case auto, bar, json, none
+}

@@ -1,0 +1,82 @@
+internal import ArgumentParser
+internal import Glibc
+
+/// The root command: names the others and turns every outcome into an exit code and at most one line on standard error.
+@main
+struct Drover: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drover",
+        abstract: "Moves herds of copy-on-write disk images.",
+        discussion: """
+            Reads raw images and the COW files of User-Mode Linux and QEMU with their whole chains of backing files.
+
+            For example: drover info --backing-chain guests/web-01.cow
+            """,
+        version: "0.1.0",
+        subcommands: [Info.self, Map.self])
+
+    static func main() async {
+        openStandardDescriptors()
+        Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue)
+    }
+
+    /// Does what `arguments` ask for and says what became of it.
+    private static func outcome(of arguments: [String]) async -> ExitCode {
+        let command: any ParsableCommand
+        do {
+            command = try await asyncParseAsRoot(arguments)
+        } catch {
+            return exitCode(for: error).isSuccess ? answer(error) : refuse(error, arguments)
+        }
+        do {
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                var synchronous = command
+                try synchronous.run()
+            }
+            return .success
+        } catch let code as ExitCode {
+            return code
+        } catch  where exitCode(for: error).isSuccess {
+            return answer(error)
+        } catch {
+            return fail(error)
+        }
+    }
+
+    /// Prints the help, the version or the completion script that was asked for.
+    private static func answer(_ request: any Error) -> ExitCode {
+        do {
+            var output = Output()
+            try output.line(message(for: request))
+            try output.finish()
+            return .success
+        } catch {
+            return fail(error)
+        }
+    }
+
+    /// A command line that is wrong.
+    private static func refuse(_ error: any Error, _ arguments: [String]) -> ExitCode {
+        let names = configuration.subcommands.compactMap { $0.configuration.commandName }
+        let command = arguments.first.flatMap { names.contains($0) ? "drover \($0)" : nil } ?? "drover"
+        let fact = ErrorLine.usage(message(for: error))
+        StandardError.line(fact.hasSuffix(")") ? fact : "\(fact) (see \(command) --help)")
+        return .usage
+    }
+
+    private static func fail(_ error: any Error) -> ExitCode {
+        // Whoever read our output wants no more of it: nothing to complain about.
+        if !(error is OutputClosed) { StandardError.line(ErrorLine.text(of: error)) }
+        return ExitCode(for: error)
+    }
+
+    /// Makes sure that descriptors 0 to 2 are taken, so that no image is opened as one of them and written to by mistake.
+    /// Opened the wrong way round: using one that was closed fails, as it should.
+    private static func openStandardDescriptors() {
+        for (descriptor, flags) in [(STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY)] {
+            if fcntl(descriptor, F_GETFD) == -1 { _ = open("/dev/null", flags) }
+        }
+    }
+}

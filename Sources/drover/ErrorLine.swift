@@ -1,0 +1,47 @@
+internal import ArgumentParser
+
+/// Text for one line of a terminal, whatever a file is called.
+enum ErrorLine {
+    /// What `error` says; an error of no known type says what it is.
+    static func text(of error: any Error) -> String {
+        if let error = error as? ValidationError { return error.message }
+        return "\(error)"
+    }
+
+    /// The argument parser's message as part of a sentence: one line, no capital, no full stop.
+    static func usage(_ message: String) -> String {
+        let lines = message.split(whereSeparator: \.isNewline)
+        var text = lines.first.map { String($0) } ?? "the command line is wrong"
+        if lines.count > 1 {
+            // The further lines are a list's items, each behind a hyphen.
+            let items = lines.dropFirst().map { String($0.drop { $0.isWhitespace || $0 == "-" }) }
+            text += (text.hasSuffix(":") ? " " : ", ") + items.joined(separator: ", ")
+        }
+        if text.hasSuffix(".") { text.removeLast() }
+        return text.prefix(1).lowercased() + text.dropFirst()
+    }
+
+    /// `text` without anything that would end the line, move the cursor or turn the writing round.
+    static func escaped(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: needsEscape) else { return text }
+        var line = ""
+        for scalar in text.unicodeScalars {
+            if let byte = ArgumentBytes.byte(of: scalar) {
+                line += "\\x\(String(byte, radix: 16))"
+            } else if needsEscape(scalar) {
+                line += scalar.escaped(asASCII: true)
+            } else {
+                line.unicodeScalars.append(scalar)
+            }
+        }
+        return line
+    }
+
+    private static func needsEscape(_ scalar: Unicode.Scalar) -> Bool {
+        if scalar.isASCII { return scalar.value < 0x20 || scalar.value == 0x7f }
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: return true
+        default: return ArgumentBytes.byte(of: scalar) != nil
+        }
+    }
+}

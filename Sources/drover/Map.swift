@@ -1,0 +1,62 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import SystemPackage
+
+/// `drover map`: the block status of a whole chain, as `qemu-img map` prints it.
+struct Map: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "map",
+        abstract: "Say where the guest disk's data lies.",
+        discussion: """
+            Prints the block status of the whole chain, in the form of qemu-img map. No data is read: bitmaps and holes are asked. Depth 0 \
+            is the image itself, 1 its backing file, and so on; zero is true only where the bytes are known to be zero.
+
+            For example: drover map --output json guests/web-01.cow
+            """)
+
+    @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var verbosity: VerbosityOptions
+    @OptionGroup(title: "Image options") var imageOptions: ImageOptions
+    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image: FilePath
+
+    func run() throws {
+        let chain = try imageOptions.open(image, verbosity)
+        var status = BlockStatus(of: chain)
+        var output = Output()
+        switch outputOptions.output {
+        case .human: try printTable(of: &status, chain, to: &output)
+        case .json: try printJSON(of: &status, to: &output)
+        }
+        try output.finish()
+    }
+
+    /// Only what is data, and which file has it.
+    private func printTable(of status: inout BlockStatus, _ chain: ImageChain, to output: inout Output) throws {
+        let names = chain.layers.map { ErrorLine.escaped($0.path.description) }
+        try output.line(Map.columns("Offset", "Length", "Mapped to") + "File")
+        while let extent = try status.next() {
+            guard case .data(let offset) = extent.content else { continue }
+            let numbers = Map.columns(Map.hexadecimal(extent.start), Map.hexadecimal(extent.length), Map.hexadecimal(offset))
+            try output.line(numbers + names[extent.depth])
+        }
+    }
+
+    /// One array, one extent a line.
+    private func printJSON(of status: inout BlockStatus, to output: inout Output) throws {
+        var separator = "["
+        while let extent = try status.next() {
+            let offset = extent.offset.map { ", \"offset\": \($0)" } ?? ""
+            try output.write(
+                """
+                \(separator){ "start": \(extent.start), "length": \(extent.length), "depth": \(extent.depth), "present": \(extent.isPresent), \
+                "zero": \(extent.isZero), "data": \(!extent.isZero)\(offset)}
+                """)
+            separator = ",\n"
+        }
+        try output.line(separator == "[" ? "[]" : "]")
+    }
+
+    private static func columns(_ texts: String...) -> String { texts.map { HumanText.padded($0, to: 16) }.joined() }
+
+    private static func hexadecimal(_ number: UInt64) -> String { number == 0 ? "0" : "0x" + String(number, radix: 16) }
+}
