@@ -12,6 +12,8 @@ off_t clinux_seek_hole(int fd, off_t from);
 int clinux_punch_hole(int fd, off_t offset, off_t length);
 // sync_file_range(WRITE): starts write-back and does not wait for it.
 int clinux_start_writeback(int fd, off_t offset, off_t length);
+// Sets the modification time and leaves the access time: futimens with UTIME_OMIT.
+int clinux_set_mtime(int fd, long seconds, long nanoseconds);
 // open(2) with O_CLOEXEC added.
 int clinux_open(const char *path, int flags, unsigned mode);
 // Open-file-description lock on the whole file: 0, or -1 with errno.

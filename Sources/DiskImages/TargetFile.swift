@@ -1,0 +1,124 @@
+internal import CLinux
+internal import Glibc
+package import SystemPackage
+
+/// A file that gets its name only when it is whole: it is written as `NAME.partial` and renamed at the end.
+///
+/// Writes name their own offset, so that many tasks may write at once, each to its own ranges.
+package final class TargetFile: Sendable {
+    /// The name it will have; links are resolved.
+    package let path: FilePath
+    /// The name it has until then.
+    package let partialPath: FilePath
+    private let descriptor: CInt
+
+    /// The staging name of `path`.
+    package static func partialPath(of path: FilePath) -> FilePath { path.appending(".partial") }
+
+    /// Opens the staging file of `path`, with what an earlier run left in it. Throws `target` where it cannot be created or is no regular file.
+    package init(staging path: FilePath) throws {
+        let partialPath = TargetFile.partialPath(of: path)
+        let descriptor = partialPath.withPlatformString { clinux_open($0, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o666) }
+        guard descriptor >= 0 else { throw DiskImageError.system(partialPath, "cannot be created", .current, .target) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw DiskImageError(.target, partialPath, "exists and is no regular file (remove it)")
+        }
+        self.path = path
+        self.partialPath = partialPath
+        self.descriptor = descriptor
+    }
+
+    deinit { close(descriptor) }
+
+    /// Drops what is there and makes the file `length` bytes of hole.
+    package func reset(length: UInt64) throws {
+        guard ftruncate(descriptor, 0) == 0, ftruncate(descriptor, off_t(length)) == 0 else {
+            throw DiskImageError.system(partialPath, "making it \(length) bytes long")
+        }
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        var done = 0
+        while done < bytes.count {
+            let count = pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
+            if count > 0 {
+                done += count
+            } else if count == 0 {
+                throw DiskImageError(.io, partialPath, "writing at offset \(offset) wrote nothing")
+            } else if errno != EINTR {
+                throw DiskImageError.system(partialPath, "writing \(bytes.count) bytes at offset \(offset)")
+            }
+        }
+    }
+
+    /// Turns `range` back into a hole; where the file system has none, writes zeros.
+    package func clear(_ range: Range<UInt64>) throws {
+        guard !range.isEmpty else { return }
+        if clinux_punch_hole(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound)) == 0 { return }
+        guard errno == EOPNOTSUPP || errno == ENOSYS else { throw DiskImageError.system(partialPath, "punching a hole") }
+        let zeros = [UInt8](repeating: 0, count: 1 << 20)
+        var position = range.lowerBound
+        while position < range.upperBound {
+            let count = Int(min(UInt64(zeros.count), range.upperBound - position))
+            try zeros.withUnsafeBytes { try write(UnsafeRawBufferPointer(rebasing: $0[..<count]), at: position) }
+            position += UInt64(count)
+        }
+    }
+
+    /// Asks the kernel to begin writing `range` to the disk, and does not wait: the sync that follows has less to do.
+    package func startWriteback(_ range: Range<UInt64>) {
+        _ = clinux_start_writeback(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound))
+    }
+
+    /// Returns when all that was written is on the disk.
+    package func synchronize() throws {
+        guard fdatasync(descriptor) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
+    }
+
+    /// Returns when data, length and times are on the disk.
+    package func synchronizeWithTimes() throws {
+        guard fsync(descriptor) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
+    }
+
+    /// Gives the file another one's modification time, to the nanosecond.
+    package func setMtime(_ time: Timestamp) throws {
+        guard clinux_set_mtime(descriptor, time.seconds, time.nanoseconds) == 0 else { throw DiskImageError.system(partialPath, "setting its time") }
+    }
+
+    /// The staging file's present state.
+    package func identity() throws -> FileIdentity {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw DiskImageError.system(partialPath, "cannot be examined") }
+        return FileIdentity(status, size: UInt64(max(0, status.st_size)))
+    }
+
+    /// Gives the file its final name and makes that durable. The caller has synced the data.
+    package func publish() throws { try TargetFile.publish(path) }
+
+    /// Renames the staging file of `path` to `path`, replacing what has that name, and syncs the folder.
+    package static func publish(_ path: FilePath) throws {
+        let partial = partialPath(of: path)
+        let result = partial.withPlatformString { old in path.withPlatformString { new in rename(old, new) } }
+        guard result == 0 else { throw DiskImageError.system(path, "cannot get its name from \(partial)") }
+        try synchronizeFolder(of: path)
+    }
+
+    /// Makes the names in the folder of `path` durable.
+    package static func synchronizeFolder(of path: FilePath) throws {
+        let parent = path.removingLastComponent()
+        let folder = parent.isEmpty ? FilePath(".") : parent
+        let descriptor = folder.withPlatformString { clinux_open($0, O_RDONLY | O_DIRECTORY, 0) }
+        guard descriptor >= 0 else { throw DiskImageError.system(folder, "cannot be opened") }
+        defer { close(descriptor) }
+        // Some file systems do not sync folders, and say so.
+        guard fsync(descriptor) == 0 || errno == EINVAL else { throw DiskImageError.system(folder, "syncing to disk") }
+    }
+}
+
+extension FilePath {
+    /// The path with `suffix` at the end of its last component.
+    package func appending(_ suffix: String) -> FilePath { FilePath(bytes: pathBytes + Array(suffix.utf8)) }
+}
