@@ -23,13 +23,14 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "ImageFormats", swiftSettings: settings),
         .target(
-            name: "DiskImages", dependencies: ["ImageFormats", "CLinux", "CXXHash", .product(name: "SystemPackage", package: "swift-system")],
+            name: "DiskImages",
+            dependencies: ["ImageFormats", "CLinux", "CXXHash", .product(name: "SystemPackage", package: "swift-system")],
             swiftSettings: settings),
         .target(name: "Migration", dependencies: ["DiskImages", "ImageFormats"], swiftSettings: settings),
         .executableTarget(
             name: "drover",
             dependencies: [
-                "Migration", "DiskImages", "ImageFormats",
+                "Migration", "DiskImages", "ImageFormats", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

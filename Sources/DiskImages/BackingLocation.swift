@@ -29,7 +29,9 @@ package struct BackingLocation: Sendable {
     func locate(_ name: FilePath, from image: FilePath) throws -> FilePath {
         let written = name.isAbsolute ? name : image.removingLastComponent().pushing(name)
         let lexical = written.lexicallyNormalized()
-        let move = moves.filter { name.starts(with: $0.old) || lexical.starts(with: $0.old) }.max { $0.old.components.count < $1.old.components.count }
+        let move = moves.filter { name.starts(with: $0.old) || lexical.starts(with: $0.old) }.max {
+            $0.old.components.count < $1.old.components.count
+        }
         var place = written
         if let move {
             let moved = name.starts(with: move.old) ? name : lexical
@@ -45,7 +47,8 @@ package struct BackingLocation: Sendable {
         }
         guard confinement.contains(where: { real.starts(with: $0) }) else {
             throw DiskImageError(
-                .badData, image, "backing file \(place) lies at \(real), outside of \(confinement.map(\.description).joined(separator: ", ")) (--confine)")
+                .badData, image,
+                "backing file \(place) lies at \(real), outside of \(confinement.map(\.description).joined(separator: ", ")) (--confine)")
         }
         return real
     }

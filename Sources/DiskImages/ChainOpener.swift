@@ -50,14 +50,17 @@ struct ChainOpener {
             let holder = lock.process.map { "process \($0)" } ?? "a process"
             try report(
                 .locked, depth,
-                DiskImageError(.unavailable, layer.path, "is locked for writing by \(holder) (stop the guest that uses it, or read it with --force-share)"))
+                DiskImageError(
+                    .unavailable, layer.path,
+                    "is locked for writing by \(holder) (stop the guest that uses it, or read it with --force-share)"))
         }
         if let sector = try layer.firstTruncatedSector() {
             try report(
                 .truncated, depth,
                 DiskImageError(
                     .badData, layer.path,
-                    "sector \(sector) is allocated, but the file ends at \(layer.file.length) bytes; expected data up to \(dataEnd(of: sector, layer)) (the image is truncated)"))
+                    "sector \(sector) is allocated, but the file ends at \(layer.file.length) bytes; expected data up to \(dataEnd(of: sector, layer)) (the image is truncated)"
+                ))
         }
         layers.append(layer)
     }
@@ -79,7 +82,8 @@ struct ChainOpener {
         if CowHeader.isCow(prefix) { return .cow(try header(of: file, prefix, nil, depth)) }
         if let foreign = ForeignFormat(recognising: prefix) {
             let option = depth == 0 ? "-f raw" : "--backing-format raw"
-            throw DiskImageError(.badData, file.path, "is a \(foreign.rawValue) image, which Drover does not read (\(option) takes its bytes as they are)")
+            throw DiskImageError(
+                .badData, file.path, "is a \(foreign.rawValue) image, which Drover does not read (\(option) takes its bytes as they are)")
         }
         return .raw
     }
@@ -144,7 +148,9 @@ struct ChainOpener {
     }
 
     /// UML reads its backing file as raw bytes, whatever it holds; whether that is meant shows in the overlay's size.
-    private func backingContent(of file: ImageFile, _ format: ImageFormat?, _ overlay: CowHeader, _ referrer: FilePath) throws -> ImageLayer.Content {
+    private func backingContent(of file: ImageFile, _ format: ImageFormat?, _ overlay: CowHeader, _ referrer: FilePath) throws
+        -> ImageLayer.Content
+    {
         guard format == nil, overlay.layout.isUML else { return try content(of: file, format, depth: layers.count) }
         let prefix = try prefix(of: file)
         guard CowHeader.isCow(prefix) else { return try content(of: file, nil, depth: layers.count) }
@@ -157,7 +163,8 @@ struct ChainOpener {
             let fact = isRaw ? "both its length and its guest disk have" : "neither its length (\(file.length)) nor its guest disk has"
             throw DiskImageError(
                 .badData, referrer,
-                "backing file \(file.path) is a COW file, and \(fact) the size of \(overlay.size) bytes that the overlay expects (--backing-format raw or cow decides)")
+                "backing file \(file.path) is a COW file, and \(fact) the size of \(overlay.size) bytes that the overlay expects (--backing-format raw or cow decides)"
+            )
         }
     }
 
@@ -168,7 +175,8 @@ struct ChainOpener {
                 .size, depth,
                 DiskImageError(
                     .badData, overlay.path,
-                    "backing file \(backing.path) has \(backing.size) bytes; the header expects \(header.size) (the base was changed or replaced)"))
+                    "backing file \(backing.path) has \(backing.size) bytes; the header expects \(header.size) (the base was changed or replaced)"
+                ))
         }
         let mtime = backing.file.identity.mtime
         let isUnknown = !header.layout.isUML && header.mtime == 0
@@ -177,7 +185,8 @@ struct ChainOpener {
                 .mtime, depth,
                 DiskImageError(
                     .badData, overlay.path,
-                    "backing file \(backing.path) has mtime \(mtime.seconds); the header expects \(header.mtime) (if its content is unchanged, --ignore-mtime goes on)"))
+                    "backing file \(backing.path) has mtime \(mtime.seconds); the header expects \(header.mtime) (if its content is unchanged, --ignore-mtime goes on)"
+                ))
         }
     }
 }

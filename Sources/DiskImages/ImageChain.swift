@@ -20,11 +20,17 @@ package struct ImageChain: Sendable {
 
     /// Throws where a file of the chain is no longer what it was when it was opened.
     package func checkUnchanged() throws {
-        for layer in layers {
+        guard let layer = try firstChanged() else { return }
+        throw DiskImageError(.badData, layer.path, "changed while it was read (begin again when nothing writes to it)")
+    }
+
+    /// Whether every file of the chain is what it was when it was opened.
+    package func isUnchanged() throws -> Bool { try firstChanged() == nil }
+
+    private func firstChanged() throws -> ImageLayer? {
+        try layers.first { layer in
             let now = try layer.file.currentIdentity()
-            guard now.size == layer.file.identity.size, now.mtime == layer.file.identity.mtime else {
-                throw DiskImageError(.badData, layer.path, "changed while it was read (begin again when nothing writes to it)")
-            }
+            return now.size != layer.file.identity.size || now.mtime != layer.file.identity.mtime
         }
     }
 }

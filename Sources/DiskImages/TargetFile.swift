@@ -85,7 +85,9 @@ package final class TargetFile: Sendable {
 
     /// Gives the file another one's modification time, to the nanosecond.
     package func setMtime(_ time: Timestamp) throws {
-        guard clinux_set_mtime(descriptor, time.seconds, time.nanoseconds) == 0 else { throw DiskImageError.system(partialPath, "setting its time") }
+        guard clinux_set_mtime(descriptor, time.seconds, time.nanoseconds) == 0 else {
+            throw DiskImageError.system(partialPath, "setting its time")
+        }
     }
 
     /// The staging file's present state.

@@ -74,7 +74,8 @@ extension CowHeader {
             let size = bytes.number(UInt64.self, at: fields.size, order),
             let mtime = mtime(in: bytes, layout, order)
         else {
-            throw FormatError(.truncated, "the file ends at \(fileLength) bytes; expected a \(layout.rawValue) header of \(fields.headerLength) bytes")
+            throw FormatError(
+                .truncated, "the file ends at \(fileLength) bytes; expected a \(layout.rawValue) header of \(fields.headerLength) bytes")
         }
         // UML takes 512 whatever the header says, uml_moo follows the header: any other value has no one meaning.
         guard UInt64(sector) == sectorSize else {
@@ -94,7 +95,9 @@ extension CowHeader {
         let bitmapEnd = header.geometry.bitmapOffset + header.geometry.bitmapLength
         guard bitmapEnd <= fileLength else {
             throw FormatError(
-                .truncated, "the bitmap of a \(layout.rawValue) disk of \(size) bytes ends at offset \(bitmapEnd), past the file's end at \(fileLength)")
+                .truncated,
+                "the bitmap of a \(layout.rawValue) disk of \(size) bytes ends at offset \(bitmapEnd), past the file's end at \(fileLength)"
+            )
         }
         return header
     }

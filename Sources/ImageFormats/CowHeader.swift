@@ -33,7 +33,8 @@ package struct CowHeader: Equatable, Sendable {
             }
         }
         guard backingPath.count < fields.pathLength, !backingPath.contains(0) else {
-            throw .field("backing path", at: fields.path, is: "longer than its buffer", expected: "at most \(layout.longestPath) bytes before a NUL")
+            throw .field(
+                "backing path", at: fields.path, is: "longer than its buffer", expected: "at most \(layout.longestPath) bytes before a NUL")
         }
         if let place = fields.alignment {
             guard alignment.nonzeroBitCount == 1, alignment <= 1 << 30 else {
@@ -50,5 +51,6 @@ package struct CowHeader: Equatable, Sendable {
     }
 
     /// Header and bitmap reach past 2^31 bytes: UML keeps the data offset in an int, so it cannot open such a file.
+    package static let pastUMLLimit = "header and bitmap pass 2^31 bytes, and User-Mode Linux cannot open such an image"
     package var isPastUMLLimit: Bool { geometry.dataOffset > UInt64(Int32.max) }
 }

@@ -1,4 +1,6 @@
 internal import ArgumentParser
+internal import Glibc
+internal import Migration
 
 /// How data is copied, whatever is copied.
 struct CopyOptions: ParsableArguments {
@@ -14,6 +16,23 @@ struct CopyOptions: ParsableArguments {
     var jobs: Int?
 
     func validate() throws {
+        try CopyOptions.validate(rate: rate, jobs: jobs)
+        _ = try zeroRun()
+    }
+
+    /// How many workers copy: as many as asked for, else one for each processor, up to four.
+    var workers: Int { CopyOptions.workers(jobs) }
+
+    static func workers(_ jobs: Int?) -> Int { min(jobs ?? min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 64) }
+
+    /// The shortest run of zeros that is left out, in bytes; longer ones than a chunk do not come up.
+    func zeroRun() throws -> Int {
+        guard shortestSkipped.bytes % 512 == 0 else { throw ValidationError("-S \(shortestSkipped.bytes) is no multiple of 512") }
+        return Int(min(shortestSkipped.bytes, UInt64(Bounds.chunk)))
+    }
+
+    /// Throws where one of them would never end or do nothing.
+    static func validate(rate: ByteSize?, jobs: Int?) throws {
         if let rate, rate.bytes == 0 { throw ValidationError("--rate 0 would never end (give a size such as 200M)") }
         if let jobs, jobs < 1 { throw ValidationError("--jobs \(jobs) would do nothing (give a number from 1 on)") }
     }

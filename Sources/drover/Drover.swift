@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CLinux
 internal import Glibc
 
 /// The root command: names the others and turns every outcome into an exit code and at most one line on standard error.
@@ -13,10 +14,11 @@ struct Drover: AsyncParsableCommand {
             For example: drover info --backing-chain guests/web-01.cow
             """,
         version: "0.1.0",
-        subcommands: [Info.self, Map.self])
+        subcommands: [Info.self, Map.self, Create.self, Convert.self, Verify.self])
 
     static func main() async {
         openStandardDescriptors()
+        clinux_ignore_write_signals()
         Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue)
     }
 

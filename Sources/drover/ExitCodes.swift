@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import ImageFormats
+internal import Migration
 
 /// The exit codes, after sysexits.h. `ExitCode.success` is 0.
 extension ExitCode {
@@ -28,6 +29,7 @@ extension ExitCode {
         self =
             switch error {
             case let error as DiskImageError: ExitCode(for: error.kind)
+            case let error as MigrationError: ExitCode(for: error.kind)
             case is FormatError: .badData
             case is ValidationError: .usage
             case is OutputClosed: .io
@@ -42,6 +44,18 @@ extension ExitCode {
             case .unavailable: .unavailable
             case .target: .target
             case .io: .io
+            }
+    }
+
+    init(for kind: MigrationError.Kind) {
+        self =
+            switch kind {
+            case .usage: .usage
+            case .badData: .badData
+            case .target: .target
+            case .io: .io
+            case .stopped: .stopped
+            case .bug: .bug
             }
     }
 }

@@ -98,6 +98,11 @@ struct VerbosityOptions: ParsableArguments {
         if isQuiet, isVerbose { throw ValidationError("-q and -v contradict each other (give one of them)") }
     }
 
+    /// A line on standard error where `-v` was given.
+    func tell(_ text: String) {
+        if isVerbose { StandardError.line(text) }
+    }
+
     /// A line on standard error, unless `-q` was given.
     func warn(_ text: String) {
         if !isQuiet { StandardError.line("warning: \(text)") }

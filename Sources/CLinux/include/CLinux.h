@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include "CLinuxSignals.h"
 
 // lseek(SEEK_DATA) and lseek(SEEK_HOLE).
 off_t clinux_seek_data(int fd, off_t from);

@@ -1,0 +1,87 @@
+internal import CLinux
+internal import Glibc
+package import SystemPackage
+
+/// A small file that one process at a time appends records to, under an open-file-description lock.
+package final class LockedFile: @unchecked Sendable {
+    package let path: FilePath
+    private let descriptor: CInt
+    /// What we have written; a file of another length was written to by somebody else. One task appends.
+    private var length = 0
+
+    /// Opens or creates `path` and locks it. Throws `target` where another process holds the lock or the file is no regular one.
+    package init(_ path: FilePath) throws {
+        let descriptor = path.withPlatformString { clinux_open($0, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o666) }
+        guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be created", .current, .target) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw DiskImageError(.target, path, "exists and is no regular file (remove it)")
+        }
+        guard clinux_lock_exclusive(descriptor) == 0 else {
+            let error = Errno.current
+            close(descriptor)
+            guard [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) else {
+                throw DiskImageError.system(path, "cannot be locked", error, .target)
+            }
+            throw DiskImageError(.target, path, "is locked by another drover that works on this target (wait for it)")
+        }
+        self.path = path
+        self.descriptor = descriptor
+        length = Int(status.st_size)
+    }
+
+    deinit { close(descriptor) }
+
+    /// All of the file; throws where it is longer than `limit` bytes.
+    package func contents(limit: Int) throws -> [UInt8] {
+        guard length <= limit else {
+            throw DiskImageError(.badData, path, "is \(length) bytes long; expected at most \(limit)")
+        }
+        var bytes = [UInt8](repeating: 0, count: length)
+        var done = 0
+        while done < length {
+            let count = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress! + done, length - done, off_t(done)) }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw DiskImageError.system(path, "reading") }
+            guard count > 0 else { break }
+            done += count
+        }
+        return Array(bytes[..<done])
+    }
+
+    /// Drops everything after `count` bytes.
+    package func truncate(to count: Int) throws {
+        guard ftruncate(descriptor, off_t(count)) == 0 else { throw DiskImageError.system(path, "cutting it to \(count) bytes") }
+        length = count
+    }
+
+    /// Writes `bytes` at the end.
+    package func append(_ bytes: [UInt8]) throws {
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(length + done))
+            }
+            if count > 0 {
+                done += count
+            } else if count == 0 || errno != EINTR {
+                throw DiskImageError.system(path, "writing \(bytes.count) bytes")
+            }
+        }
+        length += bytes.count
+    }
+
+    /// Returns when all records are on the disk.
+    package func synchronize() throws {
+        guard fsync(descriptor) == 0 else { throw DiskImageError.system(path, "syncing to disk") }
+    }
+
+    /// Throws where the lock was lost, somebody else wrote to the file, or its name means another file by now.
+    package func checkStillLocked() throws {
+        var status = stat()
+        guard clinux_lock_exclusive(descriptor) == 0, fstat(descriptor, &status) == 0, Int(status.st_size) == length,
+            let named = try ImageFile.identity(at: path), named.inode == UInt64(status.st_ino)
+        else { throw DiskImageError(.io, path, "is no longer ours: the lock was lost or the file replaced (run the same command again)") }
+    }
+}

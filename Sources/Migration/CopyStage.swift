@@ -1,0 +1,55 @@
+internal import DiskImages
+internal import Glibc
+internal import ImageFormats
+
+/// Moves one chunk: read, look for zeros, digest, write, while the data is still in the processor's cache. One worker, one chunk at a time.
+///
+/// Without a sink it reads and digests only: that is `verify`.
+struct ChunkCopier {
+    private let reader: ChunkReader
+    private let holding: Holding
+    private let shortestZeroRun: Int
+    private let sink: (any ImageSink)?
+
+    init(_ chain: ImageChain, _ holding: Holding, shortestZeroRun: Int, sink: (any ImageSink)?) throws {
+        reader = try ChunkReader(chain.layers)
+        self.holding = holding
+        self.shortestZeroRun = shortestZeroRun
+        self.sink = sink
+    }
+
+    /// Moves `chunk` through `buffer`; returns what it turned out to be and how many bytes were written.
+    func copy(_ chunk: Chunk, through buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<chunk.length])
+        let bitmap = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
+        try reader.read(chunk.runs, into: bytes)
+        bitmap.initializeMemory(as: UInt8.self, repeating: 0)
+        for range in chunk.marked { CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap) }
+        var written = 0
+        if let sink {
+            for range in chunk.written {
+                for piece in ZeroScan.dataRanges(in: UnsafeRawBufferPointer(bytes), range, leavingOut: shortestZeroRun) {
+                    try sink.write(UnsafeRawBufferPointer(rebasing: bytes[piece]), at: chunk.start + UInt64(piece.lowerBound))
+                    written += piece.count
+                }
+            }
+            if !chunk.marked.isEmpty { try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start) }
+        }
+        return (outcome(of: chunk, UnsafeRawBufferPointer(buffer.bytes), bitmapLength: bitmap.count), written)
+    }
+
+    /// Marks a span that the target holds; nothing else is to be done for zeros.
+    func copy(_ span: Span) throws {
+        if holding.isOverlay, span.isHeld { try sink?.markAll(span.range) }
+    }
+
+    private func outcome(of chunk: Chunk, _ buffer: UnsafeRawBufferPointer, bitmapLength: Int) -> Outcome {
+        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<chunk.length])
+        let isZero = chunk.runs.isEmpty || ZeroScan.isZero(bytes)
+        guard holding.isOverlay else { return isZero ? .zero : .data(ContentDigest(of: bytes)) }
+        if chunk.marked.isEmpty { return .backing }
+        if isZero, chunk.marked == [0..<chunk.length] { return .zero }
+        // Which sectors an overlay holds matters as much as what they hold.
+        return .data(ContentDigest(of: UnsafeRawBufferPointer(rebasing: buffer[..<(chunk.length + bitmapLength)])))
+    }
+}

@@ -1,0 +1,106 @@
+internal import DiskImages
+internal import ImageFormats
+
+/// What of a source's disk a target holds itself.
+package enum Holding: Equatable, Sendable {
+    /// Everything a guest sees, in one file. `marks`: the target has a bitmap, which marks what is data.
+    case everything(marks: Bool)
+    /// What the layers above `depth` hold; the rest is left to a backing file whose guest disk is `backingLength` bytes long.
+    case above(depth: Int, backingLength: UInt64)
+
+    var isOverlay: Bool {
+        if case .above = self { true } else { false }
+    }
+}
+
+/// A run of the source's disk and what becomes of it in the target.
+struct HeldRun: Equatable {
+    enum Kind: Equatable {
+        case data(layer: Int, offset: UInt64)
+        /// Held by the target, known to be zero.
+        case zero
+        /// Left to the target's backing file.
+        case backing
+    }
+
+    var start: UInt64
+    var end: UInt64
+    var kind: Kind
+}
+
+/// Turns a chain's block status into what becomes of it; neighbours without data are merged, whatever layers they come from.
+struct HeldRuns {
+    private var status: BlockStatus
+    private let holding: Holding
+    private var pending: [HeldRun] = []
+
+    init(_ chain: ImageChain, _ holding: Holding, from start: UInt64 = 0) {
+        status = BlockStatus(of: chain, from: start)
+        self.holding = holding
+    }
+
+    /// The next run; nil past the end. Runs follow one another without gaps.
+    mutating func next() throws -> HeldRun? {
+        while pending.count < 2 {
+            guard let extent = try status.next() else { break }
+            for run in runs(of: extent) {
+                if let last = pending.last, last.kind == run.kind, run.kind == .zero || run.kind == .backing {
+                    pending[pending.count - 1].end = run.end
+                } else {
+                    pending.append(run)
+                }
+            }
+        }
+        return pending.isEmpty ? nil : pending.removeFirst()
+    }
+
+    private func runs(of extent: Extent) -> [HeldRun] {
+        func run(_ kind: HeldRun.Kind, _ start: UInt64, _ end: UInt64) -> HeldRun { HeldRun(start: start, end: end, kind: kind) }
+        switch (holding, extent.content) {
+        case (.everything, .data(let offset)):
+            return [run(.data(layer: extent.depth, offset: offset), extent.start, extent.end)]
+        case (.everything, _):
+            return [run(.zero, extent.start, extent.end)]
+        case (.above(let depth, _), _) where extent.depth >= depth:
+            return [run(.backing, extent.start, extent.end)]
+        case (.above, .data(let offset)):
+            return [run(.data(layer: extent.depth, offset: offset), extent.start, extent.end)]
+        case (.above, .zero):
+            return [run(.zero, extent.start, extent.end)]
+        case (.above(_, let backingLength), .absent):
+            // A layer in between is too short and hides what the backing file has there: those zeros must be held.
+            // Past the backing file's own end it reads as zeros anyway.
+            let hidden = min(max(backingLength, extent.start), extent.end)
+            return (hidden > extent.start ? [run(.zero, extent.start, hidden)] : [])
+                + (extent.end > hidden ? [run(.backing, hidden, extent.end)] : [])
+        }
+    }
+}
+
+extension ImageChain {
+    /// Bytes of data that a target reads from this chain, in all and within `ranges` (in order); from bitmaps and holes alone.
+    func countData(_ holding: Holding, in ranges: [Range<UInt64>]) throws -> (all: UInt64, within: UInt64) {
+        var runs = HeldRuns(self, holding)
+        var (all, within): (UInt64, UInt64) = (0, 0)
+        var rest = ranges[...]
+        while let run = try runs.next() {
+            guard case .data = run.kind else { continue }
+            all += run.end - run.start
+            while let first = rest.first, first.upperBound <= run.start { rest.removeFirst() }
+            for range in rest {
+                guard range.lowerBound < run.end else { break }
+                within += min(run.end, range.upperBound) - max(run.start, range.lowerBound)
+            }
+        }
+        return (all, within)
+    }
+
+    /// Whether a target that holds `holding` would have to hold a sector at or past `start`, from bitmaps and holes alone.
+    func holdsAnything(_ holding: Holding, from start: UInt64) throws -> Bool {
+        var runs = HeldRuns(self, holding, from: start)
+        while let run = try runs.next() {
+            if run.kind != .backing { return true }
+        }
+        return false
+    }
+}

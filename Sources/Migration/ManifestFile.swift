@@ -1,0 +1,71 @@
+internal import DiskImages
+internal import FoundationEssentials
+package import SystemPackage
+
+/// `TARGET.manifest`, open and locked: one process at a time moves to a target.
+///
+/// The lock is an open-file-description lock, which the kernel frees when its holder dies. The file is never unlinked or renamed.
+package final class ManifestFile: Sendable {
+    package let path: FilePath
+    private let file: LockedFile
+    private let encoder = JSONEncoder()
+
+    /// The name of a target's manifest.
+    package static func path(of target: FilePath) -> FilePath { target.appending(".manifest") }
+
+    /// Opens or creates the manifest of `target` and locks it; throws `target` at once where another process has it.
+    package init(of target: FilePath) throws {
+        path = ManifestFile.path(of: target)
+        file = try LockedFile(path)
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    }
+
+    /// Reads and parses what is there, and drops a torn last line.
+    package func load() throws -> ManifestContents {
+        let contents = try ManifestContents(parsing: try file.contents(limit: ManifestContents.longest), path: path)
+        try file.truncate(to: contents.wholeLength)
+        return contents
+    }
+
+    /// Whether the file begins as a manifest does, or is empty: only such a file is ever overwritten.
+    func isOurs() throws -> Bool { ManifestContents.isManifest(try file.contents(limit: ManifestContents.longest)) }
+
+    /// Forgets everything that is recorded and begins with `job`, durably.
+    package func begin(_ job: ManifestJob) throws {
+        try file.truncate(to: 0)
+        try append(job)
+        try file.synchronize()
+        try TargetFile.synchronizeFolder(of: path)
+    }
+
+    /// Records a segment. The caller has synced the target's data; the record itself is synced with the completion.
+    package func append(_ segment: ManifestSegment) throws { try append(segment as any Encodable) }
+
+    /// Records that the target is whole, durably.
+    package func append(_ completion: ManifestCompletion) throws {
+        try append(completion as any Encodable)
+        try file.synchronize()
+    }
+
+    /// Throws where the lock is no longer ours: a server forgot it, or the file was replaced.
+    package func checkStillLocked() throws { try file.checkStillLocked() }
+
+    private func append(_ record: any Encodable) throws {
+        try file.checkStillLocked()
+        try file.append(Array(try encoder.encode(record)) + [0x0a])
+    }
+
+    /// Reads a manifest without locking it; nil where there is none.
+    package static func read(of target: FilePath) throws -> ManifestContents? {
+        let path = path(of: target)
+        guard try ImageFile.identity(at: path) != nil else { return nil }
+        let file = try ImageFile(opening: path)
+        guard file.length <= UInt64(ManifestContents.longest) else {
+            throw MigrationError(
+                .badData, "\(path): is \(file.length) bytes long; expected a manifest of at most \(ManifestContents.longest)")
+        }
+        var bytes = [UInt8](repeating: 0, count: Int(file.length))
+        let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
+        return try ManifestContents(parsing: Array(bytes[..<count]), path: path)
+    }
+}

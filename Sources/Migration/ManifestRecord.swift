@@ -1,0 +1,136 @@
+internal import DiskImages
+internal import FoundationEssentials
+internal import SystemPackage
+
+/// The first record of a manifest: which move it is. Two runs are the same move when these are equal.
+package struct ManifestJob: Codable, Equatable, Sendable {
+    /// The version of the manifest's format.
+    static let version = 1
+
+    /// A file that is read: one layer of the source's chain, top first, or the backing file that is named.
+    package struct Source: Codable, Equatable, Sendable {
+        package let path: String
+        package let size: UInt64
+        /// Seconds and nanoseconds, as text, because JSON numbers lose digits.
+        package let mtime: String
+        package let inode: UInt64
+        package let layout: String
+
+        init(_ layer: ImageLayer) throws {
+            path = (try? resolved(layer.path))?.description ?? layer.path.description
+            size = layer.file.length
+            mtime = layer.file.identity.mtime.description
+            inode = layer.file.identity.inode
+            layout = layer.layoutName
+        }
+    }
+
+    /// What was asked for, as far as the result depends on it.
+    package struct Options: Codable, Equatable, Sendable {
+        package let format: String
+        package let layout: String
+        package let alignment: UInt32?
+        /// Layers of the source above the backing file, all of which the target holds; absent where the chain is flattened.
+        package let depth: Int?
+        package let backing: Source?
+        /// The path that the target's header has for it.
+        package let backingName: String?
+        package let zeroRun: Int
+        package let segment: UInt64
+    }
+
+    /// What is written.
+    package struct Target: Codable, Equatable, Sendable {
+        package let path: String
+        /// Length of the guest disk in bytes.
+        package let length: UInt64
+        /// Length of the target's file in bytes.
+        package let size: UInt64
+    }
+
+    package var record = "job"
+    package var manifest = ManifestJob.version
+    package let sources: [Source]
+    package let options: Options
+    package let target: Target
+    /// False where a source was read although somebody writes to it.
+    package let consistent: Bool
+}
+
+/// A stretch of guest disk that the target has, durably. `start` and `count` are sectors.
+package struct ManifestSegment: Codable, Equatable, Sendable {
+    package var record = "segment"
+    package let start: UInt64
+    package let count: UInt64
+    /// `data`, `zero`, or `backing` for what is left to the target's backing file.
+    package let kind: String
+    package let digest: String
+
+    init(_ range: Range<UInt64>, _ outcome: Outcome) {
+        start = range.lowerBound / 512
+        count = (range.upperBound - range.lowerBound) / 512
+        kind = outcome.kind
+        digest = outcome.digest.description
+    }
+
+    /// The range in bytes, or nil where it passes 2^63.
+    package var range: Range<UInt64>? {
+        let limit = UInt64(Int64.max) / 512
+        guard count > 0, start <= limit, count <= limit - start else { return nil }
+        return start * 512..<(start + count) * 512
+    }
+
+    /// What it holds, or nil where kind or digest are not what they may be.
+    package var outcome: Outcome? {
+        switch kind {
+        case "zero": .zero
+        case "backing": .backing
+        case "data": ContentDigest(hex: digest).map { .data($0) }
+        default: nil
+        }
+    }
+}
+
+/// The last record: the target is whole.
+package struct ManifestCompletion: Codable, Equatable, Sendable {
+    package var record = "complete"
+    /// The digest over all segments, the same however often the move was interrupted.
+    package let digest: String
+    /// The digest of what a COW file has before its bitmap; absent for raw.
+    package let header: String?
+    package let size: UInt64
+    package let mtime: String
+}
+
+extension ManifestSegment {
+    /// The ranges of `segments` in bytes, in the disk's order, neighbours taken together.
+    static func ranges(of segments: [ManifestSegment]) -> [Range<UInt64>] {
+        var ranges: [Range<UInt64>] = []
+        for range in segments.compactMap(\.range).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = ranges.last, last.upperBound == range.lowerBound {
+                ranges[ranges.count - 1] = last.lowerBound..<range.upperBound
+            } else {
+                ranges.append(range)
+            }
+        }
+        return ranges
+    }
+
+    /// The digest over segments that cover a disk: of a line `START COUNT KIND DIGEST` for each, in order, neighbours without data taken together.
+    static func digest(of segments: [ManifestSegment]) -> ContentDigest {
+        var text: [UInt8] = []
+        var index = 0
+        let ordered = segments.sorted { $0.start < $1.start }
+        while index < ordered.count {
+            let first = ordered[index]
+            var count = first.count
+            index += 1
+            while first.kind != "data", index < ordered.count, ordered[index].kind == first.kind {
+                count += ordered[index].count
+                index += 1
+            }
+            text += Array("\(first.start) \(count) \(first.kind) \(first.digest)\n".utf8)
+        }
+        return ContentDigest(of: text)
+    }
+}

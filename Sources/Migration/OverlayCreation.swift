@@ -1,0 +1,32 @@
+package import DiskImages
+package import ImageFormats
+package import SystemPackage
+
+/// A new overlay that holds nothing yet.
+package struct OverlayCreation {
+    private let place: TargetPlace
+    private let header: CowHeader
+
+    /// An overlay of `backing`, which `chain` is the opened chain of; `size` is the disk's length in bytes, nil for the backing file's.
+    /// Throws where `file` exists and `force` is false, or where the layout cannot hold it.
+    package init(
+        file: FilePath, backing: FilePath, chain: ImageChain, layout: CowLayout, alignment: UInt32, size: UInt64?, force: Bool
+    ) throws {
+        place = try TargetPlace(file, sources: chain.layers.map(\.file.identity))
+        if place.existing != nil, !force { throw MigrationError(.target, "\(file): exists (--force replaces it)") }
+        let length = size ?? chain.guestLength
+        let (rounded, overflow) = length.addingReportingOverflow(sectorSize - 1)
+        guard !overflow else { throw MigrationError(.usage, "\(file): a disk of \(length) bytes is too large") }
+        header = try CowHeader(
+            writing: layout, alignment: alignment, length: rounded / sectorSize * sectorSize,
+            over: (chain.top, OverlayPlan.name(of: backing, from: place.path, layout)), target: file)
+    }
+
+    /// Writes it.
+    package func run() throws {
+        let target = try TargetFile(staging: place.path)
+        try CowSink(file: target, header: header).prepare()
+        try target.synchronizeWithTimes()
+        try target.publish()
+    }
+}

@@ -1,0 +1,40 @@
+/// How far a move is: counted by the stages, read by whoever shows it.
+package final class Progress: Sendable {
+    /// The state at one moment, in bytes.
+    package struct Snapshot: Equatable, Sendable {
+        /// What is being moved.
+        package var name = ""
+        /// Data that is to be read in all; nil where it was not counted.
+        package var total: UInt64?
+        /// Data that was read, by this run or an earlier one that was resumed.
+        package var done: UInt64 = 0
+        /// The part of `done` that an earlier run read.
+        package var resumed: UInt64 = 0
+        /// Bytes written to the target by this run.
+        package var written: UInt64 = 0
+        /// The guest disk's length.
+        package var length: UInt64 = 0
+        /// Guest disk that is done, holes and all.
+        package var covered: UInt64 = 0
+    }
+
+    /// Whether somebody shows the progress, so that counting the data first is worth its while.
+    package let isShown: Bool
+    private let state = Locked(Snapshot())
+
+    package init(isShown: Bool) { self.isShown = isShown }
+
+    package var snapshot: Snapshot { state.withLock { $0 } }
+
+    /// Begins with a state in which only what is known beforehand is set.
+    package func begin(_ start: Snapshot) { state.withLock { $0 = start } }
+
+    /// Counts guest bytes that are done, those of them that were read, and bytes that were written.
+    package func add(covered: UInt64, read: Int = 0, written: Int = 0) {
+        state.withLock {
+            $0.covered += covered
+            $0.done += UInt64(read)
+            $0.written += UInt64(written)
+        }
+    }
+}

@@ -1,0 +1,42 @@
+internal import DiskImages
+
+/// Collects the chunks of one segment, in any order, until its digest can be told.
+struct SegmentDigest {
+    private var outcomes: [Outcome?]
+    private var missing: Int
+
+    init(_ segment: Segment) {
+        outcomes = Array(repeating: nil, count: segment.chunkCount)
+        missing = outcomes.count
+    }
+
+    /// Takes a chunk's outcome in; the segment's, when it was the last.
+    mutating func add(_ outcome: Outcome, at index: Int) -> Outcome? {
+        if outcomes[index] == nil { missing -= 1 }
+        outcomes[index] = outcome
+        guard missing == 0 else { return nil }
+        let all = outcomes.compactMap(\.self)
+        if let first = all.first, first == .zero || first == .backing, all.allSatisfy({ $0 == first }) { return first }
+        return .data(ContentDigest(of: all.flatMap { $0.digest.bytes }))
+    }
+}
+
+extension Outcome {
+    /// What stands for it in a digest of several: all zeros for zeros, all ones for what the backing file answers.
+    var digest: ContentDigest {
+        switch self {
+        case .zero: ContentDigest(high: 0, low: 0)
+        case .backing: ContentDigest(high: .max, low: .max)
+        case .data(let digest): digest
+        }
+    }
+
+    /// Its name in a manifest.
+    var kind: String {
+        switch self {
+        case .zero: "zero"
+        case .backing: "backing"
+        case .data: "data"
+        }
+    }
+}

@@ -1,0 +1,108 @@
+internal import DiskImages
+internal import ImageFormats
+internal import SystemPackage
+
+/// What a conversion will write, decided before anything is written.
+struct TargetPlan {
+    let header: CowHeader?
+    let holding: Holding
+    let overlay: OverlayPlan?
+    let job: ManifestJob
+
+    /// Checks that the target's layout can hold what is asked for; throws `badData` naming one that can.
+    init(_ request: ConversionRequest, _ chain: ImageChain, at place: TargetPlace) throws {
+        guard chain.guestLength <= UInt64(Int64.max) else {
+            throw MigrationError(.badData, "\(chain.top.path): its disk is \(chain.guestLength) bytes long; expected less than 2^63")
+        }
+        switch request.format {
+        case .raw:
+            guard request.backing == nil else {
+                throw MigrationError(.usage, "\(request.target): a raw image has no backing file (-B needs -O cow)")
+            }
+            (header, holding, overlay) = (nil, .everything(marks: false), nil)
+        case .cow(let layout, let alignment):
+            overlay = try request.backing.map {
+                try OverlayPlan($0, format: request.backingFormat, of: chain, options: request.options, target: place.path, layout: layout)
+            }
+            holding = overlay.map { .above(depth: $0.depth, backingLength: $0.backing.guestLength) } ?? .everything(marks: true)
+            header = try CowHeader(
+                writing: layout, alignment: alignment, length: chain.guestLength, over: overlay.map { ($0.backing, $0.name) },
+                target: request.target)
+            try header?.checkHolds(holding, of: chain, target: request.target)
+        }
+        job = try TargetPlan.job(request, chain, place, overlay, header)
+    }
+
+    private static func job(
+        _ request: ConversionRequest, _ chain: ImageChain, _ place: TargetPlace, _ overlay: OverlayPlan?, _ header: CowHeader?
+    ) throws -> ManifestJob {
+        let size = header.map { $0.geometry.dataOffset + $0.geometry.guestLength } ?? chain.guestLength
+        let isLocked = try chain.layers.contains { try $0.file.writeLockHolder().isLocked }
+        return ManifestJob(
+            sources: try chain.layers.map(ManifestJob.Source.init),
+            options: ManifestJob.Options(
+                format: header == nil ? "raw" : "cow", layout: header?.layout.rawValue ?? "raw", alignment: header.map(\.alignment),
+                depth: overlay?.depth, backing: try overlay.map { try ManifestJob.Source($0.backing) },
+                backingName: overlay?.name.description, zeroRun: request.shortestZeroRun, segment: request.segmentLength),
+            target: ManifestJob.Target(path: place.path.absolute.description, length: chain.guestLength, size: size), consistent: !isLocked)
+    }
+}
+
+extension CowHeader {
+    /// A header for a new image of `length` bytes; `over` is its backing file and the name for it. Throws `badData` where the layout cannot say it.
+    init(writing layout: CowLayout, alignment: UInt32, length: UInt64, over backing: (layer: ImageLayer, name: FilePath)?, target: FilePath)
+        throws
+    {
+        func refuse(_ what: String, _ instead: CowLayout?) -> MigrationError {
+            let advice = instead.map { " (-o layout=\($0.rawValue) can)" } ?? ""
+            return MigrationError(.badData, "\(target): \(layout.rawValue) cannot hold \(what)\(advice)")
+        }
+        let path = backing?.name.pathBytes ?? []
+        var size = length
+        if layout.isUML {
+            guard length > 0 else { throw refuse("a disk of size 0", .qemuV2) }
+            guard let backing else { throw refuse("an image without a backing file", .qemuV2) }
+            guard backing.layer.header == nil else { throw refuse("an overlay of the COW file \(backing.layer.path)", .qemuV2) }
+            guard backing.layer.guestLength == length else {
+                throw refuse("a disk of \(length) bytes over \(backing.layer.path), which has \(backing.layer.size)", .qemuV2)
+            }
+            // UML compares with the file's own length, which need not be whole sectors.
+            size = backing.layer.size
+        }
+        guard path.count <= layout.longestPath else {
+            let roomy = CowLayout.writable.first { $0.longestPath >= path.count && $0 != layout }
+            throw refuse("a backing path of \(path.count) bytes", backing?.layer.header == nil ? roomy : nil)
+        }
+        let mtime = try backing.map { backing in
+            guard let seconds = backing.layer.file.identity.mtime.headerSeconds else {
+                throw MigrationError(
+                    .badData,
+                    "\(target): no COW layout can hold the mtime \(backing.layer.file.identity.mtime.seconds) of \(backing.layer.path) (touch it)"
+                )
+            }
+            return seconds
+        }
+        do throws(FormatError) {
+            try self.init(layout: layout, backingPath: path, mtime: mtime ?? 0, size: size, alignment: alignment)
+        } catch {
+            throw MigrationError(.badData, "\(target): \(error)")
+        }
+        guard !isPastUMLLimit else {
+            throw MigrationError(
+                .badData,
+                "\(target): header and bitmap of a \(layout.rawValue) disk of \(size) bytes pass 2^31 bytes, which no program can open (-O raw can hold it)"
+            )
+        }
+    }
+
+    /// Throws where sectors that the layout has no bit for would have to be held.
+    func checkHolds(_ holding: Holding, of chain: ImageChain, target: FilePath) throws {
+        guard geometry.mappedSectorCount < geometry.sectorCount else { return }
+        if try chain.holdsAnything(holding, from: geometry.mappedSectorCount * sectorSize) {
+            throw MigrationError(
+                .badData,
+                "\(target): \(layout.rawValue) has no bits for the last \(geometry.sectorCount - geometry.mappedSectorCount) sectors, which are allocated (-o layout=uml-v3 can)"
+            )
+        }
+    }
+}

@@ -1,0 +1,130 @@
+internal import DiskImages
+internal import ImageFormats
+package import SystemPackage
+
+/// A target read again and held against its manifest.
+package struct Verification: Sendable {
+    /// What was found.
+    package struct Finding: Equatable, Sendable {
+        /// The first damage, or nil where the target is sound.
+        package let damage: String?
+        /// Guest bytes whose digest was right, and the disk's length.
+        package let intact: UInt64
+        package let length: UInt64
+    }
+
+    private let path: FilePath
+    private let job: ManifestJob
+    private let completion: ManifestCompletion
+    private let segments: [ManifestSegment]
+
+    /// Reads the manifest of `path`; throws `badData` where there is none, or where it does not say that the target is complete.
+    package init(of path: FilePath) throws {
+        guard let manifest = try ManifestFile.read(of: path) else {
+            throw MigrationError(.badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
+        }
+        guard let job = manifest.job, let completion = manifest.completion else {
+            throw MigrationError(.badData, "\(ManifestFile.path(of: path)): the move is not complete (run it again first)")
+        }
+        guard manifest.covers(job.target.length), ManifestSegment.digest(of: manifest.segments).description == completion.digest else {
+            throw MigrationError(
+                .badData, "\(ManifestFile.path(of: path)): its records do not add up to its last one (the manifest is damaged)")
+        }
+        self.path = path
+        self.job = job
+        self.completion = completion
+        segments = manifest.segments
+    }
+
+    /// Reads everything with `workers` workers. Damage is a finding; what cannot be read is thrown.
+    package func run(workers: Int, rate: UInt64?, progress: Progress, stop: StopFlag) async throws -> Finding {
+        let file = try ImageFile(opening: path)
+        guard file.length == completion.size else {
+            return damaged("its length is \(file.length) bytes; expected \(completion.size)")
+        }
+        let content: ImageLayer.Content
+        do {
+            content = try self.content(of: file)
+        } catch let error as FormatError {
+            return damaged("its header is damaged: \(error)")
+        }
+        if case .cow(let header) = content, try header.digest(in: path).description != completion.header {
+            return damaged("its header is not the one that was written")
+        }
+        let chain = ImageChain(layers: [ImageLayer(file: file, content: content)])
+        guard chain.guestLength == job.target.length else {
+            return damaged("its disk is \(chain.guestLength) bytes long; expected \(job.target.length)")
+        }
+        return try await compare(chain, workers: workers, rate: rate, progress, stop)
+    }
+
+    private func content(of file: ImageFile) throws -> ImageLayer.Content {
+        guard let layout = CowLayout(rawValue: job.options.layout) else { return .raw }
+        var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)
+        let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
+        let readings = try CowHeader.readings(of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
+        return .cow(readings[0])
+    }
+
+    private func compare(
+        _ chain: ImageChain, workers: Int, rate: UInt64?, _ progress: Progress, _ stop: StopFlag
+    ) async throws -> Finding {
+        let holding: Holding = job.options.depth == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
+        let data = progress.isShown ? try chain.countData(holding, in: []).all : nil
+        progress.begin(Progress.Snapshot(name: path.description, total: data, length: chain.guestLength))
+        let tally = Locked((intact: UInt64(0), damaged: UInt64?.none))
+        let job = PipelineJob(
+            chain: chain, holding: holding, segmentLength: self.job.options.segment, workers: workers, rate: rate, progress: progress,
+            stop: stop)
+        try await job.digest { range, outcome in
+            let mismatch = firstMismatch(range, outcome)
+            tally.withLock {
+                if let mismatch {
+                    $0.damaged = min($0.damaged ?? .max, mismatch)
+                } else {
+                    $0.intact += range.upperBound - range.lowerBound
+                }
+            }
+        }
+        if stop.isRequested { throw MigrationError(.stopped, "\(path): stopped by a signal") }
+        let (intact, first) = tally.withLock { $0 }
+        guard let first else {
+            guard intact == chain.guestLength else { throw MigrationError(.bug, "\(path): not all of it was read") }
+            return Finding(damage: nil, intact: intact, length: chain.guestLength)
+        }
+        let end = min(first + self.job.options.segment, chain.guestLength)
+        return damaged("sectors \(first / sectorSize) to \(end / sectorSize - 1) are not what was written", intact: intact)
+    }
+
+    private func damaged(_ what: String, intact: UInt64 = 0) -> Finding {
+        Finding(damage: "\(path): \(what)", intact: intact, length: job.target.length)
+    }
+
+    /// Where in `range` the manifest first says something else than `outcome`, or nil. A long record of zeros may be met in pieces, and pieces in
+    /// one long run.
+    private func firstMismatch(_ range: Range<UInt64>, _ outcome: Outcome) -> UInt64? {
+        var position = range.lowerBound
+        var index = segments.partitioningIndex { ($0.start + $0.count) * sectorSize > position }
+        while position < range.upperBound {
+            guard index < segments.count, let recorded = segments[index].range, recorded.contains(position),
+                segments[index].outcome == outcome
+            else { return position }
+            if case .data = outcome, recorded != range { return position }
+            position = recorded.upperBound
+            index += 1
+        }
+        return nil
+    }
+}
+
+extension [ManifestSegment] {
+    /// The index of the first element that `isAfter` is true for; elements are sorted by it.
+    fileprivate func partitioningIndex(_ isAfter: (Element) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if isAfter(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}

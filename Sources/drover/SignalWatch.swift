@@ -1,0 +1,19 @@
+internal import CLinux
+internal import Glibc
+internal import Migration
+
+/// SIGINT and SIGTERM ask a move to stop at the next chunk; SIGUSR1 asks how far it is.
+enum SignalWatch {
+    /// Watches until the process ends. `showState` prints one line.
+    static func start(_ stop: StopFlag, showState: @escaping @Sendable () -> Void) throws {
+        let descriptor = clinux_watch_signals()
+        guard descriptor >= 0 else { throw MigrationError(.io, "signals cannot be watched") }
+        let thread = try IOThread()
+        Task(executorPreference: thread) {
+            var number: UInt8 = 0
+            while read(descriptor, &number, 1) == 1 {
+                if number == UInt8(SIGUSR1) { showState() } else { stop.request() }
+            }
+        }
+    }
+}
