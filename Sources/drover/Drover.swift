@@ -14,7 +14,9 @@ struct Drover: AsyncParsableCommand {
             For example: drover info --backing-chain guests/web-01.cow
             """,
         version: "0.1.0",
-        subcommands: [Info.self, Map.self, Create.self, Convert.self, Verify.self])
+        subcommands: [
+            Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Convert.self, Verify.self,
+        ])
 
     static func main() async {
         openStandardDescriptors()
