@@ -1,0 +1,64 @@
+# Drover: build, test, install. `make` lists the targets.
+
+SWIFT   ?= swift
+PYTHON  ?= python3
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+DROVER      := .build/release/drover
+BUILD       := $(SWIFT) build -c release --static-swift-stdlib
+SWIFT_CODE  := Sources Tests Package.swift
+
+# The targets of `test` build on each other, and Swift uses every core by itself.
+.NOTPARALLEL:
+# What is tested here must not take this make for a jobserver of its own.
+unexport MAKEFLAGS MFLAGS
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test unit-test integration-test lint format bench install packages clean
+
+help: ## list these targets
+	@echo "Drover moves herds of copy-on-write disk images. Targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the release binary, .build/release/drover (installs missing build packages)
+	@.ci/packages build
+	$(BUILD)
+
+demo: build ## migrate a small fleet of real guests into demo-out/, kill it on the way, resume, verify
+	@.ci/packages demo
+	@Pipelines/demo.sh
+
+test: packages lint unit-test build integration-test ## everything: packages, lint, unit tests, release build, integration tests
+
+unit-test: ## the Swift tests
+	@.ci/packages build
+	$(SWIFT) test
+
+integration-test: ## real programs and a Python reference against the release binary
+	$(PYTHON) Tests/Integration/run.py
+
+lint: ## complain about Swift code that is not formatted as .swift-format says
+	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_CODE)
+
+format: ## format the Swift code in place
+	$(SWIFT) format --in-place --parallel --recursive $(SWIFT_CODE)
+
+bench: build ## time Drover beside the real programs (BENCH_SIZE=2G BENCH_ROUNDS=7), tables in Markdown
+	@.ci/packages bench
+	@$(PYTHON) Tests/Bench/bench.py
+
+install: $(DROVER) ## install the binary under DESTDIR and PREFIX (/usr/local)
+	install -D -m 755 $(DROVER) $(DESTDIR)$(PREFIX)/bin/drover
+
+# Only where there is none yet: `sudo make install` after `make build` compiles nothing as root.
+$(DROVER):
+	@.ci/packages build
+	$(BUILD)
+
+packages: ## install the Debian packages that build, demo and test need
+	@.ci/packages build demo test
+
+clean: ## remove everything that was built
+	$(SWIFT) package clean
+	rm -rf .build demo-out
