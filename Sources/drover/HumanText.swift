@@ -2,7 +2,7 @@ internal import Glibc
 
 /// Numbers as `qemu-img` prints them for people.
 enum HumanText {
-    /// `1.5 MiB`: three significant digits, the unit with which fewer than 1000 are left.
+    /// `1.5 MiB`: three significant digits, in the unit that leaves fewer than 1000.
     static func size(_ bytes: UInt64) -> String {
         let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
         var unit = 0
@@ -11,13 +11,14 @@ enum HumanText {
             value /= 1024
             unit += 1
         }
-        let scale: Double = value >= 100 ? 1 : value >= 10 ? 10 : 100
-        let rounded = UInt64((value * scale).rounded(.toNearestOrEven))
-        let (whole, rest) = rounded.quotientAndRemainder(dividingBy: UInt64(scale))
+        // Three significant digits: none, one or two of them behind the point, and three where nothing stands before it.
+        let digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 || value == 0 ? 2 : 3
+        let scale = [1, 10, 100, 1000][digits]
+        let (whole, rest) = Int((value * Double(scale)).rounded(.toNearestOrEven)).quotientAndRemainder(dividingBy: scale)
         // 1.50 is written 1.5, and 1.00 is written 1.
-        var fraction = scale == 1 ? "" : padded(String(rest), to: scale == 10 ? 1 : 2, with: "0", atStart: true)
+        var fraction = rest == 0 ? "" : "." + padded(String(rest), to: digits, with: "0", atStart: true)
         while fraction.hasSuffix("0") { fraction.removeLast() }
-        return "\(whole)\(fraction.isEmpty ? "" : ".\(fraction)") \(units[unit])"
+        return "\(whole)\(fraction) \(units[unit])"
     }
 
     /// `1.5 MiB (1572864 bytes)`.

@@ -16,7 +16,7 @@ extension ImageFacts {
             lines.append("Format specific information:")
             lines += data.lines.map { "    \($0)" }
         }
-        if locked { lines.append("locked: for writing, by a process that uses it") }
+        if locked, problems.allSatisfy({ $0.kind != "locked" }) { lines.append("locked: for writing, by a process that uses it") }
         lines += problems.map { "problem: \($0.text)" }
         lines += warnings.map { "warning: \($0)" }
         return lines.map(ErrorLine.escaped)
