@@ -12,6 +12,7 @@ package struct FileIdentity: Equatable, Sendable {
     /// Bytes that the file takes on its file system.
     package let allocated: UInt64
     package let isRegular: Bool
+    package let isBlockDevice: Bool
 
     /// The same file, whatever its state.
     package func isSameFile(as other: FileIdentity) -> Bool {
@@ -26,6 +27,7 @@ package struct FileIdentity: Equatable, Sendable {
         ctime = Timestamp(seconds: status.st_ctim.tv_sec, nanoseconds: status.st_ctim.tv_nsec)
         allocated = UInt64(max(0, status.st_blocks)) * 512
         isRegular = status.st_mode & S_IFMT == S_IFREG
+        isBlockDevice = status.st_mode & S_IFMT == S_IFBLK
     }
 }
 

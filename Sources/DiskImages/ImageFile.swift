@@ -30,12 +30,12 @@ package final class ImageFile: Sendable {
             close(descriptor)
             throw error
         }
-        guard identity.size <= UInt64(Int64.max) else {
-            close(descriptor)
-            throw DiskImageError(.badData, path, "is \(identity.size) bytes long; expected less than 2^63")
-        }
         self.path = path
         self.descriptor = descriptor
+        // The name may mean another file by now than the one that was looked at.
+        guard identity.isRegular || identity.isBlockDevice, identity.size <= UInt64(Int64.max) else {
+            throw DiskImageError(.badData, path, "changed while it was opened; expected a regular file or a block device below 2^63 bytes")
+        }
     }
 
     deinit { close(descriptor) }

@@ -59,8 +59,9 @@ struct LayerCursor {
             let offset = header.geometry.bitmapOffset + byte
             let stretch = try bitmapHoles.stretch(at: offset)
             if !stretch.isData {
-                let bytes = stretch.end == .max ? header.geometry.bitmapLength : stretch.end - header.geometry.bitmapOffset
-                return (false, min(bytes.multipliedReportingOverflow(by: 8).partialValue, last))
+                // Cut to the bitmap before it is multiplied: a hole may end anywhere in the file.
+                let end = min(stretch.end, header.geometry.bitmapOffset + header.geometry.bitmapLength)
+                return (false, min((end - header.geometry.bitmapOffset) * 8, last))
             }
             try fillWindow(from: byte, header)
         }
