@@ -26,16 +26,20 @@ let package = Package(
             name: "DiskImages",
             dependencies: ["ImageFormats", "CLinux", "CXXHash", .product(name: "SystemPackage", package: "swift-system")],
             swiftSettings: settings),
-        .target(name: "Migration", dependencies: ["DiskImages", "ImageFormats"], swiftSettings: settings),
+        .target(
+            name: "TransportArchive", dependencies: ["DiskImages", "ImageFormats", "CLZ4", "CXXHash"], swiftSettings: settings),
+        .target(name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats"], swiftSettings: settings),
         .executableTarget(
             name: "drover",
             dependencies: [
-                "Migration", "DiskImages", "ImageFormats", "CLinux",
+                "Migration", "TransportArchive", "DiskImages", "ImageFormats", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: settings),
-        .target(name: "TestSupport", dependencies: ["ImageFormats", "DiskImages"], path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["ImageFormats", "DiskImages", .product(name: "SystemPackage", package: "swift-system")],
+            path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "DiskImagesTests", dependencies: ["DiskImages", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "MigrationTests", dependencies: ["Migration", "DiskImages", "TestSupport"], swiftSettings: settings),

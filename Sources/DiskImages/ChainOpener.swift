@@ -158,9 +158,17 @@ struct ChainOpener {
         let isChain = ((try? readings(of: file, prefix, nil)) ?? []).contains { $0.size == overlay.size }
         switch (isRaw, isChain) {
         case (true, false): return .raw
-        case (false, true): return .cow(try header(of: file, prefix, nil, layers.count))
+        case (false, true):
+            let fitting = try readings(of: file, prefix, nil).filter { $0.size == overlay.size }
+            return .cow(fitting.count == 1 ? fitting[0] : try header(of: file, prefix, nil, layers.count))
         default:
-            let fact = isRaw ? "both its length and its guest disk have" : "neither its length (\(file.length)) nor its guest disk has"
+            guard isRaw else {
+                throw DiskImageError(
+                    .badData, referrer,
+                    "backing file \(file.path) is a COW file, and neither its length (\(file.length)) nor its guest disk has the size of \(overlay.size) bytes that the overlay expects (the base was changed or replaced)"
+                )
+            }
+            let fact = "both its length and its guest disk have"
             throw DiskImageError(
                 .badData, referrer,
                 "backing file \(file.path) is a COW file, and \(fact) the size of \(overlay.size) bytes that the overlay expects (--backing-format raw or cow decides)"

@@ -24,7 +24,7 @@ package enum ZeroScan {
     /// The ranges of `range` within `bytes` that are to be written when runs of at least `shortest` zero bytes are left out.
     ///
     /// Blocks of 4096 bytes are looked at (of `shortest`, where that is less), counted from the start of `bytes`; `shortest` 0 leaves
-    /// nothing out. Ranges come in order and do not touch.
+    /// nothing out, and a range that is zeros from end to end is left out whatever its length. Ranges come in order and do not touch.
     package static func dataRanges(in bytes: UnsafeRawBufferPointer, _ range: Range<Int>, leavingOut shortest: Int) -> [Range<Int>] {
         guard shortest > 0, !range.isEmpty else { return range.isEmpty ? [] : [range] }
         let block = min(shortest, 4096)

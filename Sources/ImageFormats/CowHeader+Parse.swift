@@ -22,7 +22,10 @@ extension CowHeader {
             throw FormatError(.truncated, "the file ends at \(fileLength) bytes; expected a COW header")
         }
         if let layout {
-            guard version == layout.fields.version, order == .big || layout == .umlV1 else {
+            guard order == .big || layout == .umlV1 else {
+                throw .field("magic", at: 0, is: "little-endian", expected: "big-endian in \(layout.rawValue)")
+            }
+            guard version == layout.fields.version else {
                 throw .field("version", at: 4, is: version, expected: "\(layout.fields.version) for \(layout.rawValue)")
             }
             return [try reading(of: bytes, as: layout, order, fileLength)]
@@ -32,7 +35,12 @@ extension CowHeader {
         var refusals: [(CowLayout, FormatError)] = []
         for layout in layouts {
             do throws(FormatError) {
-                readings.append(try reading(of: bytes, as: layout, order, fileLength))
+                let header = try reading(of: bytes, as: layout, order, fileLength)
+                // A QEMU disk of size 0 has neither bitmap nor data: its file is its header.
+                guard header.size > 0 || fileLength == UInt64(layout.fields.headerLength) else {
+                    throw FormatError.field("size", at: layout.fields.size, is: 0, expected: "more, as the file goes on behind its header")
+                }
+                readings.append(header)
             } catch {
                 refusals.append((layout, error))
             }

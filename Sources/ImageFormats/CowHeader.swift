@@ -50,7 +50,9 @@ package struct CowHeader: Equatable, Sendable {
         geometry = try CowGeometry(layout: layout, size: size, alignment: alignment)
     }
 
-    /// Header and bitmap reach past 2^31 bytes: UML keeps the data offset in an int, so it cannot open such a file.
+    /// What to tell a user of a header that `isPastUMLLimit`.
     package static let pastUMLLimit = "header and bitmap pass 2^31 bytes, and User-Mode Linux cannot open such an image"
+
+    /// Header and bitmap reach past 2^31 bytes: UML keeps the data offset in an int, so it cannot open such a file.
     package var isPastUMLLimit: Bool { geometry.dataOffset > UInt64(Int32.max) }
 }
