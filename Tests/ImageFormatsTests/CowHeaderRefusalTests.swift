@@ -62,6 +62,14 @@ struct CowHeaderRefusalTests {
         #expect(try refusal(of: image.bytes) == FormatError(.invalid, text))
     }
 
+    @Test func theByteOrderIsTheReasonWhereTheLayoutAskedForIsBigEndian() throws {
+        var image = Writer(layout: .umlV3).image()
+        image.isLittleEndian = true
+        let error = try refusal(of: image.bytes, as: .umlV3)
+        #expect(error.kind == .invalid)
+        #expect(error.description.contains("little-endian"), "\(error)")
+    }
+
     @Test func refusesBytesWithoutTheMagic() throws {
         let error = try refusal(of: Array("QFI\u{fb}".utf8) + [UInt8](repeating: 0, count: 5000))
         #expect(error.description == "magic at offset 0 is 0x514649c3; expected 0x4f4f4f4d, the magic number of COW files")

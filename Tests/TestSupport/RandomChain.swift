@@ -75,7 +75,7 @@ extension ModelChain {
         var image = CowImageBuilder(layout, backing: name ?? "", size: size ?? randomSize(using: &generator))
         image.isLittleEndian = layout == .umlV1 && generator.chance(1, in: 2)
         if !isUML, generator.chance(1, in: 3) { image.mtime = 0 }
-        if isUML { image.alignment = 1 << UInt32.random(in: 9...14, using: &generator) }
+        if isUML { image.alignment = 1 << UInt32.random(in: 0...14, using: &generator) }
         image.garbage = (0..<Int.random(in: 0...60, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
         for run in randomRuns(below: image.mappedSectorCount, using: &generator) {
             let isHole = generator.chance(1, in: 4)
