@@ -26,7 +26,7 @@ struct QEMUFixtureTests {
     }
 
     private func open(_ fixture: Fixture) throws -> ImageChain {
-        let top = fixture.path.appending(fixture.bytes("top.cow") == nil ? "g.cow" : "top.cow")
+        let top = fixture.file(fixture.bytes("top.cow") == nil ? "g.cow" : "top.cow")
         return try ImageChain.open(top)
     }
 
@@ -71,7 +71,7 @@ struct QEMUFixtureTests {
     @Test(arguments: cases)
     func theGuestsDiskHasTheRecordedDigest(name: String) throws {
         let fixture = try Fixture("qemu/\(name)", from: "qemu")
-        let disk = fixture.path.appending("disk.raw")
+        let disk = fixture.file("disk.raw")
         try Data(open(fixture).guestBytes).write(to: URL(fileURLWithPath: disk.string))
         let digest = try RequiredTool("sha256sum").run([disk.string]).prefix(64)
         #expect(try digest == fixture.text("expected.raw.sha256").prefix(64))
@@ -81,7 +81,7 @@ struct QEMUFixtureTests {
         let fixture = try Fixture("qemu/22-missing-backing", from: "qemu")
         let error = try diskImageError { _ = try open(fixture) }
         #expect(error.kind == .unavailable)
-        #expect(error.fact.hasPrefix("backing file \(fixture.path.appending("nothere.raw")) cannot be opened: No such file or directory"))
+        #expect(error.fact.hasPrefix("backing file \(fixture.file("nothere.raw")) cannot be opened: No such file or directory"))
     }
 
     @Test func theQcow2BaseIsRefusedByName() throws {

@@ -13,9 +13,9 @@ struct UMLFixtureTests {
         let digest = try #require(line.split(separator: "\t").first { $0.count == 64 }.map(String.init))
         let moves = [BackingLocation.Move(old: "/srv/uml", new: fixture.path)]
         let chain = try ImageChain.open(
-            fixture.path.appending("guests/\(guest).cow"), ChainOptions(location: BackingLocation(moves: moves)))
+            fixture.file("guests/\(guest).cow"), ChainOptions(location: BackingLocation(moves: moves)))
         #expect(chain.summary == "\(guest).cow:uml-v3 a.img:raw")
-        let disk = fixture.path.appending("disk.raw")
+        let disk = fixture.file("disk.raw")
         try Data(chain.guestBytes).write(to: URL(fileURLWithPath: disk.string))
         let found = try RequiredTool("sha256sum").run([disk.string]).prefix(64)
         #expect(String(found) == digest)

@@ -16,14 +16,17 @@ package struct Fixture: Sendable {
     /// Where the member lies, as long as this value lives.
     package let path: FilePath
 
+    /// The path of the file `name` below the member.
+    package func file(_ name: String) -> FilePath { path.appending(name) }
+
     /// The bytes of the file `name` below the member, or nil where there is none.
     package func bytes(_ name: String) -> [UInt8]? {
-        FileManager.default.contents(atPath: path.appending(name).string).map { [UInt8]($0) }
+        FileManager.default.contents(atPath: file(name).string).map { [UInt8]($0) }
     }
 
     /// The text of the file `name` below the member; throws where there is none.
     package func text(_ name: String) throws -> String {
-        guard let bytes = bytes(name) else { throw ToolFailed(description: "\(path.appending(name)) is missing") }
+        guard let bytes = bytes(name) else { throw ToolFailed(description: "\(file(name)) is missing") }
         return String(decoding: bytes, as: UTF8.self)
     }
 
