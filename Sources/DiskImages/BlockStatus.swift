@@ -1,7 +1,7 @@
 /// The block status of a whole chain, from the start of the guest disk to its end: bitmaps and holes are asked, no data is read.
 ///
 /// Holds one window of bitmap for each layer, whatever the disk's size.
-package struct BlockStatus {
+package struct BlockStatus: Sendable {
     private let chain: ImageChain
     private var cursors: [LayerCursor]
     private var pending: Extent?

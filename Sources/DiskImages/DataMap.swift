@@ -1,7 +1,7 @@
 /// Where a file has data and where it has holes, asked of the file system once for each stretch.
 ///
 /// Keep one for every walk through a file: it remembers the stretch it is in.
-struct DataMap {
+struct DataMap: Sendable {
     private let file: ImageFile
     private var start: UInt64 = 0
     private var end: UInt64 = 0

@@ -35,7 +35,13 @@ package struct RawSink: ImageSink {
     }
 
     package func prepare() throws { try file.reset(length: length) }
-    package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws { try file.write(bytes, at: offset) }
+
+    /// A file may end within its last sector; what a guest sees behind that is zeros.
+    package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        guard offset < length else { return }
+        try file.write(UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(min(UInt64(bytes.count), length - offset)))), at: offset)
+    }
+
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) {}
     package func markAll(_ range: Range<UInt64>) {}
     package func clear(_ range: Range<UInt64>) throws { try file.clear(range) }

@@ -1,7 +1,7 @@
 internal import ImageFormats
 
 /// What one layer says of a stretch of its disk; walks forward through bitmap and holes and holds a window of the bitmap, no more.
-struct LayerCursor {
+struct LayerCursor: Sendable {
     /// The layer's answer.
     enum Answer: Equatable {
         case data(offset: UInt64)

@@ -13,7 +13,7 @@ package final class TargetFile: Sendable {
     private let descriptor: CInt
 
     /// The staging name of `path`.
-    package static func partialPath(of path: FilePath) -> FilePath { path.appending(".partial") }
+    package static func partialPath(of path: FilePath) -> FilePath { path.withSuffix(".partial") }
 
     /// Opens the staging file of `path`, with what an earlier run left in it. Throws `target` where it cannot be created or is no regular file.
     package init(staging path: FilePath) throws {
@@ -37,6 +37,11 @@ package final class TargetFile: Sendable {
         guard ftruncate(descriptor, 0) == 0, ftruncate(descriptor, off_t(length)) == 0 else {
             throw DiskImageError.system(partialPath, "making it \(length) bytes long")
         }
+    }
+
+    /// Drops what is behind `length`.
+    package func setLength(_ length: UInt64) throws {
+        guard ftruncate(descriptor, off_t(length)) == 0 else { throw DiskImageError.system(partialPath, "making it \(length) bytes long") }
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -122,5 +127,5 @@ package final class TargetFile: Sendable {
 
 extension FilePath {
     /// The path with `suffix` at the end of its last component.
-    package func appending(_ suffix: String) -> FilePath { FilePath(bytes: pathBytes + Array(suffix.utf8)) }
+    package func withSuffix(_ suffix: String) -> FilePath { FilePath(bytes: pathBytes + Array(suffix.utf8)) }
 }

@@ -4,26 +4,34 @@ package import DiskImages
 ///
 /// The cut depends on the chain and the segment size alone: whole segments of one kind without data become one span, everything else becomes
 /// chunks, segment by segment. What is recorded as finished is left out.
-package struct ChunkPlanner {
+package struct ChunkPlanner<Source: HeldRunSource>: Sendable {
+    /// The whole disk's length.
     private let length: UInt64
+    /// Where planning ends: the disk's length, or a multiple of `Bounds.chunk`.
+    private let end: UInt64
     private let segmentLength: UInt64
     private let holding: Holding
     private let writesZeros: Bool
     private let finished: [Range<UInt64>]
-    private var runs: HeldRuns
+    private var runs: Source
     private var run: HeldRun?
-    private var position: UInt64 = 0
+    private var position: UInt64
     private var nextFinished = 0
 
-    /// `finished` are whole segments or spans, in order, not overlapping. `writesZeros`: zeros that are held are written too.
-    package init(_ chain: ImageChain, _ holding: Holding, segmentLength: UInt64, writesZeros: Bool = false, finished: [Range<UInt64>] = [])
-    {
-        length = chain.guestLength
+    /// Plans `range` of a disk of `length` bytes; `runs` cover it. `finished` are whole segments or spans, in order, not overlapping.
+    /// `writesZeros`: zeros that are held are written too.
+    init(
+        _ runs: Source, _ range: Range<UInt64>, length: UInt64, _ holding: Holding, segmentLength: UInt64, writesZeros: Bool = false,
+        finished: [Range<UInt64>]
+    ) {
+        self.runs = runs
+        self.length = length
+        end = range.upperBound
+        position = range.lowerBound
         self.segmentLength = segmentLength
         self.holding = holding
         self.writesZeros = writesZeros
         self.finished = finished
-        runs = HeldRuns(chain, holding)
     }
 
     /// The next chunk or span; nil when all is planned.
@@ -32,7 +40,7 @@ package struct ChunkPlanner {
             position = max(position, finished[nextFinished].upperBound)
             nextFinished += 1
         }
-        guard position < length else { return nil }
+        guard position < end else { return nil }
         let run = try run(at: position)
         if position % segmentLength == 0, let span = span(in: run) {
             position += span.length
@@ -60,9 +68,9 @@ package struct ChunkPlanner {
         case .zero: isHeld = true
         case .backing: isHeld = false
         }
-        var end = run.end >= length ? length : run.end / segmentLength * segmentLength
-        if nextFinished < finished.count { end = min(end, finished[nextFinished].lowerBound) }
-        return end > position ? Span(start: position, length: end - position, isHeld: isHeld) : nil
+        var stop = run.end >= length ? length : min(run.end, end) / segmentLength * segmentLength
+        if nextFinished < finished.count { stop = min(stop, finished[nextFinished].lowerBound) }
+        return stop > position ? Span(start: position, length: stop - position, isHeld: isHeld) : nil
     }
 
     private mutating func chunk(of segment: Segment) throws -> Chunk {
@@ -89,6 +97,16 @@ package struct ChunkPlanner {
     }
 
     private var marks: Bool { holding != .everything(marks: false) }
+}
+
+extension ChunkPlanner<HeldRuns> {
+    /// Plans a whole chain's disk.
+    package init(_ chain: ImageChain, _ holding: Holding, segmentLength: UInt64, writesZeros: Bool = false, finished: [Range<UInt64>] = [])
+    {
+        self.init(
+            HeldRuns(chain, holding), 0..<chain.guestLength, length: chain.guestLength, holding, segmentLength: segmentLength,
+            writesZeros: writesZeros, finished: finished)
+    }
 }
 
 extension [Range<Int>] {

@@ -7,49 +7,68 @@ internal import ImageFormats
 /// Without a sink it reads and digests only: that is `verify`.
 struct ChunkCopier {
     private let reader: ChunkReader
-    private let holding: Holding
-    private let shortestZeroRun: Int
-    private let sink: (any ImageSink)?
+    private let writer: ChunkWriter
 
     init(_ chain: ImageChain, _ holding: Holding, shortestZeroRun: Int, sink: (any ImageSink)?) throws {
         reader = try ChunkReader(chain.layers)
-        self.holding = holding
-        self.shortestZeroRun = shortestZeroRun
-        self.sink = sink
+        writer = ChunkWriter(holding, shortestZeroRun: shortestZeroRun, sink: sink)
     }
 
     /// Moves `chunk` through `buffer`; returns what it turned out to be and how many bytes were written.
     func copy(_ chunk: Chunk, through buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
         let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<chunk.length])
-        let bitmap = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
         try reader.read(chunk.runs, into: bytes)
+        return try writer.write(chunk, UnsafeRawBufferPointer(bytes), buffer)
+    }
+
+    /// Marks a span that the target holds.
+    func copy(_ span: Span) throws { try writer.write(span) }
+}
+
+/// Writes one chunk whose bytes are there: look for zeros, digest, write.
+struct ChunkWriter {
+    private let holding: Holding
+    private let shortestZeroRun: Int
+    private let sink: (any ImageSink)?
+
+    init(_ holding: Holding, shortestZeroRun: Int, sink: (any ImageSink)?) {
+        self.holding = holding
+        self.shortestZeroRun = shortestZeroRun
+        self.sink = sink
+    }
+
+    /// Whether a chunk's bytes must stand at the start of the buffer: an overlay's bitmap is digested behind them.
+    var needsBuffer: Bool { holding.isOverlay }
+
+    /// Writes `chunk`, whose guest bytes are `bytes`; `buffer` has room for its bitmap behind them.
+    func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
+        let bitmap = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
         bitmap.initializeMemory(as: UInt8.self, repeating: 0)
         for range in chunk.marked { CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap) }
         var written = 0
         if let sink {
             for range in chunk.written {
-                for piece in ZeroScan.dataRanges(in: UnsafeRawBufferPointer(bytes), range, leavingOut: shortestZeroRun) {
+                for piece in ZeroScan.dataRanges(in: bytes, range, leavingOut: shortestZeroRun) {
                     try sink.write(UnsafeRawBufferPointer(rebasing: bytes[piece]), at: chunk.start + UInt64(piece.lowerBound))
                     written += piece.count
                 }
             }
             if !chunk.marked.isEmpty { try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start) }
         }
-        return (outcome(of: chunk, UnsafeRawBufferPointer(buffer.bytes), bitmapLength: bitmap.count), written)
+        return (outcome(of: chunk, bytes, UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(chunk.length + bitmap.count)])), written)
     }
 
     /// Marks a span that the target holds; nothing else is to be done for zeros.
-    func copy(_ span: Span) throws {
+    func write(_ span: Span) throws {
         if holding.isOverlay, span.isHeld { try sink?.markAll(span.range) }
     }
 
-    private func outcome(of chunk: Chunk, _ buffer: UnsafeRawBufferPointer, bitmapLength: Int) -> Outcome {
-        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<chunk.length])
+    private func outcome(of chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ bytesAndBitmap: UnsafeRawBufferPointer) -> Outcome {
         let isZero = chunk.runs.isEmpty || ZeroScan.isZero(bytes)
         guard holding.isOverlay else { return isZero ? .zero : .data(ContentDigest(of: bytes)) }
         if chunk.marked.isEmpty { return .backing }
         if isZero, chunk.marked == [0..<chunk.length] { return .zero }
         // Which sectors an overlay holds matters as much as what they hold.
-        return .data(ContentDigest(of: UnsafeRawBufferPointer(rebasing: buffer[..<(chunk.length + bitmapLength)])))
+        return .data(ContentDigest(of: bytesAndBitmap))
     }
 }

@@ -13,9 +13,15 @@ package enum Holding: Equatable, Sendable {
     }
 }
 
-/// A run of the source's disk and what becomes of it in the target.
-struct HeldRun: Equatable {
-    enum Kind: Equatable {
+/// Where runs come from: a chain's block status, or the records of an archive.
+package protocol HeldRunSource: Sendable {
+    /// The next run; nil past the end. Runs follow one another without gaps.
+    mutating func next() throws -> HeldRun?
+}
+
+/// A run of the source's disk and what becomes of it in the target. Bytes.
+package struct HeldRun: Equatable, Sendable {
+    package enum Kind: Equatable, Sendable {
         case data(layer: Int, offset: UInt64)
         /// Held by the target, known to be zero.
         case zero
@@ -23,13 +29,13 @@ struct HeldRun: Equatable {
         case backing
     }
 
-    var start: UInt64
-    var end: UInt64
-    var kind: Kind
+    package var start: UInt64
+    package var end: UInt64
+    package var kind: Kind
 }
 
 /// Turns a chain's block status into what becomes of it; neighbours without data are merged, whatever layers they come from.
-struct HeldRuns {
+package struct HeldRuns: HeldRunSource {
     private var status: BlockStatus
     private let holding: Holding
     private var pending: [HeldRun] = []
@@ -39,8 +45,7 @@ struct HeldRuns {
         self.holding = holding
     }
 
-    /// The next run; nil past the end. Runs follow one another without gaps.
-    mutating func next() throws -> HeldRun? {
+    package mutating func next() throws -> HeldRun? {
         while pending.count < 2 {
             guard let extent = try status.next() else { break }
             for run in runs(of: extent) {

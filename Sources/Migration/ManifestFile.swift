@@ -11,7 +11,7 @@ package final class ManifestFile: Sendable {
     private let encoder = JSONEncoder()
 
     /// The name of a target's manifest.
-    package static func path(of target: FilePath) -> FilePath { target.appending(".manifest") }
+    package static func path(of target: FilePath) -> FilePath { target.withSuffix(".manifest") }
 
     /// Opens or creates the manifest of `target` and locks it; throws `target` at once where another process has it.
     package init(of target: FilePath) throws {
@@ -22,16 +22,25 @@ package final class ManifestFile: Sendable {
 
     /// Reads and parses what is there, and drops a torn last line.
     package func load() throws -> ManifestContents {
-        let contents = try ManifestContents(parsing: try file.contents(limit: ManifestContents.longest), path: path)
+        let contents = try ManifestContents(parsing: try contents(), path: path)
         try file.truncate(to: contents.wholeLength)
         return contents
     }
 
+    /// As `load`, for the manifest of an archive.
+    func loadArchive() throws -> ArchiveManifest {
+        let contents = try ArchiveManifest(parsing: try contents(), path: path)
+        try file.truncate(to: contents.wholeLength)
+        return contents
+    }
+
+    private func contents() throws -> [UInt8] { try file.contents(limit: ManifestContents.longest) }
+
     /// Whether the file begins as a manifest does, or is empty: only such a file is ever overwritten.
-    func isOurs() throws -> Bool { ManifestContents.isManifest(try file.contents(limit: ManifestContents.longest)) }
+    func isOurs() throws -> Bool { ManifestLines.isManifest(try contents()) }
 
     /// Forgets everything that is recorded and begins with `job`, durably.
-    package func begin(_ job: ManifestJob) throws {
+    func begin(_ job: some Encodable) throws {
         try file.truncate(to: 0)
         try append(job)
         try file.synchronize()
@@ -39,10 +48,13 @@ package final class ManifestFile: Sendable {
     }
 
     /// Records a segment. The caller has synced the target's data; the record itself is synced with the completion.
-    package func append(_ segment: ManifestSegment) throws { try append(segment as any Encodable) }
+    func append(_ segment: ManifestSegment) throws { try append(segment as any Encodable) }
+
+    /// Records how far an archive is durable.
+    func append(_ checkpoint: ArchiveManifest.Checkpoint) throws { try append(checkpoint as any Encodable) }
 
     /// Records that the target is whole, durably.
-    package func append(_ completion: ManifestCompletion) throws {
+    func append(_ completion: ManifestCompletion) throws {
         try append(completion as any Encodable)
         try file.synchronize()
     }

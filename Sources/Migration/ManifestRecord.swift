@@ -16,6 +16,14 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         package let inode: UInt64
         package let layout: String
 
+        init(path: String, size: UInt64, mtime: String, inode: UInt64, layout: String) {
+            self.path = path
+            self.size = size
+            self.mtime = mtime
+            self.inode = inode
+            self.layout = layout
+        }
+
         init(_ layer: ImageLayer) throws {
             path = (try? resolved(layer.path))?.description ?? layer.path.description
             size = layer.file.length

@@ -1,6 +1,6 @@
 package import DiskImages
 
-// The whole of Drover's data flow. Elements, in the order data passes through them (Chunk.swift):
+// How data flows when one image is converted or verified; PackPipeline and UnpackPipeline are built of the same parts. Elements, in the order data passes through them (Chunk.swift):
 //
 //     BlockStatus ─► HeldRun ─► Planned ─────► Finished ───► ManifestSegment
 //                    planner │  chunk, span  │ workers     │ checkpointer
@@ -73,7 +73,7 @@ extension PipelineJob {
     }
 
     /// First stage: chunks and spans in the disk's order, no faster than the rate, until the end or a request to stop.
-    private func plan(_ planner: ChunkPlanner, into planned: BoundedChannel<Planned>) async throws -> [ManifestSegment] {
+    private func plan(_ planner: ChunkPlanner<HeldRuns>, into planned: BoundedChannel<Planned>) async throws -> [ManifestSegment] {
         var planner = planner
         var rate = RateLimit(bytesPerSecond: rate)
         while !stop.isRequested, let next = try planner.next() {

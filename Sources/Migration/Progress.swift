@@ -37,4 +37,13 @@ package final class Progress: Sendable {
             $0.written += UInt64(written)
         }
     }
+
+    /// Counts guest bytes that an earlier run had done, and those of them that it had read.
+    package func resume(_ covered: UInt64, read: Int) {
+        state.withLock {
+            $0.covered += covered
+            $0.done += UInt64(read)
+            $0.resumed += UInt64(read)
+        }
+    }
 }

@@ -44,9 +44,7 @@ struct Convert: AsyncParsableCommand {
     @Argument(help: "The file to write.", completion: .file(), transform: FilePath.init(argument:)) var target: FilePath
 
     func validate() throws {
-        if segment.bytes == 0 || segment.bytes % UInt64(Bounds.chunk) != 0 {
-            throw ValidationError("--segment \(segment.bytes) is no multiple of 1M")
-        }
+        try SegmentSize.check(segment)
         if backing != nil, targetOptions.format == .raw { throw ValidationError("a raw image has no backing file (-B goes with -O cow)") }
         if backingFileFormat != nil, backing == nil { throw ValidationError("-F says what BACKING is (give -B too)") }
     }

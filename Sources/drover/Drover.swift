@@ -15,7 +15,8 @@ struct Drover: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Convert.self, Verify.self,
+            Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Convert.self, Pack.self, Unpack.self, List.self,
+            Verify.self,
         ])
 
     static func main() async {

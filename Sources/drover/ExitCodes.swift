@@ -30,6 +30,7 @@ extension ExitCode {
             switch error {
             case let error as DiskImageError: ExitCode(for: error.kind)
             case let error as MigrationError: ExitCode(for: error.kind)
+            case let error as ArchiveFailure: error.code
             case is FormatError: .badData
             case is ValidationError: .usage
             case is OutputClosed: .io

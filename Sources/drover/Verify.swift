@@ -7,18 +7,21 @@ internal import SystemPackage
 struct Verify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Read a target again and compare it with its manifest.",
+        abstract: "Read an archive or a target again and check every byte.",
         discussion: """
-            Reads everything and names the first sectors that are not what was written. Exit code 0: sound; 2: damaged.
+            An archive is checked against its own digests, the target of an earlier move against its manifest. Everything is read, and the first \
+            sectors that are not what was written are named. Exit code 0: sound; 2: damaged.
 
-            For example: drover verify web-01.img
+            For example: drover verify fleet.drover
             """)
 
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate: ByteSize?
     @Option(help: ArgumentHelp("How many workers read.", valueName: "n")) var jobs: Int?
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
-    @Argument(help: "The target of an earlier move.", completion: .file(), transform: FilePath.init(argument:)) var file: FilePath
+    @Argument(
+        help: "An archive (- for standard input), or the target of an earlier move.", completion: .file(),
+        transform: FilePath.init(argument:)) var file: FilePath
 
     func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
 
@@ -26,6 +29,8 @@ struct Verify: AsyncParsableCommand {
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
+        let isNamed = file.lastComponent?.extension == "drover"
+        if try file == "-" || isNamed || ArchiveVerification.isArchive(file) { return try await verifyArchive(display, stop) }
         let verification = try Verification(of: file)
         let finding = try await display.during {
             try await verification.run(workers: CopyOptions.workers(jobs), rate: rate?.bytes, progress: display.progress, stop: stop)
@@ -35,5 +40,23 @@ struct Verify: AsyncParsableCommand {
             throw ExitCode.damaged
         }
         verbosity.tell("\(file): is what was written (\(HumanText.size(finding.length)))")
+    }
+
+    private func verifyArchive(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
+        let finding: ArchiveVerification.Finding
+        do {
+            finding = try await display.during {
+                try await ArchiveVerification(file == "-" ? nil : file)
+                    .run(workers: CopyOptions.workers(jobs), rate: rate?.bytes, progress: display.progress, stop: stop)
+            }
+        } catch {
+            throw ArchiveFailure(file, error)
+        }
+        guard finding.damage.isEmpty else {
+            for line in finding.damage.prefix(100) { StandardError.line(line) }
+            StandardError.line("\(file): \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) of its disks are intact")
+            throw ExitCode.damaged
+        }
+        verbosity.tell("\(file): is sound (\(HumanText.size(finding.length)) of disks)")
     }
 }

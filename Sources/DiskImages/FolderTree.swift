@@ -1,0 +1,65 @@
+internal import Glibc
+package import SystemPackage
+
+/// A folder below which files are created by names of somebody else's choice: no link is followed, nothing is touched outside.
+package struct FolderTree: Sendable {
+    /// Absolute, links resolved.
+    package let root: FilePath
+
+    /// Creates `root` where it is missing; its own parent must be there.
+    package init(at root: FilePath) throws {
+        if root.withPlatformString({ mkdir($0, 0o777) }) != 0, errno != EEXIST {
+            throw DiskImageError.system(root, "cannot be created", .current, .target)
+        }
+        self.root = try resolved(root)
+        guard try FolderTree.mode(of: self.root).map({ $0 & S_IFMT == S_IFDIR }) == true else {
+            throw DiskImageError(.target, root, "is no folder")
+        }
+    }
+
+    /// The place of `name`, components joined by `/` that were checked; its folders are created. Throws `target` where a link or something else than a
+    /// folder is in the way, or where the name itself is taken by a link.
+    package func place(for name: String) throws -> FilePath {
+        let components = name.split(separator: "/").map(String.init)
+        var path = root
+        for folder in components.dropLast() {
+            path = path.pushing(FilePath(folder))
+            switch try FolderTree.mode(of: path).map({ $0 & S_IFMT }) {
+            case S_IFDIR: break
+            case nil:
+                if path.withPlatformString({ mkdir($0, 0o777) }) != 0, errno != EEXIST {
+                    throw DiskImageError.system(path, "cannot be created", .current, .target)
+                }
+            case S_IFLNK: throw DiskImageError(.target, path, "is a symbolic link, which is not followed (remove it)")
+            default: throw DiskImageError(.target, path, "is no folder (remove it)")
+            }
+        }
+        path = path.pushing(FilePath(components.last ?? ""))
+        if try FolderTree.mode(of: path).map({ $0 & S_IFMT == S_IFLNK }) == true {
+            throw DiskImageError(.target, path, "is a symbolic link, which is not followed (remove it)")
+        }
+        return path
+    }
+
+    /// Removes the files called `names` and the folders they leave empty, and the root; what else is there stays.
+    package func remove(_ names: [String]) {
+        var folders: Set<FilePath> = [root]
+        for name in names {
+            var path = root.pushing(FilePath(name))
+            _ = path.withPlatformString { unlink($0) }
+            while path.removeLastComponent(), path != root { folders.insert(path) }
+        }
+        for folder in folders.sorted(by: { $0.components.count > $1.components.count }) {
+            _ = folder.withPlatformString { rmdir($0) }
+        }
+    }
+
+    private static func mode(of path: FilePath) throws -> mode_t? {
+        var status = stat()
+        guard path.withPlatformString({ lstat($0, &status) }) == 0 else {
+            if errno == ENOENT { return nil }
+            throw DiskImageError.system(path, "cannot be examined", .current, .target)
+        }
+        return status.st_mode
+    }
+}

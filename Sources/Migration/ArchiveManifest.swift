@@ -1,0 +1,46 @@
+internal import FoundationEssentials
+internal import SystemPackage
+
+/// What the manifest of an archive that is being packed says.
+struct ArchiveManifest {
+    /// The first record: which archive it is. Two runs make the same archive when these are equal.
+    struct Job: Codable, Equatable {
+        /// The archive's id: the digest of its header.
+        let archive: String
+        var manifest = ManifestJob.version
+        var record = "archive"
+        let segment: UInt64
+        let sources: [ManifestJob.Source]
+        let target: String
+    }
+
+    /// The archive's first `length` bytes are durable; record `sequence` comes next.
+    struct Checkpoint: Codable, Equatable {
+        let length: UInt64
+        var record = "checkpoint"
+        let sequence: UInt64
+    }
+
+    private(set) var job: Job?
+    /// The last checkpoint.
+    private(set) var checkpoint: Checkpoint?
+    private(set) var completion: ManifestCompletion?
+    private(set) var wholeLength = 0
+
+    /// Parses the whole of a manifest; a torn last line is left out.
+    init(parsing bytes: [UInt8], path: FilePath) throws {
+        wholeLength = try ManifestLines.parse(bytes, path) { kind, line, decoder in
+            switch kind {
+            case "archive" where job == nil:
+                let found = try decoder.decode(Job.self, from: line)
+                guard found.manifest == ManifestJob.version else {
+                    throw MigrationError(.badData, "its version is \(found.manifest); expected \(ManifestJob.version)")
+                }
+                job = found
+            case "checkpoint" where job != nil && completion == nil: checkpoint = try decoder.decode(Checkpoint.self, from: line)
+            case "complete" where job != nil && completion == nil: completion = try decoder.decode(ManifestCompletion.self, from: line)
+            default: throw MigrationError(.badData, "a record \"\(kind.prefix(40))\" does not belong there")
+            }
+        }
+    }
+}

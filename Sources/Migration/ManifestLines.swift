@@ -1,0 +1,40 @@
+internal import FoundationEssentials
+internal import SystemPackage
+
+/// The lines of a manifest: JSON objects with a key `record`, each ended by a newline.
+enum ManifestLines {
+    /// How a manifest's first record begins: keys are sorted.
+    private static let beginnings = [#"{"consistent":"#, #"{"archive":"#].map { Array($0.utf8) }
+
+    private struct Kind: Decodable {
+        let record: String
+    }
+
+    /// Whether `bytes` begin as a manifest does, or are none: a file that begins otherwise is something else and is left alone.
+    static func isManifest(_ bytes: [UInt8]) -> Bool {
+        beginnings.contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) }
+    }
+
+    /// Hands each whole line with its kind to `take`; returns the length of the whole lines, behind which a torn one may stand.
+    /// Throws `badData` naming the line.
+    static func parse(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws -> Int {
+        guard isManifest(bytes) else {
+            throw MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)")
+        }
+        let decoder = JSONDecoder()
+        var line = 0
+        var start = 0
+        while let end = bytes[start...].firstIndex(of: 0x0a) {
+            line += 1
+            do {
+                let data = Data(bytes[start..<end])
+                try take(try decoder.decode(Kind.self, from: data).record, data, decoder)
+            } catch {
+                let reason = (error as? MigrationError)?.description ?? "it is no record"
+                throw MigrationError(.badData, "\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
+            }
+            start = end + 1
+        }
+        return start
+    }
+}

@@ -1,0 +1,137 @@
+internal import DiskImages
+internal import TransportArchive
+
+/// Where an archive goes.
+struct PackOutput: Sendable {
+    /// nil is standard output.
+    let file: TargetFile?
+
+    /// Writes `bytes`, which follow what was written before and begin at `offset` of the archive.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        if let file { try file.write(bytes, at: offset) } else { try PipeWriter().write(bytes) }
+    }
+}
+
+/// pack: plan → read, take out zeros, compress → write in order → sync and record.
+struct PackPipeline: Sendable {
+    let sources: [PackSource]
+    let compression: Compression
+    let shortestZeroRun: Int
+    let workers: Int
+    let rate: UInt64?
+    let segmentLength: UInt64
+    let progress: Progress
+    let stop: StopFlag
+
+    private struct Job: Sendable {
+        let chunk: PackChunk
+        let frame: AlignedBuffer
+    }
+
+    /// Packs everything but the first `first` records, which are there. Returns the composer as it is then; ends early, without error, when `stop`
+    /// is requested.
+    func pack(from first: UInt64, _ composer: ArchiveComposer, to output: PackOutput, recordingIn manifest: ManifestFile?) async throws
+        -> ArchiveComposer
+    {
+        let planned = BoundedChannel<Job>(limit: Bounds.planned)
+        let packed = BoundedChannel<PackedFrame>(limit: 2 * workers + 2)
+        let checkpoints = BoundedChannel<ArchiveManifest.Checkpoint>(limit: 4)
+        let frames = try await BufferPool(count: 2 * workers + 2, capacity: LZ4Frame.longest)
+        return try await stages { group in
+            try group.addStage { try await plan(from: first, into: planned, frames) }
+            try group.addStage { try await work(planned, into: packed) }
+            try group.addStage { [try await write(packed, composer, to: output, frames, checkpoints)] }
+            try group.addStage { try await record(checkpoints, output, manifest) }
+        }[0]
+    }
+
+    /// Layer after layer, in the disk's order. Frames are taken here, in the order they are written in: no worker can hold one that the writer waits for.
+    private func plan(from first: UInt64, into planned: BoundedChannel<Job>, _ frames: BufferPool) async throws -> [ArchiveComposer] {
+        var rate = RateLimit(bytesPerSecond: rate)
+        var sequence: UInt64 = 1
+        for (layer, source) in sources.enumerated() {
+            var planner = PackPlanner(source, layer: layer, sequence: sequence)
+            while !stop.isRequested, let chunk = try planner.next() {
+                sequence = chunk.sequence + 1
+                guard chunk.sequence > first else {
+                    progress.resume(chunk.range.upperBound - chunk.range.lowerBound, read: chunk.contentLength)
+                    continue
+                }
+                try await rate.wait(for: chunk.contentLength, stop)
+                if stop.isRequested { break }
+                try await planned.send(Job(chunk: chunk, frame: try await frames.take()), weight: max(1, chunk.contentLength))
+            }
+        }
+        planned.finish()
+        return []
+    }
+
+    private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws -> [ArchiveComposer] {
+        _ = try await stages { group in
+            for _ in 0..<workers {
+                try group.addStage { () -> [ArchiveComposer] in
+                    var packer = try ChunkPacker(sources, compression, shortestZeroRun: shortestZeroRun)
+                    while let job = try await planned.receive() {
+                        let frame = try packer.pack(job.chunk, into: job.frame)
+                        progress.add(
+                            covered: job.chunk.range.upperBound - job.chunk.range.lowerBound, read: job.chunk.contentLength,
+                            written: frame.run.frameLength)
+                        try await packed.send(frame)
+                    }
+                    return []
+                }
+            }
+        }
+        packed.finish()
+        return []
+    }
+
+    /// Writes frames in their order, whatever order they come in, and says how far the archive is after each segment.
+    private func write(
+        _ packed: BoundedChannel<PackedFrame>, _ composer: ArchiveComposer, to output: PackOutput, _ frames: BufferPool,
+        _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>
+    ) async throws -> ArchiveComposer {
+        var composer = composer
+        var early: [UInt64: PackedFrame] = [:]
+        var recorded = composer.offset
+        var layer = -1
+        while let next = try await packed.receive() {
+            early[next.sequence] = next
+            while let frame = early.removeValue(forKey: composer.sequence) {
+                if frame.run.layer != layer {
+                    // All of the layer before was read.
+                    if layer >= 0 { try sources[layer].chain.checkUnchanged() }
+                    layer = frame.run.layer
+                }
+                let offset = composer.offset
+                let record = composer.run(frame.run)
+                try record.withUnsafeBytes { try output.write($0, at: offset) }
+                try output.write(
+                    UnsafeRawBufferPointer(rebasing: frame.frame.bytes[..<frame.run.frameLength]), at: offset + UInt64(record.count))
+                try await frames.give(frame.frame)
+                if composer.offset - recorded >= segmentLength {
+                    try sources[layer].chain.checkUnchanged()
+                    try await checkpoints.send(ArchiveManifest.Checkpoint(length: composer.offset, sequence: composer.sequence))
+                    recorded = composer.offset
+                }
+            }
+        }
+        guard early.isEmpty else { throw MigrationError(.bug, "a part of the archive was left out") }
+        if composer.offset > recorded {
+            try await checkpoints.send(ArchiveManifest.Checkpoint(length: composer.offset, sequence: composer.sequence))
+        }
+        checkpoints.finish()
+        return composer
+    }
+
+    private func record(
+        _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>, _ output: PackOutput, _ manifest: ManifestFile?
+    ) async throws -> [ArchiveComposer] {
+        while let checkpoint = try await checkpoints.receive() {
+            guard let file = output.file, let manifest else { continue }
+            try file.synchronize()
+            try manifest.append(checkpoint)
+        }
+        return []
+    }
+}

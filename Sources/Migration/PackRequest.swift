@@ -1,0 +1,47 @@
+package import DiskImages
+package import SystemPackage
+package import TransportArchive
+
+/// An archive as it is asked for.
+package struct PackRequest: Sendable {
+    /// nil is standard output.
+    package var archive: FilePath?
+    package var images: [FilePath]
+    package var options: @Sendable (FilePath) throws -> ChainOptions
+    package var compression: Compression
+    package var flatten: Bool
+    /// Bytes; a multiple of 512.
+    package var shortestZeroRun: Int
+    /// Bytes of archive after which a checkpoint is made.
+    package var segmentLength: UInt64
+    package var workers: Int
+    package var rate: UInt64?
+    package var restart: Bool
+    package var force: Bool
+
+    package init(
+        archive: FilePath?, images: [FilePath], options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,
+        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: Int, rate: UInt64? = nil,
+        restart: Bool = false, force: Bool = false
+    ) {
+        self.archive = archive
+        self.images = images
+        self.options = options
+        self.compression = compression
+        self.flatten = flatten
+        self.shortestZeroRun = shortestZeroRun
+        self.segmentLength = segmentLength
+        self.workers = workers
+        self.rate = rate
+        self.restart = restart
+        self.force = force
+    }
+}
+
+/// How packing ended well.
+package enum PackResult: Equatable, Sendable {
+    case upToDate
+    case named
+    /// `length` bytes of archive, `resumed` of which were there from an earlier run.
+    case packed(length: UInt64, resumed: UInt64)
+}

@@ -1,0 +1,151 @@
+internal import DiskImages
+internal import SystemPackage
+internal import TransportArchive
+
+/// A fleet packed into one archive, resumable at every checkpoint.
+package struct Packing {
+    private let request: PackRequest
+    private let plan: PackPlan
+    private let place: TargetPlace?
+
+    /// Opens and checks every source before anything is written.
+    package init(_ request: PackRequest) throws {
+        self.request = request
+        plan = try PackPlan(
+            request.images, request.options, flatten: request.flatten, compression: request.compression, zeroRun: request.shortestZeroRun)
+        place = try request.archive.map { [plan] in try TargetPlace($0, sources: plan.files.map(\.file.identity)) }
+        if let place, place.existing?.size ?? 0 > 0, try !ArchiveVerification.isArchive(place.path) {
+            throw MigrationError(.target, "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)")
+        }
+    }
+
+    /// Does what is left to do; safe to repeat after any interruption.
+    package func run(progress: Progress, stop: StopFlag) async throws -> PackResult {
+        var composer = try ArchiveComposer(plan.header)
+        let beginning = composer.begin()
+        guard let place else {
+            try beginProgress(progress)
+            try beginning.withUnsafeBytes { try PipeWriter().write($0) }
+            try await finish(composer, PackOutput(file: nil), nil, 0, progress, stop)
+            return .packed(length: 0, resumed: 0)
+        }
+        let job = ArchiveManifest.Job(
+            archive: composer.id.description, segment: request.segmentLength, sources: try plan.files.map(ManifestJob.Source.init),
+            target: place.path.absolute.description)
+        if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil, place.existing != nil, !request.force {
+            throw targetExists
+        }
+        let manifest = try ManifestFile(of: place.path)
+        let start = try start(manifest, job)
+        switch start {
+        case .upToDate: return .upToDate
+        case .name:
+            try TargetFile.publish(place.path)
+            return .named
+        case .begin, .resume: break
+        }
+        let file = try TargetFile(staging: place.path)
+        var resumed: UInt64 = 0
+        if case .resume(let checkpoint) = start, let again = try recomposed(from: file, to: checkpoint) {
+            composer = again
+            resumed = checkpoint.length
+            try file.setLength(checkpoint.length)
+        } else {
+            try manifest.begin(job)
+            try file.reset(length: 0)
+            try beginning.withUnsafeBytes { try file.write($0, at: 0) }
+        }
+        try beginProgress(progress)
+        let output = PackOutput(file: file)
+        let end = try await finish(composer, output, manifest, composer.sequence - 1, progress, stop)
+        try file.synchronizeWithTimes()
+        let identity = try file.identity()
+        try manifest.append(
+            ManifestCompletion(digest: end.previous.description, header: nil, size: identity.size, mtime: identity.mtime.description))
+        try manifest.checkStillLocked()
+        try file.publish()
+        return .packed(length: identity.size, resumed: resumed)
+    }
+
+    /// Packs all records from `first` on (the header is not counted) and writes the end.
+    @discardableResult
+    private func finish(
+        _ composer: ArchiveComposer, _ output: PackOutput, _ manifest: ManifestFile?, _ first: UInt64, _ progress: Progress,
+        _ stop: StopFlag
+    ) async throws -> ArchiveComposer {
+        let pipeline = PackPipeline(
+            sources: plan.sources, compression: request.compression, shortestZeroRun: request.shortestZeroRun, workers: request.workers,
+            rate: request.rate, segmentLength: request.segmentLength, progress: progress, stop: stop)
+        var end = try await pipeline.pack(from: first, composer, to: output, recordingIn: manifest)
+        if stop.isRequested {
+            throw MigrationError(
+                .stopped, "\(request.archive?.description ?? "standard output"): stopped by a signal (run the same command again)")
+        }
+        for source in plan.sources { try source.chain.checkUnchanged() }
+        let offset = end.offset
+        try (try end.finish()).withUnsafeBytes { try output.write($0, at: offset) }
+        return end
+    }
+
+    private enum Start {
+        case upToDate, name, begin
+        case resume(ArchiveManifest.Checkpoint)
+    }
+
+    private var targetExists: MigrationError {
+        MigrationError(.target, "\(request.archive?.description ?? ""): exists (--force replaces it)")
+    }
+
+    private func start(_ manifest: ManifestFile, _ job: ArchiveManifest.Job) throws -> Start {
+        guard let place else { return .begin }
+        let found: ArchiveManifest
+        do {
+            found = try manifest.loadArchive()
+        } catch let error as MigrationError {
+            guard request.restart, try manifest.isOurs() else { throw error }
+            found = try ArchiveManifest(parsing: [], path: manifest.path)
+        }
+        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
+        let isSameJob = found.job == job
+        if let completion = found.completion, isSameJob, !request.restart {
+            if let target = place.existing, completion.matches(target) { return .upToDate }
+            if let partial, completion.matches(partial) { return .name }
+        }
+        if found.completion == nil, let checkpoint = found.checkpoint, !request.restart {
+            guard isSameJob else {
+                throw MigrationError(
+                    .badData, "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)")
+            }
+            if let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
+        }
+        if place.existing != nil, !request.force, !(found.completion == nil && isSameJob) { throw targetExists }
+        return .begin
+    }
+
+    /// The composer as it was at `checkpoint`, from the records that are there; nil where they are not what was written.
+    private func recomposed(from file: TargetFile, to checkpoint: ArchiveManifest.Checkpoint) throws -> ArchiveComposer? {
+        var composer = try ArchiveComposer(plan.header)
+        _ = composer.begin()
+        do {
+            let reader = try ArchiveReader(ByteStream(try ImageFile(opening: file.partialPath)))
+            guard reader.id == composer.id else { return nil }
+            while composer.sequence < checkpoint.sequence {
+                guard let run = try reader.next() else { return nil }
+                if run.frameLength > 0 { try reader.skipFrame(of: run) }
+                _ = composer.run(run)
+            }
+        } catch is ArchiveError {
+            return nil
+        }
+        return composer.offset == checkpoint.length ? composer : nil
+    }
+
+    private func beginProgress(_ progress: Progress) throws {
+        var total: UInt64?
+        if progress.isShown { total = try plan.sources.reduce(0) { $0 + (try $1.chain.countData($1.holding, in: []).all) } }
+        progress.begin(
+            Progress.Snapshot(
+                name: request.archive?.description ?? "standard output", total: total,
+                length: plan.sources.reduce(0) { $0 &+ $1.chain.guestLength }))
+    }
+}

@@ -1,0 +1,130 @@
+internal import DiskImages
+internal import SystemPackage
+internal import TransportArchive
+
+/// What is intact of a damaged archive, restored; what is lost, listed. It is holes (raw) or not allocated (COW) in the files, which have no
+/// manifest: nothing vouches for them.
+package struct Salvaging {
+    private let request: UnpackRequest
+    private let reader: ArchiveReader
+    private let plan: RestorePlan
+
+    /// Opens the archive, if need be by the copy of its header in the index. Throws where neither is left.
+    package init(_ request: UnpackRequest) throws {
+        guard let archive = request.archive else {
+            throw MigrationError(.usage, "standard input: --salvage looks for what is behind the damage, which a pipe cannot (give a file)")
+        }
+        guard request.form != .raw else {
+            throw MigrationError(.usage, "\(archive): --salvage restores the chains as they were (convert them afterwards)")
+        }
+        self.request = request
+        reader = try ArchiveReader.salvaging(try ImageFile(opening: archive))
+        plan = try RestorePlan(reader, request)
+    }
+
+    /// Restores what can be restored; a file that an earlier run restored whole is left alone.
+    package func run(progress: Progress, stop: StopFlag) throws -> UnpackResult {
+        var result = UnpackResult()
+        let tree = try FolderTree(at: request.directory)
+        let needed = Set(plan.needed)
+        progress.begin(
+            Progress.Snapshot(name: request.archiveName, length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
+        let opener = try FrameOpener()
+        var losses: [ArchiveReader.Loss] = []
+        var reasons: [String] = []
+        var next = try reader.nextSalvaging()
+        for layer in reader.header.layers.indices {
+            let target = needed.contains(layer) ? try SalvageTarget(plan.move(layer, in: tree), plan, layer) : nil
+            reading: while true {
+                switch next {
+                case .end: break reading
+                case .lost(let lost, let error):
+                    losses += lost.filter { needed.contains($0.layer) }
+                    reasons.append(error.description)
+                case .run(let run):
+                    if run.layer != layer { break reading }
+                    if stop.isRequested {
+                        throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again)")
+                    }
+                    do {
+                        try restore(run, to: target, opener, progress)
+                    } catch let error as ArchiveError {
+                        if target != nil { losses.append(ArchiveReader.Loss(layer: layer, range: run.range)) }
+                        reasons.append(error.description)
+                    }
+                }
+                next = try reader.nextSalvaging()
+            }
+            if let target { if try target.finish() { result.restored += 1 } else { result.upToDate += 1 } }
+        }
+        while next != .end {
+            if case .lost(let lost, let error) = next {
+                losses += lost.filter { needed.contains($0.layer) }
+                reasons.append(error.description)
+            }
+            next = try reader.nextSalvaging()
+        }
+        result.damage =
+            losses.isEmpty
+            ? reasons.map { "\(request.archiveName): \($0)" } : losses.map { "\(request.archiveName): \(reader.header.describe($0))" }
+        return result
+    }
+
+    private func restore(_ run: RunRecord, to target: SalvageTarget?, _ opener: FrameOpener, _ progress: Progress) throws {
+        guard run.frameLength > 0 else {
+            try target?.write(run, UnsafeRawBufferPointer(start: nil, count: 0), reader.header)
+            return
+        }
+        let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
+        try reader.readFrame(of: run, into: frame.bytes)
+        if let target { try target.write(run, try opener.open(run, frame), reader.header) }
+        progress.add(covered: run.range.upperBound - run.range.lowerBound, read: run.frameLength)
+    }
+}
+
+/// One file that is being salvaged.
+private struct SalvageTarget {
+    private let move: TargetMove
+    private let file: TargetFile?
+    private let writer: RecordWriter?
+    private let holding: Holding
+    private let length: UInt64
+
+    init(_ move: TargetMove, _ plan: RestorePlan, _ layer: Int) throws {
+        self.move = move
+        holding = plan.holding(of: layer)
+        length = plan.header.layers[layer].guestLength
+        guard try !move.isUpToDate() else {
+            (file, writer) = (nil, nil)
+            return
+        }
+        let file = try move.stage()
+        let sink = move.sink(in: file)
+        try sink.prepare()
+        self.file = file
+        writer = try RecordWriter(holding, sink: sink)
+    }
+
+    func write(_ run: RunRecord, _ content: UnsafeRawBufferPointer, _ header: ArchiveHeader) throws {
+        guard let writer else { return }
+        var planner = ChunkPlanner(
+            RecordRuns(run, isRaw: header.layers[run.layer].layout == "raw"), run.range, length: length, holding,
+            segmentLength: Bounds.segment,
+            finished: [])
+        while let next = try planner.next() {
+            switch next {
+            case .chunk(let chunk): _ = try writer.write(chunk, content)
+            case .span(let span): try writer.write(span)
+            }
+        }
+    }
+
+    /// Gives the file its name; false where it was there, whole, before.
+    func finish() throws -> Bool {
+        guard let file else { return false }
+        if let mtime = move.mtime { try file.setMtime(mtime) }
+        try file.synchronizeWithTimes()
+        try file.publish()
+        return true
+    }
+}

@@ -1,0 +1,166 @@
+internal import DiskImages
+internal import ImageFormats
+internal import SystemPackage
+
+/// One target written, whatever from: what an earlier run left is looked at, what is missing is written, and the name comes last.
+struct TargetMove {
+    /// What became of it.
+    enum Result: Equatable {
+        case upToDate
+        case named
+        case moved(resumed: UInt64)
+    }
+
+    /// The target's name as it was given.
+    let name: FilePath
+    let place: TargetPlace
+    let job: ManifestJob
+    let header: CowHeader?
+    /// The modification time that the target gets; nil leaves that of its completion.
+    var mtime: Timestamp? = nil
+    let restart: Bool
+    let force: Bool
+
+    private enum Start {
+        case upToDate, name, begin
+        case resume([ManifestSegment])
+    }
+
+    /// Does what is left to do. `prepare` runs before anything is written, where nothing is recorded yet. `write` writes everything but the finished
+    /// ranges and returns what it recorded; `finish` has the last word before the target is called complete.
+    func run(
+        prepare: () throws -> Void, write: (any ImageSink, ManifestFile, _ finished: [Range<UInt64>]) async throws -> [ManifestSegment],
+        stop: StopFlag, finish: () throws -> Void
+    ) async throws -> Result {
+        let isFirst = try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil
+        if isFirst {
+            // What is refused leaves no manifest behind.
+            if place.existing != nil, !force { throw targetExists }
+            try prepare()
+        }
+        let manifest = try ManifestFile(of: place.path)
+        let recorded: [ManifestSegment]
+        switch try start(manifest) {
+        case .upToDate: return .upToDate
+        case .name:
+            try TargetFile.publish(place.path)
+            return .named
+        case .begin:
+            if !isFirst { try prepare() }
+            recorded = []
+        case .resume(let segments): recorded = segments
+        }
+        let file = try TargetFile(staging: place.path)
+        let sink = sink(in: file)
+        let finished = ManifestSegment.ranges(of: recorded)
+        if recorded.isEmpty {
+            try manifest.begin(job)
+            try sink.prepare()
+        } else {
+            for gap in gaps(between: finished) { try sink.clear(gap) }
+        }
+        let segments = recorded + (try await write(sink, manifest, finished))
+        guard ManifestSegment.ranges(of: segments) == (job.target.length == 0 ? [] : [0..<job.target.length]) else {
+            guard stop.isRequested else { throw MigrationError(.bug, "\(name): the pipeline ended before the disk did") }
+            throw MigrationError(.stopped, "\(name): stopped by a signal (run the same command again to go on)")
+        }
+        try finish()
+        try complete(file, manifest, segments)
+        return .moved(resumed: finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) })
+    }
+
+    /// Whether the target is there, whole and of this very job; nothing is locked or changed.
+    func isUpToDate() throws -> Bool {
+        guard !restart, let existing = place.existing, let manifest = try ManifestFile.read(of: place.path) else { return false }
+        return manifest.job == job && manifest.completion?.matches(existing) == true
+    }
+
+    /// The target's staging file, for a writer that keeps no manifest. Throws `target` where the target exists and may not be replaced.
+    func stage() throws -> TargetFile {
+        if place.existing != nil, !force { throw targetExists }
+        return try TargetFile(staging: place.path)
+    }
+
+    func sink(in file: TargetFile) -> any ImageSink {
+        header.map { CowSink(file: file, header: $0) } ?? RawSink(file: file, length: job.target.size)
+    }
+
+    private var targetExists: MigrationError {
+        MigrationError(.target, "\(name): exists (--force replaces it)")
+    }
+
+    /// What the files that are there mean for this run.
+    private func start(_ manifest: ManifestFile) throws -> Start {
+        let found: ManifestContents
+        do {
+            found = try manifest.load()
+        } catch let error as MigrationError {
+            // Only what begins as a manifest of ours is ever forgotten.
+            guard restart, try manifest.isOurs() else { throw error }
+            found = try ManifestContents(parsing: [], path: manifest.path)
+        }
+        let isSameJob = found.job == job && job.consistent
+        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
+        if let completion = found.completion, isSameJob, !restart {
+            if let target = place.existing, completion.matches(target) { return .upToDate }
+            if let partial, completion.matches(partial) { return .name }
+        }
+        let isUnfinished = found.job != nil && found.completion == nil
+        if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular, partial.size == job.target.size {
+            return .resume(found.segments)
+        }
+        if isUnfinished, !isSameJob, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
+            throw MigrationError(.badData, "\(manifest.path): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
+        }
+        if place.existing != nil, !force, !(isUnfinished && isSameJob) { throw targetExists }
+        return .begin
+    }
+
+    /// What a person would call the difference between the recorded job and this one.
+    private func difference(from other: ManifestJob?) -> String {
+        guard let other else { return "another job" }
+        if other.sources == job.sources { return "the same source with other options" }
+        guard other.sources.map(\.path) == job.sources.map(\.path) else { return "another source, \(other.sources.first?.path ?? "")" }
+        let changed = zip(other.sources, job.sources).first { $0 != $1 }?.0.path ?? "a file"
+        return "this job before \(changed) changed"
+    }
+
+    /// The end, in the order that leaves nothing half-written under the final name.
+    private func complete(_ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment]) throws {
+        if let mtime { try file.setMtime(mtime) }
+        try file.synchronizeWithTimes()
+        let identity = try file.identity()
+        try manifest.append(
+            ManifestCompletion(
+                digest: ManifestSegment.digest(of: segments).description,
+                header: try header.map { try $0.digest(in: file.partialPath).description },
+                size: identity.size, mtime: identity.mtime.description))
+        try manifest.checkStillLocked()
+        try file.publish()
+    }
+
+    private func gaps(between finished: [Range<UInt64>]) -> [Range<UInt64>] {
+        var gaps: [Range<UInt64>] = []
+        var position: UInt64 = 0
+        for range in finished + [job.target.length..<job.target.length] {
+            if range.lowerBound > position { gaps.append(position..<range.lowerBound) }
+            position = max(position, range.upperBound)
+        }
+        return gaps
+    }
+}
+
+extension ManifestCompletion {
+    /// Whether `file` is the target as it was when it was completed.
+    func matches(_ file: FileIdentity) -> Bool { file.isRegular && file.size == size && file.mtime.description == mtime }
+}
+
+extension CowHeader {
+    /// The digest of what a file with this header has before its bitmap.
+    func digest(in path: FilePath) throws -> ContentDigest {
+        var bytes = [UInt8](repeating: 0, count: Int(geometry.bitmapOffset))
+        let file = try ImageFile(opening: path)
+        try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
+        return ContentDigest(of: bytes)
+    }
+}

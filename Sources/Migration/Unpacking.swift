@@ -1,0 +1,95 @@
+internal import DiskImages
+internal import ImageFormats
+internal import SystemPackage
+internal import TransportArchive
+
+/// Images restored from an archive, each file resumable.
+package struct Unpacking {
+    private let request: UnpackRequest
+    private let reader: ArchiveReader
+    private let plan: RestorePlan
+    /// Where each layer lies, where the archive can be read from any place.
+    private let index: ArchiveIndex?
+
+    /// Opens the archive and finds what is asked for; throws before anything is written.
+    package init(_ request: UnpackRequest) throws {
+        self.request = request
+        reader = try ArchiveReader(try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream())
+        plan = try RestorePlan(reader, request)
+        // All of it is read from front to back, which checks the index too.
+        let isPart = plan.needed.count < reader.header.layers.count
+        index = try isPart ? reader.stream.file.map { [reader] in try reader.readIndex(of: $0) } : nil
+    }
+
+    /// Restores what is missing.
+    package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
+        let tree = try FolderTree(at: request.directory)
+        let total = index.map { index in plan.needed.reduce(0) { $0 + index.layers[$1].stored } }
+        progress.begin(
+            Progress.Snapshot(
+                name: request.archiveName, total: total, length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
+        switch request.form {
+        case .chains: return try await restore(in: tree, progress, stop)
+        case .raw: return try await flatten(in: tree, progress, stop)
+        }
+    }
+
+    /// Layer after layer: a backing file stands before its overlays are begun.
+    private func restore(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
+        var result = UnpackResult()
+        let needed = Set(plan.needed)
+        let pipeline = UnpackPipeline(reader: reader, workers: request.workers, rate: request.rate, progress: progress, stop: stop)
+        for layer in reader.header.layers.indices {
+            if needed.contains(layer) {
+                if let index { try reader.seek(to: layer, index.layers[layer]) }
+                let outcome = try await plan.move(layer, in: tree).run(
+                    prepare: {},
+                    write: { sink, manifest, finished in
+                        try await pipeline.restore(
+                            layer, plan.holding(of: layer), to: sink, recordingIn: manifest, leavingOut: finished,
+                            segmentLength: request.segmentLength)
+                    }, stop: stop, finish: {})
+                if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
+            }
+            if index == nil { try skip(layer) }
+        }
+        // What follows the last layer must be the archive's own end.
+        if index == nil { _ = try reader.next() }
+        return result
+    }
+
+    /// Leaves out what is still to come of `layer`.
+    private func skip(_ layer: Int) throws {
+        while reader.layer == layer, let run = try reader.next() { try reader.skipFrame(of: run) }
+    }
+
+    /// Restores the chains into a scratch folder, converts them from there, and removes it. An archive may come from a pipe, where an overlay's data
+    /// cannot be had together with its backing file's.
+    private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
+        var result = UnpackResult()
+        let places = try plan.images.map { (layer: $0, path: try tree.place(for: reader.header.layers[$0].name)) }
+        let missing = try places.filter { image in
+            let move = TargetMove(
+                name: image.path, place: try TargetPlace(image.path, sources: try plan.archiveIdentity()),
+                job: plan.flatteningJob(image.layer, at: image.path),
+                header: nil, restart: request.restart, force: request.force)
+            return try !move.isUpToDate()
+        }
+        result.upToDate = places.count - missing.count
+        guard !missing.isEmpty else { return result }
+        let scratch = try FolderTree(at: tree.root.pushing(FilePath(".drover-scratch-\(plan.id)")))
+        _ = try await restore(in: scratch, progress, stop)
+        for (layer, path) in missing {
+            let source = scratch.root.pushing(FilePath(reader.header.layers[layer].name))
+            let format: ImageFormat = reader.header.layers[layer].layout == "raw" ? .raw : .cow(nil)
+            let conversion = ConversionRequest(
+                source: source, options: ChainOptions(format: format, location: try BackingLocation()), target: path, format: .raw,
+                segmentLength: request.segmentLength, workers: request.workers, restart: request.restart, force: request.force)
+            _ = try await Conversion(conversion, job: plan.flatteningJob(layer, at: path)).run(progress: progress, stop: stop)
+            result.restored += 1
+        }
+        let names = plan.needed.map { reader.header.layers[$0].name }
+        scratch.remove(names.flatMap { [$0, $0 + ".manifest"] })
+        return result
+    }
+}

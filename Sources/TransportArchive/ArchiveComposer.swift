@@ -1,0 +1,72 @@
+package import DiskImages
+
+/// Puts an archive's records in order: numbers them, chains their digests and keeps the index. It makes bytes and writes nothing.
+package struct ArchiveComposer: Sendable {
+    private let headerBytes: [UInt8]
+    package private(set) var sequence: UInt64 = 0
+    package private(set) var id = ContentDigest(high: 0, low: 0)
+    /// The digest of the last record.
+    package private(set) var previous = ContentDigest(high: 0, low: 0)
+    /// Bytes composed so far: where the next record begins.
+    package private(set) var offset: UInt64 = 0
+    private var index = ArchiveIndex(layers: [])
+    private let layerCount: Int
+
+    package init(_ header: ArchiveHeader) throws {
+        headerBytes = try header.serialized()
+        layerCount = header.layers.count
+        guard headerBytes.count <= ArchiveHeader.longest else {
+            throw ArchiveError(.notAnArchive, "an archive of \(header.layers.count) layers has too long a header")
+        }
+    }
+
+    /// The archive's beginning.
+    package mutating func begin() -> [UInt8] {
+        offset = UInt64(LZ4Frame.empty.count)
+        let bytes = LZ4Frame.empty + record(.header, headerBytes)
+        id = previous
+        return bytes
+    }
+
+    /// A run record; `run.frameLength` bytes of frame are to follow it.
+    package mutating func run(_ run: RunRecord) -> [UInt8] {
+        while index.layers.count <= run.layer { beginLayer() }
+        let bytes = record(.run, run.serialized())
+        index.layers[run.layer].add(run, recordLength: bytes.count)
+        offset += UInt64(run.frameLength)
+        return bytes
+    }
+
+    /// The archive's end.
+    package mutating func finish() throws -> [UInt8] {
+        while index.layers.count < layerCount { beginLayer() }
+        let indexOffset = offset
+        let bytes = record(.index, try index.serialized(with: headerBytes))
+        let length = offset + UInt64(ArchiveTrailer.recordLength)
+        return bytes + record(.trailer, ArchiveTrailer(indexOffset: indexOffset, length: length).serialized())
+    }
+
+    private mutating func beginLayer() {
+        index.layers.append(ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
+    }
+
+    private mutating func record(_ kind: ArchiveRecord.Kind, _ body: [UInt8]) -> [UInt8] {
+        let record = ArchiveRecord(kind, sequence: sequence, id: id, previous: previous, body: body)
+        sequence += 1
+        previous = record.digest
+        let bytes = record.serialized()
+        offset += UInt64(bytes.count)
+        return bytes
+    }
+}
+
+extension ArchiveIndex.Layer {
+    /// Counts a record and its frame.
+    mutating func add(_ run: RunRecord, recordLength: Int) {
+        length += UInt64(recordLength + run.frameLength)
+        records += 1
+        data += UInt64(run.contentLength)
+        zeros += run.runs.reduce(0) { $0 + ($1.isZero ? $1.end - $1.start : 0) }
+        stored += UInt64(run.frameLength)
+    }
+}

@@ -1,0 +1,123 @@
+internal import FoundationEssentials
+
+/// What an archive holds: its first record. The digest of that record is the archive's id.
+package struct ArchiveHeader: Codable, Equatable, Sendable {
+    /// The version of the archive's format.
+    package static let version = 1
+    /// The longest header that is read, in bytes of JSON: some hundred thousand layers.
+    package static let longest = 32 << 20
+
+    /// How the payload was made.
+    package struct Options: Codable, Equatable, Sendable {
+        /// `none`, `lz4` or `lz4:LEVEL`.
+        package let compression: String
+        /// Whether every image is what its guest sees, without layers.
+        package let flatten: Bool
+        /// The shortest run of zeros that has no payload, in bytes.
+        package let zeroRun: Int
+
+        package init(compression: String, flatten: Bool, zeroRun: Int) {
+            self.compression = compression
+            self.flatten = flatten
+            self.zeroRun = zeroRun
+        }
+    }
+
+    /// One file of a chain. Layers stand in the order of their data in the archive: a backing file before its overlays.
+    package struct Layer: Codable, Equatable, Sendable {
+        /// Components joined by `/`.
+        package let name: String
+        /// `raw` or the COW layout it is restored in.
+        package let layout: String
+        /// The disk's size in bytes, as file length (raw) or header have it.
+        package let size: UInt64
+        /// The file's modification time, `SECONDS.NANOSECONDS`.
+        package let mtime: String
+        /// Index of the backing layer; absent where there is none.
+        package let backing: Int?
+        /// Bitmap and data begin at multiples of it; `uml-v3` alone.
+        package let alignment: UInt32?
+        /// Whether it was named as an image to be packed; others are only backing files.
+        package let image: Bool
+
+        package init(name: String, layout: String, size: UInt64, mtime: String, backing: Int?, alignment: UInt32?, image: Bool) {
+            self.name = name
+            self.layout = layout
+            self.size = size
+            self.mtime = mtime
+            self.backing = backing
+            self.alignment = alignment
+            self.image = image
+        }
+
+        /// The disk's length in bytes as a guest sees it: whole sectors.
+        package var guestLength: UInt64 { (size + 511) / 512 * 512 }
+    }
+
+    package let version: Int
+    package let options: Options
+    package let layers: [Layer]
+
+    package init(options: Options, layers: [Layer]) {
+        version = ArchiveHeader.version
+        self.options = options
+        self.layers = layers
+    }
+
+    /// JSON with sorted keys: the same header is always the same bytes.
+    package func serialized() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Array(try encoder.encode(self))
+    }
+
+    private struct Version: Decodable {
+        let version: Int
+    }
+
+    /// Parses and checks everything that can be checked without the data.
+    package init(parsing bytes: [UInt8]) throws {
+        let data = Data(bytes)
+        let decoder = JSONDecoder()
+        do {
+            let found = try decoder.decode(Version.self, from: data).version
+            guard found == ArchiveHeader.version else {
+                throw ArchiveError(.notAnArchive, "its format version is \(found); this program reads version \(ArchiveHeader.version)")
+            }
+            self = try decoder.decode(ArchiveHeader.self, from: data)
+        } catch let error as ArchiveError {
+            throw error
+        } catch {
+            throw ArchiveError(.damaged, "its header is no header")
+        }
+        try check()
+    }
+
+    private func check() throws {
+        var names: Set<String> = []
+        for (index, layer) in layers.enumerated() {
+            if let fault = ArchiveName.fault(of: layer.name) {
+                throw ArchiveError(.damaged, "layer \(index) has a name that \(fault)")
+            }
+            guard names.insert(layer.name).inserted else { throw ArchiveError(.damaged, "two layers have the name \(layer.name)") }
+            guard layer.size <= UInt64(Int64.max) - 511 else {
+                throw ArchiveError(.damaged, "\(layer.name) has an impossible size of \(layer.size)")
+            }
+            if let backing = layer.backing, backing < 0 || backing >= index {
+                throw ArchiveError(.damaged, "\(layer.name) names layer \(backing) as its backing file; expected one before it")
+            }
+        }
+        for layer in layers {
+            for parent in ArchiveName.parents(of: layer.name) where names.contains(parent) {
+                throw ArchiveError(.damaged, "\(parent) is a layer and a folder of \(layer.name)")
+            }
+        }
+    }
+
+    /// The layers of the chain of `layer`, top first.
+    package func chain(of layer: Int) -> [Int] {
+        var chain = [layer]
+        while let next = layers[chain[chain.count - 1]].backing { chain.append(next) }
+        return chain
+    }
+}

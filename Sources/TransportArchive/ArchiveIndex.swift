@@ -1,0 +1,91 @@
+internal import FoundationEssentials
+
+/// Where each layer lies in the archive: the body of the `I` record, behind a copy of the header that outlives damage to the first.
+///
+/// | offset | size | meaning |
+/// |--------|------|---------|
+/// | 0      | 4    | n: bytes of the header |
+/// | 4      | n    | the header, as in the first record |
+/// | 4 + n  |      | JSON: `{"layers":[{…},…]}`, an entry a layer |
+package struct ArchiveIndex: Codable, Equatable, Sendable {
+    /// What the archive has of one layer.
+    package struct Layer: Codable, Equatable, Sendable {
+        /// Where its first record begins, and how many bytes its records and frames take.
+        package var offset: UInt64
+        package var length: UInt64
+        /// The sequence number of its first record, and how many there are.
+        package var sequence: UInt64
+        package var records: UInt64
+        /// The digest of the record before its first, which that one carries.
+        package var previous: String
+        /// Bytes of guest disk that are data, and that are allocated zeros.
+        package var data: UInt64
+        package var zeros: UInt64
+        /// Bytes that its frames take.
+        package var stored: UInt64
+
+        package init(offset: UInt64, sequence: UInt64, previous: String) {
+            self.offset = offset
+            self.sequence = sequence
+            self.previous = previous
+            (length, records, data, zeros, stored) = (0, 0, 0, 0, 0)
+        }
+    }
+
+    package var layers: [Layer]
+
+    package init(layers: [Layer]) { self.layers = layers }
+
+    /// The record's body.
+    package func serialized(with header: [UInt8]) throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        var bytes: [UInt8] = []
+        bytes.append(number: UInt32(header.count))
+        return bytes + header + Array(try encoder.encode(self))
+    }
+
+    /// Parses a body whose digest was right; returns the copy of the header too.
+    package static func parse(_ bytes: [UInt8]) throws -> (index: ArchiveIndex, header: [UInt8]) {
+        let fault = ArchiveError(.damaged, "its index is no index")
+        guard let count: UInt32 = bytes.littleEndian(at: 0), Int(count) <= bytes.count - 4 else { throw fault }
+        do {
+            let index = try JSONDecoder().decode(ArchiveIndex.self, from: Data(bytes[(4 + Int(count))...]))
+            return (index, Array(bytes[4..<4 + Int(count)]))
+        } catch {
+            throw fault
+        }
+    }
+}
+
+/// The end of an archive: the body of the `T` record, which always has the same length.
+///
+/// | offset | size | meaning |
+/// |--------|------|---------|
+/// | 0      | 8    | where the index record begins |
+/// | 8      | 8    | the archive's length in bytes, this record and all |
+package struct ArchiveTrailer: Equatable, Sendable {
+    package static let recordLength = ArchiveRecord.overhead + 16
+
+    package let indexOffset: UInt64
+    package let length: UInt64
+
+    package init(indexOffset: UInt64, length: UInt64) {
+        self.indexOffset = indexOffset
+        self.length = length
+    }
+
+    package func serialized() -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(number: indexOffset)
+        bytes.append(number: length)
+        return bytes
+    }
+
+    package init(parsing bytes: [UInt8]) throws {
+        guard bytes.count == 16, let offset: UInt64 = bytes.littleEndian(at: 0), let length: UInt64 = bytes.littleEndian(at: 8) else {
+            throw ArchiveError(.damaged, "its trailer is no trailer")
+        }
+        self.init(indexOffset: offset, length: length)
+    }
+}

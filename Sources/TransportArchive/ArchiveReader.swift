@@ -1,0 +1,182 @@
+package import DiskImages
+
+/// Reads an archive's records from front to back and believes none of them: each must follow the one before it, in its place, of this archive.
+///
+/// After a run record with content, the caller reads its frame with `readFrame` or leaves it out with `skipFrame`. One task at a time uses it.
+package final class ArchiveReader: @unchecked Sendable {
+    /// The longest index that is read.
+    static let longestIndex = 2 * ArchiveHeader.longest + (64 << 20)
+    /// The longest run record.
+    private static let longestRun = ArchiveRecord.overhead + 64 + RunRecord.mostRuns * 20
+
+    package let stream: ByteStream
+    package let header: ArchiveHeader
+    /// The digest of the header's record.
+    package let id: ContentDigest
+    /// The layer and the place in it that the next record must begin with.
+    package internal(set) var layer = 0
+    package internal(set) var position: UInt64 = 0
+    var sequence: UInt64 = 1
+    /// Salvaging has come to the end.
+    var isOver = false
+    var previous: ContentDigest
+    /// What has been read, to be held against the archive's own index; nil after a seek.
+    private var seen: ArchiveIndex? = ArchiveIndex(layers: [])
+    private var headerBytes: [UInt8]
+
+    /// Reads the beginning. Throws `notAnArchive` where there is none.
+    package init(_ stream: ByteStream) throws {
+        self.stream = stream
+        let start = try stream.read(LZ4Frame.empty.count)
+        guard start == LZ4Frame.empty else {
+            throw ArchiveError(.notAnArchive, "is no archive: it does not begin with an empty LZ4 frame")
+        }
+        let record = try ArchiveReader.readRecord(stream, longest: ArchiveHeader.longest + ArchiveRecord.overhead)
+        guard record.kind == .header, record.sequence == 0 else { throw ArchiveError(.damaged, "does not begin with a header") }
+        header = try ArchiveHeader(parsing: record.body)
+        headerBytes = record.body
+        id = record.digest
+        previous = record.digest
+        passEmptyLayers()
+    }
+
+    /// An archive whose header was lost and found again in its index.
+    init(_ stream: ByteStream, header: ArchiveHeader, headerBytes: [UInt8], id: ContentDigest) {
+        self.stream = stream
+        self.header = header
+        self.headerBytes = headerBytes
+        self.id = id
+        previous = id
+        seen = nil
+        passEmptyLayers()
+    }
+
+    /// Whether all layers have been read.
+    package var isAtEnd: Bool { layer == header.layers.count }
+
+    /// The next run record; nil when every layer was read and index and trailer are what they should be.
+    package func next() throws -> RunRecord? {
+        let offset = stream.offset
+        if isAtEnd {
+            try readEnd()
+            return nil
+        }
+        let record = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestRun)
+        try checkPlace(of: record, .run, at: offset)
+        let run = try RunRecord(parsing: record.body)
+        try checkPlace(of: run, at: offset)
+        take(record, run)
+        return run
+    }
+
+    /// Reads the frame of the run record just read into `buffer`, which holds `LZ4Frame.longest`. Its digest is the caller's to check.
+    package func readFrame(of run: RunRecord, into buffer: UnsafeMutableRawBufferPointer) throws {
+        let offset = stream.offset
+        let count = try stream.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<run.frameLength]))
+        guard count == run.frameLength else { throw ArchiveError.damaged("it ends within a frame", at: offset + UInt64(count)) }
+    }
+
+    /// Leaves a frame out.
+    package func skipFrame(of run: RunRecord) throws {
+        let offset = stream.offset
+        guard try stream.skip(UInt64(run.frameLength)) else { throw ArchiveError.damaged("it ends within a frame", at: offset) }
+    }
+
+    /// Goes on with the first record of `layer`, whose entry in the index is `entry`.
+    package func seek(to layer: Int, _ entry: ArchiveIndex.Layer) throws {
+        guard let digest = ContentDigest(hex: entry.previous) else { throw ArchiveError(.damaged, "its index is no index") }
+        stream.seek(to: entry.offset)
+        self.layer = layer
+        position = 0
+        sequence = entry.sequence
+        previous = digest
+        seen = nil
+        passEmptyLayers()
+    }
+
+    /// Accepts a record that is in its place.
+    func take(_ record: ArchiveRecord, _ run: RunRecord) {
+        while seen != nil, seen!.layers.count <= run.layer {
+            seen?.layers.append(
+                ArchiveIndex.Layer(
+                    offset: stream.offset - UInt64(ArchiveRecord.overhead + record.body.count), sequence: record.sequence,
+                    previous: record.previous.description))
+        }
+        seen?.layers[run.layer].add(run, recordLength: ArchiveRecord.overhead + record.body.count)
+        sequence = record.sequence + 1
+        previous = record.digest
+        layer = run.layer
+        position = run.range.upperBound
+        passEmptyLayers()
+    }
+
+    private func passEmptyLayers() {
+        while layer < header.layers.count, position >= header.layers[layer].guestLength {
+            layer += 1
+            position = 0
+        }
+    }
+
+    private func checkPlace(of record: ArchiveRecord, _ kind: ArchiveRecord.Kind, at offset: UInt64) throws {
+        guard record.id == id else { throw ArchiveError.damaged("there is a record of another archive", at: offset) }
+        guard record.sequence == sequence, record.previous == previous else {
+            throw ArchiveError.damaged("record \(record.sequence) stands where record \(sequence) is expected,", at: offset)
+        }
+        guard record.kind == kind else { throw ArchiveError.damaged("there is a record of another kind than expected", at: offset) }
+    }
+
+    /// A run must begin where the one before it ended, and end at a chunk's boundary or the disk's end: nothing is lost, repeated or swapped.
+    func checkPlace(of run: RunRecord, at offset: UInt64) throws {
+        guard run.layer == layer, run.range.lowerBound == position else {
+            throw ArchiveError.damaged("there is a record of another place", at: offset)
+        }
+        try checkShape(of: run, at: offset)
+    }
+
+    /// What must hold of a run wherever it stands.
+    func checkShape(of run: RunRecord, at offset: UInt64) throws {
+        let chunk = UInt64(RunRecord.longestContent)
+        guard run.layer < header.layers.count, run.range.lowerBound < run.range.upperBound, run.range.lowerBound % chunk == 0 else {
+            throw ArchiveError.damaged("there is a record of an impossible place", at: offset)
+        }
+        let length = header.layers[run.layer].guestLength
+        guard run.range.upperBound <= length, run.range.upperBound == length || run.range.upperBound % chunk == 0 else {
+            throw ArchiveError.damaged("there is a record of an impossible place", at: offset)
+        }
+    }
+
+    /// Index, trailer, and nothing after them.
+    private func readEnd() throws {
+        let offset = stream.offset
+        let index = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestIndex)
+        try checkPlace(of: index, .index, at: offset)
+        let (found, copy) = try ArchiveIndex.parse(index.body)
+        if var seen {
+            while seen.layers.count < header.layers.count {
+                seen.layers.append(ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
+            }
+            guard found == seen, copy == headerBytes else { throw ArchiveError.damaged("its index is not true,", at: offset) }
+        }
+        (sequence, previous) = (sequence + 1, index.digest)
+        let end = stream.offset
+        let trailer = try ArchiveReader.readRecord(stream, longest: ArchiveTrailer.recordLength)
+        try checkPlace(of: trailer, .trailer, at: end)
+        guard try ArchiveTrailer(parsing: trailer.body) == ArchiveTrailer(indexOffset: offset, length: stream.offset) else {
+            throw ArchiveError.damaged("its trailer is not true,", at: end)
+        }
+        guard try stream.read(1).isEmpty else { throw ArchiveError.damaged("there is something after its end", at: stream.offset - 1) }
+    }
+
+    /// Reads one record, at most `longest` bytes of it.
+    static func readRecord(_ stream: ByteStream, longest: Int) throws -> ArchiveRecord {
+        let offset = stream.offset
+        let prefix = try stream.read(ArchiveRecord.prefixLength)
+        guard !prefix.isEmpty else { throw ArchiveError.damaged("it ends without a trailer", at: offset) }
+        guard let length = ArchiveRecord.length(of: prefix), length <= longest else {
+            throw ArchiveError.damaged("there is no record", at: offset)
+        }
+        let rest = try stream.read(length - prefix.count)
+        guard prefix.count + rest.count == length else { throw ArchiveError.damaged("it ends within a record", at: offset) }
+        return try ArchiveRecord(parsing: prefix + rest, at: offset)
+    }
+}

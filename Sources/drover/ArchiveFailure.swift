@@ -1,0 +1,19 @@
+internal import ArgumentParser
+internal import SystemPackage
+internal import TransportArchive
+
+/// An archive that is not what it should be, with its name; any other error stays what it is.
+struct ArchiveFailure: Error, CustomStringConvertible {
+    let description: String
+    let code: ExitCode
+
+    init(_ archive: FilePath, _ error: any Error) {
+        if let error = error as? ArchiveError {
+            description = "\(archive == "-" ? "standard input" : archive.description): \(error)"
+            code = .badData
+        } else {
+            description = ErrorLine.text(of: error)
+            code = ExitCode(for: error)
+        }
+    }
+}

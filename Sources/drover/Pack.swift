@@ -1,0 +1,92 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import Glibc
+internal import Migration
+internal import SystemPackage
+internal import TransportArchive
+
+/// `drover pack`: images with their chains into one archive.
+struct Pack: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pack",
+        abstract: "Pack images with their whole chains into one archive.",
+        discussion: """
+            Every file is stored once, a base that many overlays share too; only allocated data is read. The archive is a valid LZ4 stream. Run the \
+            same command again to go on after an interruption. ARCHIVE - is standard output.
+
+            For example: drover pack fleet.drover guests/*.cow
+            """)
+
+    @Option(
+        help: ArgumentHelp("none, lz4, or lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC).", valueName: "method"),
+        transform: { text in
+            guard let compression = Compression(name: text) else {
+                throw ValidationError("'\(text)' is no compression (none, lz4, lz4:1 to lz4:\(Compression.highestLevel))")
+            }
+            return compression
+        })
+    var compression = Compression.lz4(level: 1)
+
+    @Flag(help: "Pack what each guest sees, as one raw image, instead of the layers.") var flatten = false
+    @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
+
+    @Option(help: ArgumentHelp("How much archive one checkpoint covers; a multiple of 1M.", valueName: "size"))
+    var segment = ByteSize(bytes: Bounds.segment)
+
+    @Flag(help: "Forget a checkpoint and begin again.") var restart = false
+    @Flag(help: "Replace an existing archive.") var force = false
+    @OptionGroup var progressOptions: ProgressOptions
+    @OptionGroup var verbosity: VerbosityOptions
+    @OptionGroup(title: "Image options") var imageOptions: ImageOptions
+
+    @Argument(help: "The archive to write, or - for standard output.", completion: .file(), transform: FilePath.init(argument:))
+    var archive: FilePath
+    @Argument(help: "The images to pack.", completion: .file(), transform: FilePath.init(argument:)) var sources: [FilePath]
+
+    func validate() throws {
+        try SegmentSize.check(segment)
+        if archive == "-", isatty(STDOUT_FILENO) == 1 {
+            throw ValidationError("an archive is not written to a terminal (send it to a file or a pipe)")
+        }
+    }
+
+    func run() async throws {
+        let stop = StopFlag()
+        let display = ProgressDisplay(progressOptions.progress, verbosity)
+        try SignalWatch.start(stop) { display.showOnce() }
+        try OpenFiles.allowMany()
+        let packing = try Packing(
+            PackRequest(
+                archive: archive == "-" ? nil : archive, images: sources,
+                options: { [imageOptions] in try imageOptions.chainOptions(for: $0) },
+                compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
+                workers: copyOptions.workers, rate: copyOptions.rate?.bytes, restart: restart, force: force))
+        let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) }
+        switch result {
+        case .upToDate: verbosity.tell("\(archive): is up to date")
+        case .named: verbosity.tell("\(archive): was whole already and has its name now")
+        case .packed(_, let resumed):
+            if resumed > 0 { verbosity.tell("\(archive): resumed, \(HumanText.size(resumed)) of it were there") }
+        }
+    }
+}
+
+/// The size of a checkpointed segment.
+enum SegmentSize {
+    static func check(_ size: ByteSize) throws {
+        if size.bytes == 0 || size.bytes % UInt64(Bounds.chunk) != 0 {
+            throw ValidationError("--segment \(size.bytes) is no multiple of 1M")
+        }
+    }
+}
+
+/// A fleet may have more files than a process opens by default.
+enum OpenFiles {
+    /// Raises the limit as far as the system allows.
+    static func allowMany() throws {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(7), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(7), &limit)
+    }
+}
