@@ -12,6 +12,8 @@ package enum Bounds {
     static let finished = 4096
     /// Guest bytes of a segment where nobody says otherwise.
     package static let segment: UInt64 = 64 << 20
+    /// The longest segment: what is held of one grows with it.
+    package static let longestSegment: UInt64 = 16 << 30
     /// Finished bytes after which the kernel is asked to begin writing them to disk.
     static let writeback: UInt64 = 16 << 20
 }

@@ -20,6 +20,11 @@ package struct Conversion {
         var files = chain.layers.map(\.file.identity)
         if let backing = request.backing, let identity = try ImageFile.identity(at: backing) { files.append(identity) }
         place = try TargetPlace(request.target, sources: files)
+        // A manifest that grows past what is read back would be of no use.
+        guard chain.guestLength / request.segmentLength < 1 << 20 else {
+            throw MigrationError(
+                .usage, "\(request.target): --segment \(request.segmentLength) makes over a million checkpoints (give a larger one)")
+        }
         plan = try TargetPlan(request, chain, at: place)
         self.job = job ?? plan.job
     }
@@ -34,10 +39,12 @@ package struct Conversion {
     package func run(progress: Progress, stop: StopFlag) async throws -> ConversionResult {
         let move = TargetMove(
             name: request.target, place: place, job: job, header: plan.header, restart: request.restart, force: request.force)
+        // The backing file that the header names must stay what it is, too.
+        let files = ImageChain(layers: chain.layers + (plan.overlay.map { [$0.backing] } ?? []))
         // Read by force while somebody writes to it, a source may change; any other must not.
-        let checkSources = { @Sendable [chain, job] in if job.consistent { try chain.checkUnchanged() } }
+        let checkSources = { @Sendable [files, job] in if job.consistent { try files.checkUnchanged() } }
         let result = try await move.run(
-            prepare: { try plan.overlay?.prove(chain, options: request.options) },
+            prepare: { try plan.overlay?.prove(chain, options: request.options, stop: stop) },
             write: { sink, manifest, finished in
                 try beginProgress(progress, finished)
                 let pipeline = PipelineJob(
@@ -49,7 +56,7 @@ package struct Conversion {
         switch result {
         case .upToDate: return .upToDate
         case .named: return .named
-        case .moved(let resumed): return .converted(resumed: resumed, hasChanged: try !chain.isUnchanged())
+        case .moved(let resumed): return .converted(resumed: resumed, hasChanged: try !files.isUnchanged())
         }
     }
 

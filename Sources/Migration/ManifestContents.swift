@@ -31,6 +31,7 @@ package struct ManifestContents: Sendable {
                 throw MigrationError(.badData, "its version is \(found.manifest); expected \(ManifestJob.version)")
             }
             guard found.options.segment >= UInt64(Bounds.chunk), found.options.segment % UInt64(Bounds.chunk) == 0,
+                found.options.segment <= Bounds.longestSegment,
                 found.target.length <= Int64.max
             else {
                 throw MigrationError(.badData, "its sizes are impossible")

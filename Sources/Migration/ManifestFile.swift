@@ -39,6 +39,13 @@ package final class ManifestFile: Sendable {
     /// Whether the file begins as a manifest does, or is empty: only such a file is ever overwritten.
     func isOurs() throws -> Bool { ManifestLines.isManifest(try contents()) }
 
+    /// Forgets everything that is recorded; a file that is no manifest is refused.
+    func forget() throws {
+        guard try isOurs() else { throw MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)") }
+        try file.truncate(to: 0)
+        try file.synchronize()
+    }
+
     /// Forgets everything that is recorded and begins with `job`, durably.
     func begin(_ job: some Encodable) throws {
         try file.truncate(to: 0)

@@ -24,6 +24,9 @@ package struct OverlayCreation {
 
     /// Writes it.
     package func run() throws {
+        // Whoever moves to the same target holds the lock; a manifest of what stood here before says nothing of the new file.
+        let manifest = try ImageFile.identity(at: ManifestFile.path(of: place.path)).map { _ in try ManifestFile(of: place.path) }
+        try manifest?.forget()
         let target = try TargetFile(staging: place.path)
         try CowSink(file: target, header: header).prepare()
         try target.synchronizeWithTimes()

@@ -45,12 +45,20 @@ struct OverlayPlan {
 
     /// Shows that the backing file has the bytes of the layer it stands for, for the length of the disk. A complete manifest of its own that
     /// names that layer as its source is proof; otherwise both are read.
-    func prove(_ chain: ImageChain, options: ChainOptions) throws {
+    func prove(_ chain: ImageChain, options: ChainOptions, stop: StopFlag) throws {
         guard needsProof else { return }
         let bottom = ImageChain(layers: Array(chain.layers[depth...]))
         if try isCopy(of: bottom) { return }
         let other = backing.header == nil ? ImageChain(layers: [backing]) : try ImageChain.open(backing.path, options)
-        guard let offset = try ChainComparison.firstDifference(bottom, other, length: chain.guestLength) else { return }
+        var comparison = try ChainComparison(bottom, other, length: chain.guestLength)
+        var difference: UInt64?
+        while difference == nil, let step = try comparison.next() {
+            if stop.isRequested {
+                throw MigrationError(.stopped, "\(backing.path): stopped by a signal (run the same command again to go on)")
+            }
+            if case .different(let offset) = step { difference = offset }
+        }
+        guard let offset = difference else { return }
         throw MigrationError(
             .badData,
             "\(backing.path): differs from \(bottom.top.path) at sector \(offset / sectorSize); expected a backing file with the same bytes (-B)"
@@ -58,7 +66,7 @@ struct OverlayPlan {
     }
 
     private func isCopy(of bottom: ImageChain) throws -> Bool {
-        guard backing.header == nil, let manifest = try? ManifestFile.read(of: backing.path), let job = manifest.job,
+        guard backing.header == nil, let manifest = try? ManifestFile.read(of: TargetPlace.follow(backing.path)), let job = manifest.job,
             let completion = manifest.completion, manifest.covers(job.target.length), job.options.depth == nil, job.consistent
         else { return false }
         let identity = backing.file.identity

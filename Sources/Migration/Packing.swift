@@ -36,7 +36,7 @@ package struct Packing {
             throw targetExists
         }
         let manifest = try ManifestFile(of: place.path)
-        let start = try start(manifest, job)
+        let start = try start(manifest, job, try ImageFile.identity(at: place.path))
         switch start {
         case .upToDate: return .upToDate
         case .name:
@@ -96,7 +96,7 @@ package struct Packing {
         MigrationError(.target, "\(request.archive?.description ?? ""): exists (--force replaces it)")
     }
 
-    private func start(_ manifest: ManifestFile, _ job: ArchiveManifest.Job) throws -> Start {
+    private func start(_ manifest: ManifestFile, _ job: ArchiveManifest.Job, _ existing: FileIdentity?) throws -> Start {
         guard let place else { return .begin }
         let found: ArchiveManifest
         do {
@@ -108,7 +108,7 @@ package struct Packing {
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
         let isSameJob = found.job == job
         if let completion = found.completion, isSameJob, !request.restart {
-            if let target = place.existing, completion.matches(target) { return .upToDate }
+            if let existing, completion.matches(existing) { return .upToDate }
             if let partial, completion.matches(partial) { return .name }
         }
         if found.completion == nil, let checkpoint = found.checkpoint, !request.restart {
@@ -118,7 +118,7 @@ package struct Packing {
             }
             if let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
         }
-        if place.existing != nil, !request.force, !(found.completion == nil && isSameJob) { throw targetExists }
+        if existing != nil, !request.force, !(found.completion == nil && isSameJob) { throw targetExists }
         return .begin
     }
 

@@ -39,8 +39,10 @@ struct TargetMove {
             try prepare()
         }
         let manifest = try ManifestFile(of: place.path)
+        // Only now, under the lock, does what stands there stay what it is.
+        let existing = try ImageFile.identity(at: place.path)
         let recorded: [ManifestSegment]
-        switch try start(manifest) {
+        switch try start(manifest, existing) {
         case .upToDate: return .upToDate
         case .name:
             try TargetFile.publish(place.path)
@@ -90,7 +92,7 @@ struct TargetMove {
     }
 
     /// What the files that are there mean for this run.
-    private func start(_ manifest: ManifestFile) throws -> Start {
+    private func start(_ manifest: ManifestFile, _ existing: FileIdentity?) throws -> Start {
         let found: ManifestContents
         do {
             found = try manifest.load()
@@ -102,7 +104,7 @@ struct TargetMove {
         let isSameJob = found.job == job && job.consistent
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
         if let completion = found.completion, isSameJob, !restart {
-            if let target = place.existing, completion.matches(target) { return .upToDate }
+            if let existing, completion.matches(existing) { return .upToDate }
             if let partial, completion.matches(partial) { return .name }
         }
         let isUnfinished = found.job != nil && found.completion == nil
@@ -112,7 +114,7 @@ struct TargetMove {
         if isUnfinished, !isSameJob, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
             throw MigrationError(.badData, "\(manifest.path): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
         }
-        if place.existing != nil, !force, !(isUnfinished && isSameJob) { throw targetExists }
+        if existing != nil, !force, !(isUnfinished && isSameJob) { throw targetExists }
         return .begin
     }
 

@@ -30,7 +30,7 @@ package struct TargetPlace: Sendable {
     }
 
     /// Resolves a symbolic link at the end of `name`, whether or not its target exists.
-    private static func follow(_ name: FilePath) throws -> FilePath {
+    static func follow(_ name: FilePath) throws -> FilePath {
         var path = name
         for _ in 0..<40 {
             var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
@@ -46,6 +46,12 @@ package struct TargetPlace: Sendable {
 extension FilePath {
     /// The path from the root, without `.` and `..`; links are not resolved.
     package var absolute: FilePath {
+        // A `..` behind a link leads elsewhere than it looks: the folder is resolved then.
+        if components.contains(where: { $0.kind == .parentDirectory }), let last = lastComponent, last.kind == .regular,
+            let folder = try? resolved(isRelative && components.count == 1 ? "." : removingLastComponent())
+        {
+            return folder.appending(last)
+        }
         if isAbsolute { return lexicallyNormalized() }
         guard let folder = getcwd(nil, 0) else { return self }
         defer { free(folder) }

@@ -37,7 +37,7 @@ struct TargetPlan {
         _ request: ConversionRequest, _ chain: ImageChain, _ place: TargetPlace, _ overlay: OverlayPlan?, _ header: CowHeader?
     ) throws -> ManifestJob {
         let size = header.map { $0.geometry.dataOffset + $0.geometry.guestLength } ?? chain.guestLength
-        let isLocked = try chain.layers.contains { try $0.file.writeLockHolder().isLocked }
+        let isLocked = try (chain.layers + (overlay.map { [$0.backing] } ?? [])).contains { try $0.file.writeLockHolder().isLocked }
         return ManifestJob(
             sources: try chain.layers.map(ManifestJob.Source.init),
             options: ManifestJob.Options(

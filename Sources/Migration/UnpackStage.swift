@@ -5,7 +5,7 @@ internal import TransportArchive
 /// The runs of an archive's record as a plan needs them: gaps filled with what they mean.
 struct RecordRuns: HeldRunSource {
     private var runs: [HeldRun] = []
-    private var next_ = 0
+    private var index = 0
 
     /// `isRaw`: what no run covers is zeros; in a COW layer it is not allocated.
     init(_ record: RunRecord, isRaw: Bool) {
@@ -22,9 +22,9 @@ struct RecordRuns: HeldRunSource {
     }
 
     mutating func next() -> HeldRun? {
-        guard next_ < runs.count else { return nil }
-        defer { next_ += 1 }
-        return runs[next_]
+        guard index < runs.count else { return nil }
+        defer { index += 1 }
+        return runs[index]
     }
 }
 

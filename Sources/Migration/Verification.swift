@@ -19,7 +19,10 @@ package struct Verification: Sendable {
     private let segments: [ManifestSegment]
 
     /// Reads the manifest of `path`; throws `badData` where there is none, or where it does not say that the target is complete.
-    package init(of path: FilePath) throws {
+    package init(of name: FilePath) throws {
+        // The manifest stands beside the file itself.
+        let path = try TargetPlace.follow(name)
+        _ = try ImageFile(opening: path)
         guard let manifest = try ManifestFile.read(of: path) else {
             throw MigrationError(.badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
         }

@@ -18,6 +18,7 @@ struct Info: ParsableCommand {
     var backingChain = false
 
     @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
     @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image: FilePath
 

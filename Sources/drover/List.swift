@@ -14,6 +14,7 @@ struct List: ParsableCommand {
             """)
 
     @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var verbosity: VerbosityOptions
     @Argument(help: "The archive.", completion: .file(), transform: FilePath.init(argument:)) var archive: FilePath
 
     func run() throws {

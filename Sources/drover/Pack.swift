@@ -74,8 +74,8 @@ struct Pack: AsyncParsableCommand {
 /// The size of a checkpointed segment.
 enum SegmentSize {
     static func check(_ size: ByteSize) throws {
-        if size.bytes == 0 || size.bytes % UInt64(Bounds.chunk) != 0 {
-            throw ValidationError("--segment \(size.bytes) is no multiple of 1M")
+        if size.bytes == 0 || size.bytes % UInt64(Bounds.chunk) != 0 || size.bytes > Bounds.longestSegment {
+            throw ValidationError("--segment \(size.bytes) is no multiple of 1M up to 16G")
         }
     }
 }

@@ -23,7 +23,7 @@ from rounds import Contender, Promises, race, table
 HERE = Path(__file__).resolve().parent
 DROVER = os.environ.get("DROVER", str(HERE.parents[1] / ".build/release/drover"))
 UNITS = {"k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-WHOLE = "8T"  # a segment larger than any image here: nothing but the one fsync at the end
+WHOLE = "16G"  # a segment larger than any image here: nothing but the one fsync at the end
 MEMORY_LIMIT = 64
 
 
