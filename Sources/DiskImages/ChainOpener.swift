@@ -162,13 +162,7 @@ struct ChainOpener {
             let fitting = try readings(of: file, prefix, nil).filter { $0.size == overlay.size }
             return .cow(fitting.count == 1 ? fitting[0] : try header(of: file, prefix, nil, layers.count))
         default:
-            guard isRaw else {
-                throw DiskImageError(
-                    .badData, referrer,
-                    "backing file \(file.path) is a COW file, and neither its length (\(file.length)) nor its guest disk has the size of \(overlay.size) bytes that the overlay expects (the base was changed or replaced)"
-                )
-            }
-            let fact = "both its length and its guest disk have"
+            let fact = isRaw ? "both its length and its guest disk have" : "neither its length (\(file.length)) nor its guest disk has"
             throw DiskImageError(
                 .badData, referrer,
                 "backing file \(file.path) is a COW file, and \(fact) the size of \(overlay.size) bytes that the overlay expects (--backing-format raw or cow decides)"
