@@ -1,0 +1,119 @@
+import TestSupport
+import Testing
+
+@testable import Migration
+
+/// Manifests are bytes from outside.
+struct ManifestDamageTests {
+    private static let end = " (--restart forgets the checkpoint)"
+
+    @Test(arguments: ["x", "{", "{}", "[]", "null", "7", #""segment""#, "\u{0}", "{\"record\":7}"])
+    func aDamagedLineIsRefusedWithItsNumber(line: String) {
+        #expect(
+            ManifestText.refusal([ManifestText.job(), ManifestText.segment(0, 2048), line, ManifestText.segment(2048, 2048)])
+                == "badData: /images/out.manifest: line 3 is damaged: it is no record\(ManifestDamageTests.end)")
+    }
+
+    @Test func anEmptyLineIsDamageToo() {
+        #expect(ManifestText.refusal([ManifestText.job(), ""]).contains("line 2 is damaged"))
+    }
+
+    @Test(arguments: ["image bytes", "{\"a\":1}", "\n", "\u{0}"])
+    func aFileThatBeginsOtherwiseIsLeftAlone(text: String) {
+        #expect(
+            refusal { _ = try ManifestContents(parsing: Array(text.utf8), path: ManifestText.path) }
+                == "badData: /images/out.manifest: is no manifest of Drover's (move it away)")
+    }
+
+    @Test func aLaterVersionIsRefused() {
+        #expect(
+            ManifestText.refusal([ManifestText.job(version: "2")])
+                == "badData: /images/out.manifest: line 1 is damaged: its version is 2; expected 1\(ManifestDamageTests.end)")
+    }
+
+    @Test(
+        arguments: [
+            (8 << 20, 0), (8 << 20, 512), (8 << 20, (1 << 20) + 512), (UInt64(1) << 63, 1 << 20), (.max, 1 << 20),
+        ] as [(UInt64, UInt64)])
+    func aJobOfImpossibleSizesIsRefused(length: UInt64, segment: UInt64) {
+        #expect(
+            ManifestText.refusal([ManifestText.job(length: length, segment: segment)])
+                == "badData: /images/out.manifest: line 1 is damaged: its sizes are impossible\(ManifestDamageTests.end)")
+    }
+
+    @Test(arguments: [
+        ("0", "0"), ("0", "16385"), ("16384", "1"), ("2048", "14337"), ("1", "2048"), ("2047", "2048"), ("0", "18446744073709551615"),
+        ("18446744073709551615", "18446744073709551615"), ("18446744073709551615", "1"), ("9223372036854775807", "2048"),
+        ("36028797018963968", "2048"), ("18014398509481984", "18014398509481983"), ("0", "36028797018963968"),
+    ])
+    func aRangeThatIsNotOnTheDiskIsRefused(start: String, count: String) {
+        for kind in ["data", "zero", "backing"] {
+            #expect(
+                ManifestText.refusal([ManifestText.job(), ManifestText.segment(start, count, kind)])
+                    == "badData: /images/out.manifest: line 2 is damaged: its range or digest is impossible\(ManifestDamageTests.end)")
+        }
+    }
+
+    @Test(arguments: ["-1", "0.5", "1e400", "18446744073709551616", "\"0\"", "null", "[]", "1\(String(repeating: "0", count: 500))"])
+    func aNumberThatIsNoneIsRefused(number: String) {
+        for line in [ManifestText.segment(number, "2048"), ManifestText.segment("0", number)] {
+            #expect(ManifestText.refusal([ManifestText.job(), line]).hasPrefix("badData: /images/out.manifest: line 2 is damaged: "))
+        }
+    }
+
+    @Test(arguments: ["", "hole", "DATA"])
+    func anUnknownKindIsRefused(kind: String) {
+        #expect(
+            ManifestText.refusal([ManifestText.job(), ManifestText.segment(0, 2048, kind)]).contains("its range or digest is impossible"))
+    }
+
+    @Test(arguments: ["", "abc", String(repeating: "g", count: 32), String(repeating: "a", count: 33)])
+    func aDigestThatIsNoneIsRefused(digest: String) {
+        let line = ManifestText.segment(0, 2048).replacing(String(repeating: "a", count: 32), with: digest)
+        #expect(ManifestText.refusal([ManifestText.job(), line]).contains("its range or digest is impossible"))
+    }
+
+    @Test(arguments: [(0, 4096, 2048, 2048), (2048, 2048, 2048, 2048), (0, 16384, 14336, 2048)])
+    func aSectorThatIsRecordedTwiceIsRefused(firstStart: Int, firstCount: Int, secondStart: Int, secondCount: Int) {
+        let lines = [ManifestText.segment(firstStart, firstCount, "zero"), ManifestText.segment(secondStart, secondCount, "zero")]
+        for order in [lines, lines.reversed()] {
+            #expect(
+                ManifestText.refusal([ManifestText.job()] + order)
+                    == "badData: /images/out.manifest: sector \(secondStart) is recorded twice\(ManifestDamageTests.end)")
+        }
+    }
+
+    @Test func aRecordOutOfPlaceIsRefused() {
+        let (job, segment, completion) = (ManifestText.job(), ManifestText.segment(0, 2048), ManifestText.completion)
+        for (lines, line, record) in [
+            ([job, job], 2, "job"), ([job, completion, segment], 3, "segment"), ([job, completion, completion], 3, "complete"),
+            ([job, #"{"record":"sheep"}"#], 2, "sheep"),
+        ] {
+            #expect(
+                ManifestText.refusal(lines)
+                    == "badData: /images/out.manifest: line \(line) is damaged: a record \"\(record)\" does not belong there\(ManifestDamageTests.end)"
+            )
+        }
+    }
+
+    @Test func deeplyNestedTextIsRefused() {
+        let line = String(repeating: "[", count: 100_000)
+        #expect(ManifestText.refusal([ManifestText.job(), line]).contains("line 2 is damaged: it is no record"))
+    }
+
+    @Test func anyFlippedBitIsReadOrRefusedAndNeverMore() throws {
+        let seed = TestSeed()
+        var generator = seed.generator()
+        let whole = ManifestText.bytes(ManifestText.whole)
+        for index in whole.indices {
+            var bytes = whole
+            bytes[index] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+            do {
+                let found = try ManifestContents(parsing: bytes, path: ManifestText.path)
+                #expect(found.segments.allSatisfy { ($0.range?.upperBound ?? .max) <= found.job?.target.length ?? 0 })
+            } catch let error as MigrationError {
+                #expect(error.kind == .badData && error.description.hasPrefix("/images/out.manifest: "), "byte \(index), \(seed)")
+            }
+        }
+    }
+}
