@@ -89,6 +89,12 @@ struct CowTargetTests {
         #expect(try refusal(.qemuV2, over: cow, as: long) == cannotHold(.qemuV2, "a backing path of 1024 bytes", ""))
     }
 
+    @Test func noLayoutIsNamedThatCouldNotHoldTheDiskEither() throws {
+        // UML layouts have room for the path, but not for a disk that is longer than its backing file.
+        let long = FilePath("/" + String(repeating: "n", count: 1023))
+        #expect(try refusal(.qemuV2, length: 8192, over: base(), as: long) == cannotHold(.qemuV2, "a backing path of 1024 bytes", ""))
+    }
+
     @Test(arguments: [-1, Int(UInt32.max) + 1])
     func aTimeOutside32BitsIsRefused(seconds: Int) throws {
         let base = try base()

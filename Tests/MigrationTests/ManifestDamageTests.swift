@@ -61,6 +61,23 @@ struct ManifestDamageTests {
         }
     }
 
+    @Test func aDataRecordIsOneSegmentNoMoreAndNoLess() {
+        // Its digest is that of one segment: what is more was never written, what is less would be written behind it.
+        for count in [1, 2047, 2049, 4096, 16384] {
+            #expect(
+                ManifestText.refusal([ManifestText.job(), ManifestText.segment(0, count)])
+                    == "badData: /images/out.manifest: line 2 is damaged: its range or digest is impossible\(ManifestDamageTests.end)",
+                "\(count) sectors")
+        }
+    }
+
+    @Test(arguments: ["zero", "backing"])
+    func aRecordEndsWhereASegmentOrTheDiskDoes(kind: String) throws {
+        #expect(throws: MigrationError.self) { try ManifestText.parse([ManifestText.job(), ManifestText.segment(0, 2049, kind)]) }
+        let odd = ManifestText.job(length: (8 << 20) + 512)
+        #expect(try ManifestText.parse([odd, ManifestText.segment(16384, 1, kind)]).segments.count == 1)
+    }
+
     @Test(arguments: ["", "hole", "DATA"])
     func anUnknownKindIsRefused(kind: String) {
         #expect(

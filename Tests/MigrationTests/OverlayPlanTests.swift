@@ -146,6 +146,24 @@ struct OverlayPlanTests {
         #expect(await (try Move(directory, "top").over("copy")).refusal().contains("at sector 2048; expected"))
     }
 
+    @Test func whatTheOptionsSayOfTheSourceIsNotSaidOfTheBackingFile() async throws {
+        try directory.raw("base", "abcd")
+        try directory.cow("top", .qemuV2, over: "base", "--e-")
+        try directory.raw("floor", "a.cd")
+        try directory.cow("copy", .umlV3, over: directory("floor").string, "-b--")
+        let move = try Move(directory, "top").over("copy", .qemuV2).changed { $0.options.format = .cow(.qemuV2) }
+        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try directory.picture(of: "out") == "abed")
+    }
+
+    @Test func theFormatOfTheSourcesBackingFileIsNotThatOfTheNamedOnes() async throws {
+        try chain()
+        // --backing-format says what `middle` is, and nothing of what `middle` stands on.
+        let move = try Move(directory, "top").over("middle", .qemuV2).changed { $0.options.backingFormat = .cow(nil) }
+        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try directory.picture(of: "out") == "eb.f")
+    }
+
     @Test func qemuLayoutsKeepARelativeNameThatMeansTheSameFileFromTheTarget() throws {
         try directory.raw("base", "a")
         #expect(OverlayPlan.name(of: "nowhere/base", from: directory("out"), .qemuV2).isAbsolute)

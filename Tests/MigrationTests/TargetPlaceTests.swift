@@ -69,6 +69,15 @@ struct TargetPlaceTests {
         #expect(try await refusal(move) == isChain(directory("copy")))
     }
 
+    @Test func aFileBelowTheBackingFileThatIsNamedIsRefused() async throws {
+        // The copy of the base is a chain itself, and what it stands on is as dear as what the source stands on.
+        let move = try chain(to: "below").over("copy", .qemuV2)
+        try directory.raw("below", "abc")
+        try directory.cow("copy", over: "below", "---")
+        #expect(try await refusal(move) == isChain(directory("below")))
+        #expect(try directory.picture(of: "below") == "abc")
+    }
+
     @Test func aDirectoryIsNeverReplaced() async throws {
         let move = try chain(to: "folder")
         try directory.directory("folder")
