@@ -13,7 +13,7 @@ struct RandomConversionTests {
     }
 
     @Test func aFlattenedImageShowsWhatTheChainShows() async throws {
-        try await onRandomChains(40) { directory, model, _, generator, comment in
+        try await onRandomChains(25) { directory, model, _, generator, comment in
             for (name, format) in [("raw", ConversionRequest.Format.raw), ("cow", .cow(.qemuV2, alignment: 4096))] {
                 let zeroRun = [0, 512, 4096, 65_536].randomElement(using: &generator) ?? 0
                 let move = try Move(directory, "layer0", to: name, as: format).changed { $0.shortestZeroRun = zeroRun }
@@ -26,7 +26,7 @@ struct RandomConversionTests {
     }
 
     @Test func anOverlayOfAnyLayerShowsWhatTheChainShows() async throws {
-        try await onRandomChains(60) { directory, model, chain, generator, comment in
+        try await onRandomChains(40) { directory, model, chain, generator, comment in
             guard model.layers.count > 1 else { return }
             let depth = Int.random(in: 1..<model.layers.count, using: &generator)
             let backing = chain.layers[depth]
