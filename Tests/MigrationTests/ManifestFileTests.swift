@@ -1,0 +1,47 @@
+import DiskImages
+import TestSupport
+import Testing
+
+@testable import Migration
+
+/// `TARGET.manifest` among processes: locks of different opens count against one another in one process too.
+struct ManifestFileTests {
+    private let directory = try! TemporaryDirectory()
+
+    @Test func oneHolderAtATime() throws {
+        let first = try ManifestFile(of: directory("out"))
+        let refused = refusal { _ = try ManifestFile(of: directory("out")) }
+        #expect(refused == "target: \(first.path): is locked by another drover that works on this target (wait for it)")
+        #expect(try ManifestFile.read(of: directory("out"))?.job == nil)
+        try first.checkStillLocked()
+    }
+
+    @Test func theLockIsFreeWhenItsHolderIsGone() throws {
+        _ = try ManifestFile(of: directory("out"))
+        _ = try ManifestFile(of: directory("out"))
+        #expect(try directory.names == ["out.manifest"])
+    }
+
+    @Test func aReaderNeedsNoLockAndFindsNothingWhereThereIsNoManifest() throws {
+        #expect(try ManifestFile.read(of: directory("out"))?.wholeLength == nil)
+        #expect(try directory.names.isEmpty)
+    }
+
+    @Test func beginningForgetsWhatWasRecorded() throws {
+        let manifest = try ManifestFile(of: directory("out"))
+        let found = try ManifestText.parse(ManifestText.whole)
+        let job = try #require(found.job)
+        try manifest.begin(job)
+        for segment in found.segments { try manifest.append(segment) }
+        try manifest.begin(job)
+        #expect(try FileChanges.bytes(of: manifest.path) == ManifestText.bytes([ManifestText.job()]))
+    }
+
+    @Test func somebodyWhoWritesToItIsNoticed() throws {
+        let manifest = try ManifestFile(of: directory("out"))
+        try manifest.begin(try #require(try ManifestText.parse([ManifestText.job()]).job))
+        try FileChanges.write([0x0a], to: manifest.path, at: ManifestText.job().utf8.count + 1)
+        let refused = refusal { try manifest.append(ManifestSegment(0..<1 << 20, .zero)) }
+        #expect(refused == "io: \(manifest.path): is no longer ours: the lock was lost or the file replaced (run the same command again)")
+    }
+}
