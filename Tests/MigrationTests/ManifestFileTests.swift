@@ -44,4 +44,23 @@ struct ManifestFileTests {
         let refused = refusal { try manifest.append(ManifestSegment(0..<1 << 20, .zero)) }
         #expect(refused == "io: \(manifest.path): is no longer ours: the lock was lost or the file replaced (run the same command again)")
     }
+
+    @Test func whoeverGetsTheLockSeesAllThatWasWrittenBefore() async throws {
+        let path = directory("out.manifest")
+        let written = Locked(0)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    for _ in 0..<5000 {
+                        guard let file = try? LockedFile(path) else { continue }
+                        let count = try file.contents(limit: 1 << 20).count
+                        try #require(count == written.withLock { $0 })
+                        written.withLock { $0 += 1 }
+                        try file.append([0x0a])
+                    }
+                }
+            }
+            for try await _ in group {}
+        }
+    }
 }
