@@ -26,6 +26,11 @@ package final class LockedFile: @unchecked Sendable {
             }
             throw DiskImageError(.target, path, "is locked by another drover that works on this target (wait for it)")
         }
+        // Asked again: whoever held the lock until now may have written meanwhile.
+        guard fstat(descriptor, &status) == 0 else {
+            close(descriptor)
+            throw DiskImageError.system(path, "cannot be examined", .current, .target)
+        }
         self.path = path
         self.descriptor = descriptor
         length = Int(status.st_size)

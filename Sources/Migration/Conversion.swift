@@ -18,7 +18,11 @@ package struct Conversion {
         self.request = request
         chain = try ImageChain.open(request.source, request.options)
         var files = chain.layers.map(\.file.identity)
-        if let backing = request.backing, let identity = try ImageFile.identity(at: backing) { files.append(identity) }
+        if let backing = request.backing {
+            var options = request.options
+            (options.format, options.backingFormat) = (request.backingFormat, nil)
+            files += try ImageChain.open(backing, options).layers.map(\.file.identity)
+        }
         place = try TargetPlace(request.target, sources: files)
         // A manifest that grows past what is read back would be of no use.
         guard chain.guestLength / request.segmentLength < 1 << 20 else {
@@ -44,7 +48,7 @@ package struct Conversion {
         // Read by force while somebody writes to it, a source may change; any other must not.
         let checkSources = { @Sendable [files, job] in if job.consistent { try files.checkUnchanged() } }
         let result = try await move.run(
-            prepare: { try plan.overlay?.prove(chain, options: request.options, stop: stop) },
+            prepare: { try plan.overlay?.prove(chain, stop: stop) },
             write: { sink, manifest, finished in
                 try beginProgress(progress, finished)
                 let pipeline = PipelineJob(

@@ -40,7 +40,9 @@ package struct ManifestContents: Sendable {
         case "segment" where job != nil && completion == nil:
             let found = try decoder.decode(ManifestSegment.self, from: line)
             guard let range = found.range, let job, range.upperBound <= job.target.length, found.outcome != nil,
-                range.lowerBound % job.options.segment == 0
+                range.lowerBound % job.options.segment == 0,
+                range.upperBound % job.options.segment == 0 || range.upperBound == job.target.length,
+                found.kind != "data" || range.upperBound - range.lowerBound <= job.options.segment
             else { throw MigrationError(.badData, "its range or digest is impossible") }
             segments.append(found)
         case "complete" where job != nil && completion == nil:

@@ -2,7 +2,7 @@ internal import DiskImages
 internal import FoundationEssentials
 internal import SystemPackage
 
-/// The first record of a manifest: which move it is. Two runs are the same move when these are equal.
+/// The first record of a manifest: which move it is.
 package struct ManifestJob: Codable, Equatable, Sendable {
     /// The version of the manifest's format.
     static let version = 1
@@ -63,6 +63,12 @@ package struct ManifestJob: Codable, Equatable, Sendable {
     package let target: Target
     /// False where a source was read although somebody writes to it.
     package let consistent: Bool
+
+    /// Whether both make the same target of the same sources. Where the target lies does not count: its folder may have been moved.
+    func isSameMove(as other: ManifestJob) -> Bool {
+        sources == other.sources && options == other.options && target.length == other.target.length && target.size == other.target.size
+            && consistent == other.consistent
+    }
 }
 
 /// A stretch of guest disk that the target has, durably. `start` and `count` are sectors.

@@ -6,6 +6,8 @@ internal import SystemPackage
 struct OverlayPlan {
     /// The backing file, opened.
     let backing: ImageLayer
+    /// It with everything below it.
+    let chain: ImageChain
     /// Layers of the source above it: they are merged into the target.
     let depth: Int
     /// Whether the backing file only stands for the layer at `depth` and must be shown to hold the same bytes.
@@ -16,9 +18,10 @@ struct OverlayPlan {
     /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the bottom layer.
     init(_ path: FilePath, format: ImageFormat?, of chain: ImageChain, options: ChainOptions, target: FilePath, layout: CowLayout) throws {
         var options = options
-        options.format = format
+        (options.format, options.backingFormat) = (format, nil)
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
         let opened = try ImageChain.open(path, options)
+        self.chain = opened
         let identity = opened.top.file.identity
         if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }), found > 0 {
             depth = found
@@ -45,11 +48,11 @@ struct OverlayPlan {
 
     /// Shows that the backing file has the bytes of the layer it stands for, for the length of the disk. A complete manifest of its own that
     /// names that layer as its source is proof; otherwise both are read.
-    func prove(_ chain: ImageChain, options: ChainOptions, stop: StopFlag) throws {
+    func prove(_ chain: ImageChain, stop: StopFlag) throws {
         guard needsProof else { return }
         let bottom = ImageChain(layers: Array(chain.layers[depth...]))
         if try isCopy(of: bottom) { return }
-        let other = backing.header == nil ? ImageChain(layers: [backing]) : try ImageChain.open(backing.path, options)
+        let other = backing.header == nil ? ImageChain(layers: [backing]) : self.chain
         var comparison = try ChainComparison(bottom, other, length: chain.guestLength)
         var difference: UInt64?
         while difference == nil, let step = try comparison.next() {

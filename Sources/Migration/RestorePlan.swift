@@ -93,7 +93,8 @@ struct RestorePlan: Sendable {
             throw MigrationError(.badData, "\(request.archiveName): \(described.name) has an unknown layout, \(described.layout)")
         }
         var layout = original
-        var alignment = described.alignment ?? CowHeader.usualAlignment
+        // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.
+        var alignment = described.alignment.flatMap { $0 <= 1 << 20 ? $0 : nil } ?? CowHeader.usualAlignment
         if case .chains(let asked, let askedAlignment) = request.form {
             layout = asked ?? layout
             alignment = askedAlignment ?? alignment

@@ -74,7 +74,7 @@ struct TargetMove {
     /// Whether the target is there, whole and of this very job; nothing is locked or changed.
     func isUpToDate() throws -> Bool {
         guard !restart, let existing = place.existing, let manifest = try ManifestFile.read(of: place.path) else { return false }
-        return manifest.job == job && manifest.completion?.matches(existing) == true
+        return manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
     }
 
     /// The target's staging file, for a writer that keeps no manifest. Throws `target` where the target exists and may not be replaced.
@@ -101,7 +101,7 @@ struct TargetMove {
             guard restart, try manifest.isOurs() else { throw error }
             found = try ManifestContents(parsing: [], path: manifest.path)
         }
-        let isSameJob = found.job == job && job.consistent
+        let isSameJob = found.job?.isSameMove(as: job) == true && job.consistent
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
         if let completion = found.completion, isSameJob, !restart {
             if let existing, completion.matches(existing) { return .upToDate }
@@ -158,8 +158,15 @@ extension ManifestCompletion {
 }
 
 extension CowHeader {
+    /// No header that Drover writes reaches further: its alignment is 1 MiB at most.
+    private static let longestDigested: UInt64 = 2 << 20
+
     /// The digest of what a file with this header has before its bitmap.
     func digest(in path: FilePath) throws -> ContentDigest {
+        guard geometry.bitmapOffset <= CowHeader.longestDigested else {
+            throw MigrationError(
+                .badData, "\(path): its bitmap begins at offset \(geometry.bitmapOffset); expected \(CowHeader.longestDigested) at most")
+        }
         var bytes = [UInt8](repeating: 0, count: Int(geometry.bitmapOffset))
         let file = try ImageFile(opening: path)
         try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }

@@ -70,8 +70,9 @@ extension CowHeader {
             size = backing.layer.size
         }
         guard path.count <= layout.longestPath else {
-            let roomy = CowLayout.writable.first { $0.longestPath >= path.count && $0 != layout }
-            throw refuse("a backing path of \(path.count) bytes", backing?.layer.header == nil ? roomy : nil)
+            let fitsUML = backing.map { $0.layer.header == nil && $0.layer.guestLength == length && length > 0 } ?? false
+            let roomy = CowLayout.writable.first { $0.longestPath >= path.count && $0 != layout && (fitsUML || !$0.isUML) }
+            throw refuse("a backing path of \(path.count) bytes", roomy)
         }
         let mtime = try backing.map { backing in
             guard let seconds = backing.layer.file.identity.mtime.headerSeconds else {

@@ -22,8 +22,8 @@ package struct Verification: Sendable {
     package init(of name: FilePath) throws {
         // The manifest stands beside the file itself.
         let path = try TargetPlace.follow(name)
-        _ = try ImageFile(opening: path)
         guard let manifest = try ManifestFile.read(of: path) else {
+            _ = try ImageFile(opening: path)
             throw MigrationError(.badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
         }
         guard let job = manifest.job, let completion = manifest.completion else {

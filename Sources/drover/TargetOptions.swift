@@ -47,8 +47,10 @@ struct CowTargetOptions: Equatable {
                 }
                 self.layout = layout
             case ("alignment", let size):
-                guard let bytes = ByteSize(argument: size)?.bytes, let alignment = UInt32(exactly: bytes), bytes.nonzeroBitCount == 1 else {
-                    throw ValidationError("alignment '\(size)' is no power of two (4096 is usual)")
+                guard let bytes = ByteSize(argument: size)?.bytes, let alignment = UInt32(exactly: bytes), bytes.nonzeroBitCount == 1,
+                    (512...1 << 20).contains(bytes)
+                else {
+                    throw ValidationError("alignment '\(size)' is no power of two from 512 to 1M (4096 is usual)")
                 }
                 self.alignment = alignment
             default: throw ValidationError("'\(item)' is no option (there are layout=NAME and alignment=BYTES)")

@@ -160,7 +160,7 @@ struct ConversionStartTests {
         let move = try RecordedMove(directory, "base") { request in
             guard request.hasPrefix("write 1048576+"), !lost.withLock({ $0 }) else { return }
             lost.withLock { $0 = true }
-            try FileChanges.rename(manifest, to: manifest.appending(".old"))
+            try FileChanges.rename(manifest, to: manifest.withSuffix(".old"))
         }
         let expected = "io: \(manifest): is no longer ours: the lock was lost or the file replaced (run the same command again)"
         do {
