@@ -42,6 +42,8 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "DiskImagesTests", dependencies: ["DiskImages", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "TransportArchiveTests", dependencies: ["TransportArchive", "DiskImages", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "MigrationTests", dependencies: ["Migration", "DiskImages", "TestSupport"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
