@@ -60,6 +60,14 @@ package struct ImageLayer: Sendable {
         return FilePath(bytes: path)
     }
 
+    /// Whether the file begins with a COW header although it is meant as raw bytes, as UML reads every backing file.
+    package func isCowReadAsRaw() throws -> Bool {
+        guard header == nil else { return false }
+        var bytes = [UInt8](repeating: 0, count: 8)
+        let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
+        return CowHeader.isCow(Array(bytes[..<count]))
+    }
+
     /// The first allocated sector whose data the file does not hold, or nil: the file was truncated where there is one.
     ///
     /// Only bits past the file's end are looked at. Bytes that a last partial sector lacks do not count.

@@ -57,7 +57,9 @@ package final class LockedFile: @unchecked Sendable {
 
     /// Drops everything after `count` bytes.
     package func truncate(to count: Int) throws {
-        guard ftruncate(descriptor, off_t(count)) == 0 else { throw DiskImageError.system(path, "cutting it to \(count) bytes") }
+        guard retried({ ftruncate(descriptor, off_t(count)) }) == 0 else {
+            throw DiskImageError.system(path, "cutting it to \(count) bytes")
+        }
         length = count
     }
 
@@ -79,7 +81,7 @@ package final class LockedFile: @unchecked Sendable {
 
     /// Returns when all records are on the disk.
     package func synchronize() throws {
-        guard fsync(descriptor) == 0 else { throw DiskImageError.system(path, "syncing to disk") }
+        guard retried({ fsync(descriptor) }) == 0 else { throw DiskImageError.system(path, "syncing to disk") }
     }
 
     /// Throws where the lock was lost, somebody else wrote to the file, or its name means another file by now.

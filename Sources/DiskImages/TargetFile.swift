@@ -34,14 +34,16 @@ package final class TargetFile: Sendable {
 
     /// Drops what is there and makes the file `length` bytes of hole.
     package func reset(length: UInt64) throws {
-        guard ftruncate(descriptor, 0) == 0, ftruncate(descriptor, off_t(length)) == 0 else {
+        guard retried({ ftruncate(descriptor, 0) }) == 0, retried({ ftruncate(descriptor, off_t(length)) }) == 0 else {
             throw DiskImageError.system(partialPath, "making it \(length) bytes long")
         }
     }
 
     /// Drops what is behind `length`.
     package func setLength(_ length: UInt64) throws {
-        guard ftruncate(descriptor, off_t(length)) == 0 else { throw DiskImageError.system(partialPath, "making it \(length) bytes long") }
+        guard retried({ ftruncate(descriptor, off_t(length)) }) == 0 else {
+            throw DiskImageError.system(partialPath, "making it \(length) bytes long")
+        }
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -62,7 +64,7 @@ package final class TargetFile: Sendable {
     /// Turns `range` back into a hole; where the file system has none, writes zeros.
     package func clear(_ range: Range<UInt64>) throws {
         guard !range.isEmpty else { return }
-        if clinux_punch_hole(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound)) == 0 { return }
+        if retried({ clinux_punch_hole(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound)) }) == 0 { return }
         guard errno == EOPNOTSUPP || errno == ENOSYS else { throw DiskImageError.system(partialPath, "punching a hole") }
         let zeros = [UInt8](repeating: 0, count: 1 << 20)
         var position = range.lowerBound
@@ -80,12 +82,12 @@ package final class TargetFile: Sendable {
 
     /// Returns when all that was written is on the disk.
     package func synchronize() throws {
-        guard fdatasync(descriptor) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
+        guard retried({ fdatasync(descriptor) }) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
     }
 
     /// Returns when data, length and times are on the disk.
     package func synchronizeWithTimes() throws {
-        guard fsync(descriptor) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
+        guard retried({ fsync(descriptor) }) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
     }
 
     /// Gives the file another one's modification time, to the nanosecond.
@@ -121,7 +123,7 @@ package final class TargetFile: Sendable {
         guard descriptor >= 0 else { throw DiskImageError.system(folder, "cannot be opened") }
         defer { close(descriptor) }
         // Some file systems do not sync folders, and say so.
-        guard fsync(descriptor) == 0 || errno == EINVAL else { throw DiskImageError.system(folder, "syncing to disk") }
+        guard retried({ fsync(descriptor) }) == 0 || errno == EINVAL else { throw DiskImageError.system(folder, "syncing to disk") }
     }
 }
 

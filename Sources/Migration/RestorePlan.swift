@@ -26,6 +26,7 @@ struct RestorePlan: Sendable {
             : request.names.map { try RestorePlan.find($0, in: header, request.archiveName) }
         needed = Set(images.flatMap { header.chain(of: $0) }).sorted()
         bases = Set(needed.compactMap { header.layers[$0].backing })
+        for layer in needed { try check(layer) }
     }
 
     private static func find(_ name: String, in header: ArchiveHeader, _ archive: String) throws -> Int {
@@ -86,35 +87,56 @@ struct RestorePlan: Sendable {
             path: "archive \(id): \(layer.name)", size: layer.size, mtime: layer.mtime, inode: 0, layout: layer.layout)
     }
 
-    private func cowHeader(of layer: Int, at path: FilePath, in tree: FolderTree) throws -> CowHeader? {
+    /// The layout that a COW layer is written in; nil for a raw one.
+    private func layout(of layer: Int) throws -> CowLayout? {
         let described = header.layers[layer]
         guard described.layout != "raw" else { return nil }
-        guard let original = CowLayout(rawValue: described.layout) else {
+        guard let original = CowLayout(rawValue: described.layout), CowLayout.writable.contains(original) else {
             throw MigrationError(.badData, "\(request.archiveName): \(described.name) has an unknown layout, \(described.layout)")
         }
-        var layout = original
-        // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.
-        var alignment = described.alignment.flatMap { $0 <= 1 << 20 ? $0 : nil } ?? CowHeader.usualAlignment
-        if case .chains(let asked, let askedAlignment) = request.form {
-            layout = asked ?? layout
-            alignment = askedAlignment ?? alignment
+        if case .chains(let asked?, _) = request.form { return asked }
+        return original
+    }
+
+    /// Throws `badData` where a layout cannot hold what it would have to, before anything is written.
+    private func check(_ layer: Int) throws {
+        let described = header.layers[layer]
+        guard let layout = try layout(of: layer), layout.rawValue != described.layout else { return }
+        func refuse(_ what: String, _ instead: CowLayout) -> MigrationError {
+            MigrationError(.badData, "\(described.name): \(layout.rawValue) cannot hold \(what) (-o layout=\(instead.rawValue) can)")
         }
         // Which of the last sectors are allocated shows too late: the archive may come from a pipe.
-        guard layout != .umlV2 || original == .umlV2 || described.guestLength % 4096 == 0 else {
-            throw MigrationError(
-                .badData, "\(path): uml-v2 has no bits for the last sectors of such a disk (-o layout=uml-v3 can hold them)")
+        if layout == .umlV2, described.guestLength % 4096 != 0 {
+            throw refuse("the last sectors of such a disk, for which it has no bits", .umlV3)
         }
+        guard layout.isUML, CowLayout(rawValue: described.layout)?.isUML == false else { return }
+        guard let backing = described.backing.map({ header.layers[$0] }) else { throw refuse("an image without a backing file", .qemuV2) }
+        guard described.size > 0 else { throw refuse("a disk of size 0", .qemuV2) }
+        guard backing.layout == "raw" else { throw refuse("an overlay of the COW file \(backing.name)", .qemuV2) }
+        guard backing.guestLength == described.guestLength else {
+            throw refuse("a disk of \(described.size) bytes over \(backing.name), which has \(backing.size)", .qemuV2)
+        }
+    }
+
+    private func cowHeader(of layer: Int, at path: FilePath, in tree: FolderTree) throws -> CowHeader? {
+        guard let layout = try layout(of: layer) else { return nil }
+        let described = header.layers[layer]
+        // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.
+        var alignment = described.alignment.flatMap { $0 <= 1 << 20 ? $0 : nil } ?? CowHeader.usualAlignment
+        if case .chains(_, let asked?) = request.form { alignment = asked }
         let backing = try described.backing.map {
             (layer: try restored($0, in: tree), name: tree.root.pushing(FilePath(header.layers[$0].name)))
         }
-        return try CowHeader(writing: layout, alignment: alignment, length: described.guestLength, over: backing, target: path)
+        return try CowHeader(
+            writing: layout, alignment: alignment, length: described.guestLength, over: backing, target: path,
+            keepsChain: CowLayout(rawValue: described.layout)?.isUML == true)
     }
 
     /// A layer that was restored before, opened.
     private func restored(_ layer: Int, in tree: FolderTree) throws -> ImageLayer {
         let path = tree.root.pushing(FilePath(header.layers[layer].name))
-        guard header.layers[layer].layout != "raw" else { return ImageLayer(file: try ImageFile(opening: path), content: .raw) }
-        return try ImageChain.examine(path, ChainOptions(format: .cow(nil), location: try BackingLocation(), ignoreMtime: true)).top
+        guard let layout = try layout(of: layer) else { return ImageLayer(file: try ImageFile(opening: path), content: .raw) }
+        return try ImageChain.examine(path, ChainOptions(format: .cow(layout), location: try BackingLocation(), ignoreMtime: true)).top
     }
 }
 

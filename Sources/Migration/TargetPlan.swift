@@ -50,9 +50,11 @@ struct TargetPlan {
 
 extension CowHeader {
     /// A header for a new image of `length` bytes; `over` is its backing file and the name for it. Throws `badData` where the layout cannot say it.
-    init(writing layout: CowLayout, alignment: UInt32, length: UInt64, over backing: (layer: ImageLayer, name: FilePath)?, target: FilePath)
-        throws
-    {
+    /// `keepsChain` lets a UML layout stand over a COW file, where the source's did.
+    init(
+        writing layout: CowLayout, alignment: UInt32, length: UInt64, over backing: (layer: ImageLayer, name: FilePath)?, target: FilePath,
+        keepsChain: Bool = false
+    ) throws {
         func refuse(_ what: String, _ instead: CowLayout?) -> MigrationError {
             let advice = instead.map { " (-o layout=\($0.rawValue) can)" } ?? ""
             return MigrationError(.badData, "\(target): \(layout.rawValue) cannot hold \(what)\(advice)")
@@ -62,12 +64,17 @@ extension CowHeader {
         if layout.isUML {
             guard length > 0 else { throw refuse("a disk of size 0", .qemuV2) }
             guard let backing else { throw refuse("an image without a backing file", .qemuV2) }
-            guard backing.layer.header == nil else { throw refuse("an overlay of the COW file \(backing.layer.path)", .qemuV2) }
+            guard backing.layer.header == nil || keepsChain else {
+                throw refuse("an overlay of the COW file \(backing.layer.path)", .qemuV2)
+            }
             guard backing.layer.guestLength == length else {
                 throw refuse("a disk of \(length) bytes over \(backing.layer.path), which has \(backing.layer.size)", .qemuV2)
             }
             // UML compares with the file's own length, which need not be whole sectors.
             size = backing.layer.size
+        }
+        if !layout.isUML, let backing, try backing.layer.isCowReadAsRaw() {
+            throw refuse("an overlay of \(backing.layer.path) as raw bytes, because it is a COW file", .umlV3)
         }
         guard path.count <= layout.longestPath else {
             let fitsUML = backing.map { $0.layer.header == nil && $0.layer.guestLength == length && length > 0 } ?? false

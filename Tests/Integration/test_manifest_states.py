@@ -1,0 +1,207 @@
+"""What a start finds beside its target, and does: every state of the contract, each one made and looked at."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from cow_writer import set_mtime
+from harness import DroverCase, digest, drover, manifest_of, records
+from moves import MTIME, data_segments, interrupt, make_image, segments
+from reference import open_chain
+
+
+class ManifestStateTests(DroverCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = Path(tempfile.mkdtemp(prefix="drover-states-")).resolve()
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.base, cls.image = make_image(cls.folder, 24)
+        cls.expected = open_chain(cls.image).guest()
+
+    def setUp(self):
+        super().setUp()
+        self.target = self.path("out.raw")
+        self.partial, self.manifest = f"{self.target}.partial", manifest_of(self.target)
+        self.convert = ["convert", "--segment", "1M", self.image, self.target]
+
+    def assert_done(self):
+        self.assertTrue(Path(self.target).read_bytes() == self.expected, "the target shows other bytes")
+        self.assert_absent(self.partial)
+        found = records(self.target)
+        self.assertEqual([found[0]["record"], found[-1]["record"]], ["job", "complete"])
+        status = os.stat(self.target)
+        self.assertEqual(found[-1]["size"], status.st_size)
+
+    def interrupted(self, *options):
+        """Leaves the conversion behind with some segments done."""
+        interrupt([*self.convert, *options, "--rate", "8M"], self.target)
+
+    def identity(self):
+        status = os.stat(self.target)
+        return status.st_ino, status.st_mtime_ns, Path(self.manifest).read_bytes()
+
+    def test_complete_and_there_is_done_already(self):
+        self.succeeds(*self.convert)
+        before = self.identity()
+        self.succeeds(*self.convert)
+        self.assertEqual(self.identity(), before)
+        self.assert_done()
+
+    def test_complete_with_the_partial_there_is_renamed(self):
+        self.succeeds(*self.convert)
+        before = self.identity()
+        os.rename(self.target, self.partial)
+        self.succeeds(*self.convert)
+        self.assertEqual(self.identity(), before)
+        self.assert_done()
+
+    def test_complete_with_neither_there_begins_anew(self):
+        self.succeeds(*self.convert)
+        os.unlink(self.target)
+        self.succeeds(*self.convert)
+        self.assert_done()
+
+    def test_complete_but_the_target_was_touched_is_refused(self):
+        self.succeeds(*self.convert)
+        set_mtime(self.target, 1_000_000_000)
+        self.fails(73, *self.convert)
+        self.succeeds(*self.convert, "--force")
+        self.assert_done()
+
+    def test_complete_but_the_target_has_another_size_is_refused(self):
+        self.succeeds(*self.convert)
+        status = os.stat(self.target)
+        os.truncate(self.target, status.st_size - 512)
+        os.utime(self.target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        self.fails(73, *self.convert)
+        self.succeeds(*self.convert, "--force")
+        self.assert_done()
+
+    def test_incomplete_is_resumed_with_or_without_force(self):
+        for options in ((), ("--force",)):
+            self.interrupted()
+            self.assert_absent(self.target)
+            before = segments(self.target)
+            self.succeeds(*self.convert, *options)
+            self.assertEqual(segments(self.target)[: len(before)], before, "it began anew")
+            self.assert_done()
+            os.unlink(self.target), os.unlink(self.manifest)
+
+    def test_force_interrupted_is_resumed_and_keeps_the_old_target_until_then(self):
+        Path(self.target).write_bytes(b"old")
+        self.interrupted("--force")
+        self.assertEqual(Path(self.target).read_bytes(), b"old")
+        before = segments(self.target)
+        self.succeeds(*self.convert)
+        self.assertEqual(segments(self.target)[: len(before)], before, "it began anew")
+        self.assert_done()
+
+    def test_another_rate_or_number_of_jobs_is_the_same_job(self):
+        self.interrupted()
+        before = segments(self.target)
+        self.succeeds(*self.convert, "--jobs", "1", "--rate", "1G", "-q")
+        self.assertEqual(segments(self.target)[: len(before)], before, "it began anew")
+        self.assert_done()
+
+    def test_another_job_on_an_incomplete_target_is_refused_until_restart(self):
+        self.interrupted()
+        before = Path(self.manifest).read_bytes(), digest(self.partial)
+        other = ["convert", "-O", "cow", "-B", self.base, "--segment", "1M", self.image, self.target]
+        for arguments in (other, [*other, "--force"], ["convert", "--segment", "1M", self.base, self.target]):
+            self.fails(65, *arguments)
+            self.assertEqual((Path(self.manifest).read_bytes(), digest(self.partial)), before)
+        self.succeeds(*other, "--restart")
+        self.assertTrue(open_chain(self.target).guest() == self.expected)
+
+    def test_another_job_takes_over_where_no_segment_is_recorded(self):
+        self.interrupted()
+        first_line = Path(self.manifest).read_text().split("\n")[0]
+        Path(self.manifest).write_text(first_line + "\n")
+        other = self.path("copy.raw")
+        shutil.copyfile(self.base, other)
+        self.succeeds("convert", other, self.target)
+        self.assertEqual(digest(self.target), digest(other))
+
+    def copy_sources(self):
+        """Sources of the test's own, to be changed; the base stays where the header says."""
+        image = self.path("mine.cow")
+        shutil.copy2(self.image, image)
+        self.convert = ["convert", "--segment", "1M", image, self.target]
+        return image
+
+    def test_a_changed_source_is_refused_until_restart(self):
+        image = self.copy_sources()
+        changes = (
+            lambda: set_mtime(image, MTIME + 6),
+            lambda: set_mtime(image, MTIME + 6, 1),
+            lambda: (os.truncate(image, os.path.getsize(image) + 512), set_mtime(image, MTIME + 6, 1)),
+            lambda: (shutil.copy2(image, f"{image}.new"), os.replace(f"{image}.new", image)),
+        )
+        for number, change in enumerate(changes):
+            with self.subTest(change=number):
+                self.interrupted()
+                change()
+                self.fails(65, *self.convert)
+                self.fails(65, *self.convert, "--force")
+                self.assert_absent(self.target)
+                self.succeeds(*self.convert, "--restart")
+                self.assert_done()
+                os.unlink(self.target), os.unlink(self.manifest)
+
+    def test_a_torn_last_line_is_dropped(self):
+        for tail in (b"{", b'{"record":"seg', b'{"record":"segment","start":0,"count":2048,"kind":"zero"', b"\0\0\0\0"):
+            with self.subTest(tail=tail):
+                self.interrupted()
+                before = segments(self.target)
+                with open(self.manifest, "ab") as file:
+                    file.write(tail)
+                self.succeeds(*self.convert)
+                self.assertEqual(segments(self.target)[: len(before)], before, "it began anew")
+                self.assert_done()
+                os.unlink(self.target), os.unlink(self.manifest)
+
+    def test_a_manifest_torn_at_every_length_of_its_last_line(self):
+        self.interrupted()
+        whole, held = Path(self.manifest).read_bytes(), self.path("held")
+        os.rename(self.partial, held)
+        begin = whole.rindex(b"\n", 0, len(whole) - 1) + 1
+        for length in range(begin, len(whole), 23):
+            shutil.copyfile(held, self.partial)
+            Path(self.manifest).write_bytes(whole[:length])
+            self.succeeds(*self.convert)
+            self.assert_done()
+            os.unlink(self.target), os.unlink(self.manifest)
+
+    def test_a_torn_first_line_begins_anew(self):
+        for text in (b"", b'{"consis'):
+            Path(self.manifest).write_bytes(text)
+            self.succeeds(*self.convert)
+            self.assert_done()
+            os.unlink(self.target), os.unlink(self.manifest)
+
+    def test_a_completion_record_torn_is_completed_again(self):
+        self.succeeds(*self.convert)
+        os.rename(self.target, self.partial)
+        data = Path(self.manifest).read_bytes()
+        Path(self.manifest).write_bytes(data[:-10])
+        self.succeeds(*self.convert)
+        self.assert_done()
+
+    def test_a_manifest_that_is_none_is_not_overwritten(self):
+        for text in ("my notes\nof last week\n", json.dumps({"other": "program"}) + "\n"):
+            Path(self.manifest).write_text(text)
+            self.fails((65, 73), *self.convert)
+            self.assertEqual(Path(self.manifest).read_text(), text)
+            self.assert_absent(self.target)
+
+    def test_a_partial_that_was_lost_is_not_believed_in(self):
+        self.interrupted()
+        os.unlink(self.partial)
+        self.assertGreater(data_segments(self.target), 0)
+        result = drover(*self.convert)
+        self.assertIn(result.code, (0, 65), f"an error, or all of it made again\n{result}")
+        if result.code:
+            self.succeeds(*self.convert, "--restart")
+        self.assert_done()
