@@ -15,7 +15,7 @@ package struct CowSink: ImageSink {
     }
 
     package func prepare() throws {
-        try file.reset(length: header.geometry.dataOffset + header.geometry.guestLength)
+        try file.reset(length: header.fullLength)
         try header.serialized().withUnsafeBytes { try file.write($0, at: 0) }
     }
 

@@ -6,10 +6,13 @@ package struct FolderTree: Sendable {
     /// Absolute, links resolved.
     package let root: FilePath
 
-    /// Creates `root` where it is missing; its own parent must be there.
-    package init(at root: FilePath) throws {
+    /// Creates `root` where it is missing; its own parent must be there. `followsLink` allows `root` itself to be a symbolic link.
+    package init(at root: FilePath, followsLink: Bool = true) throws {
         if root.withPlatformString({ mkdir($0, 0o777) }) != 0, errno != EEXIST {
             throw DiskImageError.system(root, "cannot be created", .current, .target)
+        }
+        if !followsLink, try FolderTree.mode(of: root).map({ $0 & S_IFMT == S_IFLNK }) == true {
+            throw DiskImageError(.target, root, "is a symbolic link, which is not followed (remove it)")
         }
         self.root = try resolved(root)
         guard try FolderTree.mode(of: self.root).map({ $0 & S_IFMT == S_IFDIR }) == true else {
@@ -20,7 +23,7 @@ package struct FolderTree: Sendable {
     /// The place of `name`, components joined by `/` that were checked; its folders are created. Throws `target` where a link or something else than a
     /// folder is in the way, or where the name itself is taken by a link.
     package func place(for name: String) throws -> FilePath {
-        let components = name.split(separator: "/").map(String.init)
+        let components = name.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }
         var path = root
         for folder in components.dropLast() {
             path = path.pushing(FilePath(folder))

@@ -44,6 +44,10 @@ package struct RawSink: ImageSink {
 
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) {}
     package func markAll(_ range: Range<UInt64>) {}
-    package func clear(_ range: Range<UInt64>) throws { try file.clear(range) }
+    package func clear(_ range: Range<UInt64>) throws {
+        guard range.lowerBound < length else { return }
+        try file.clear(range.lowerBound..<min(range.upperBound, length))
+    }
+
     package func fileOffset(of offset: UInt64) -> UInt64 { offset }
 }

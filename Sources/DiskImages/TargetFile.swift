@@ -11,6 +11,7 @@ package final class TargetFile: Sendable {
     /// The name it has until then.
     package let partialPath: FilePath
     private let descriptor: CInt
+    private let turn = WriteTurn()
 
     /// The staging name of `path`.
     package static func partialPath(of path: FilePath) -> FilePath { path.withSuffix(".partial") }
@@ -50,7 +51,7 @@ package final class TargetFile: Sendable {
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
         var done = 0
         while done < bytes.count {
-            let count = pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
+            let count = turn.take { pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done)) }
             if count > 0 {
                 done += count
             } else if count == 0 {

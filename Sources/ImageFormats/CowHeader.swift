@@ -50,6 +50,9 @@ package struct CowHeader: Equatable, Sendable {
         geometry = try CowGeometry(layout: layout, size: size, alignment: alignment)
     }
 
+    /// The length of a whole file with this header; that of a disk of size 0 is the header's own.
+    package var fullLength: UInt64 { geometry.guestLength == 0 ? geometry.bitmapOffset : geometry.dataOffset + geometry.guestLength }
+
     /// What to tell a user of a header that `isPastUMLLimit`.
     package static let pastUMLLimit = "header and bitmap pass 2^31 bytes, and User-Mode Linux cannot open such an image"
 

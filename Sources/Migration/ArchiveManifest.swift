@@ -7,11 +7,18 @@ struct ArchiveManifest {
     struct Job: Codable, Equatable {
         /// The archive's id: the digest of its header.
         let archive: String
+        /// False where a source was read although somebody writes to it: such an archive is not resumed.
+        let consistent: Bool
         var manifest = ManifestJob.version
         var record = "archive"
         let segment: UInt64
         let sources: [ManifestJob.Source]
         let target: String
+
+        /// Whether both make the same archive; where it lies does not count.
+        func isSameMove(as other: Job) -> Bool {
+            archive == other.archive && consistent && other.consistent && segment == other.segment && sources == other.sources
+        }
     }
 
     /// The archive's first `length` bytes are durable; record `sequence` comes next.

@@ -13,6 +13,8 @@ final class Checkpointer {
     private var writeback: Range<UInt64>?
 
     private let checkSources: () throws -> Void
+    /// Segments that one sync serves at most.
+    private static let mostUnsynced = 64
 
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
     init(_ target: TargetFile, _ manifest: ManifestFile, checkSources: @escaping () throws -> Void) {
@@ -35,8 +37,10 @@ final class Checkpointer {
             case .span(let span):
                 unsynced.append(ManifestSegment(span.range, span.isHeld ? .zero : .backing))
             }
-            if !unsynced.isEmpty { recorded += try record() }
+            // One sync serves all that was finished while the last one ran.
+            if !unsynced.isEmpty, !finished.hasElement || unsynced.count >= Checkpointer.mostUnsynced { recorded += try record() }
         }
+        if !unsynced.isEmpty { recorded += try record() }
         return recorded
     }
 

@@ -24,11 +24,6 @@ package struct Conversion {
             files += try ImageChain.open(backing, options).layers.map(\.file.identity)
         }
         place = try TargetPlace(request.target, sources: files)
-        // A manifest that grows past what is read back would be of no use.
-        guard chain.guestLength / request.segmentLength < 1 << 20 else {
-            throw MigrationError(
-                .usage, "\(request.target): --segment \(request.segmentLength) makes over a million checkpoints (give a larger one)")
-        }
         plan = try TargetPlan(request, chain, at: place)
         self.job = job ?? plan.job
     }

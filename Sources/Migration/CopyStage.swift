@@ -16,6 +16,7 @@ struct ChunkCopier {
 
     /// Moves `chunk` through `buffer`; returns what it turned out to be and how many bytes were written.
     func copy(_ chunk: Chunk, through buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
+        if let outcome = writer.outcome(ofEmpty: chunk) { return (outcome, 0) }
         let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<chunk.length])
         try reader.read(chunk.runs, into: bytes)
         return try writer.write(chunk, UnsafeRawBufferPointer(bytes), buffer)
@@ -39,6 +40,12 @@ struct ChunkWriter {
 
     /// Whether a chunk's bytes must stand at the start of the buffer: an overlay's bitmap is digested behind them.
     var needsBuffer: Bool { holding.isOverlay }
+
+    /// What a chunk is that has nothing to read, write or mark; nil where it has.
+    func outcome(ofEmpty chunk: Chunk) -> Outcome? {
+        guard chunk.runs.isEmpty, chunk.written.isEmpty, chunk.marked.isEmpty else { return nil }
+        return holding.isOverlay ? .backing : .zero
+    }
 
     /// Writes `chunk`, whose guest bytes are `bytes`; `buffer` has room for its bitmap behind them.
     func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {

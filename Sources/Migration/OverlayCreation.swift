@@ -6,12 +6,14 @@ package import SystemPackage
 package struct OverlayCreation {
     private let place: TargetPlace
     private let header: CowHeader
+    private let force: Bool
 
     /// An overlay of `backing`, which `chain` is the opened chain of; `size` is the disk's length in bytes, nil for the backing file's.
     /// Throws where `file` exists and `force` is false, or where the layout cannot hold it.
     package init(
         file: FilePath, backing: FilePath, chain: ImageChain, layout: CowLayout, alignment: UInt32, size: UInt64?, force: Bool
     ) throws {
+        self.force = force
         place = try TargetPlace(file, sources: chain.layers.map(\.file.identity))
         if place.existing != nil, !force { throw MigrationError(.target, "\(file): exists (--force replaces it)") }
         let length = size ?? chain.guestLength
@@ -26,6 +28,9 @@ package struct OverlayCreation {
     package func run() throws {
         // Whoever moves to the same target holds the lock; a manifest of what stood here before says nothing of the new file.
         let manifest = try ImageFile.identity(at: ManifestFile.path(of: place.path)).map { _ in try ManifestFile(of: place.path) }
+        if let manifest, !force, let found = try? manifest.load(), found.completion == nil, !found.segments.isEmpty {
+            throw MigrationError(.target, "\(place.path): an interrupted move to it is to be gone on with (--force forgets it)")
+        }
         try manifest?.forget()
         let target = try TargetFile(staging: place.path)
         try CowSink(file: target, header: header).prepare()

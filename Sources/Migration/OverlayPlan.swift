@@ -25,8 +25,9 @@ struct OverlayPlan {
         let identity = opened.top.file.identity
         if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }), found > 0 {
             depth = found
-            needsProof = false
             backing = format == nil ? chain.layers[found] : opened.top
+            // By -F the layer may mean something else than it does in the chain.
+            needsProof = backing.content != chain.layers[found].content
         } else if chain.top.file.identity.isSameFile(as: identity) {
             throw MigrationError(.badData, "\(path): is the source itself; expected a backing file (-B)")
         } else {

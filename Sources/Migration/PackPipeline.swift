@@ -20,6 +20,8 @@ struct PackPipeline: Sendable {
     let workers: Int
     let rate: UInt64?
     let segmentLength: UInt64
+    /// Whether a source that changes is an error.
+    let isConsistent: Bool
     let progress: Progress
     let stop: StopFlag
 
@@ -100,7 +102,7 @@ struct PackPipeline: Sendable {
             while let frame = early.removeValue(forKey: composer.sequence) {
                 if frame.run.layer != layer {
                     // All of the layer before was read.
-                    if layer >= 0 { try sources[layer].chain.checkUnchanged() }
+                    if layer >= 0, isConsistent { try sources[layer].chain.checkUnchanged() }
                     layer = frame.run.layer
                 }
                 let offset = composer.offset
@@ -110,7 +112,7 @@ struct PackPipeline: Sendable {
                     UnsafeRawBufferPointer(rebasing: frame.frame.bytes[..<frame.run.frameLength]), at: offset + UInt64(record.count))
                 try await frames.give(frame.frame)
                 if composer.offset - recorded >= segmentLength {
-                    try sources[layer].chain.checkUnchanged()
+                    if isConsistent { try sources[layer].chain.checkUnchanged() }
                     try await checkpoints.send(ArchiveManifest.Checkpoint(length: composer.offset, sequence: composer.sequence))
                     recorded = composer.offset
                 }

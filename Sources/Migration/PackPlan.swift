@@ -8,11 +8,18 @@ struct PackPlan {
     let header: ArchiveHeader
     /// What is read for each of the header's layers.
     let sources: [PackSource]
+    /// False where a file is read although somebody writes to it.
+    let isConsistent: Bool
     /// Every file that is read, once.
     let files: [ImageLayer]
 
     /// Opens every image with its chain; throws where one cannot be packed, before anything is written.
-    init(_ images: [FilePath], _ options: (FilePath) throws -> ChainOptions, flatten: Bool, compression: Compression, zeroRun: Int) throws {
+    init(
+        _ images: [FilePath], _ options: (FilePath) throws -> ChainOptions, flatten: Bool, compression: Compression, zeroRun: Int,
+        stop: StopFlag
+    )
+        throws
+    {
         var collection = LayerCollection()
         var chains: [(path: FilePath, chain: ImageChain)] = []
         for image in images {
@@ -25,13 +32,14 @@ struct PackPlan {
                 try collection.add(chain)
             }
         }
-        let layers = flatten ? try PackPlan.flattened(chains) : try collection.finished()
+        let layers = flatten ? try PackPlan.flattened(chains) : try collection.finished(stop)
         let names = try PackPlan.names(of: layers.map(\.place))
         header = ArchiveHeader(
             options: ArchiveHeader.Options(compression: compression.description, flatten: flatten, zeroRun: zeroRun),
             layers: zip(names, layers).map { name, layer in layer.described(as: name) })
         sources = layers.map(\.source)
-        files = flatten ? chains.flatMap(\.chain.layers) : layers.map { $0.source.chain.top }
+        files = flatten ? chains.flatMap(\.chain.layers) : collection.opened
+        isConsistent = try !files.contains { try $0.file.writeLockHolder().isLocked }
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(images.first?.description ?? ""): a disk is too large")
         }
@@ -51,7 +59,7 @@ struct PackPlan {
         let common = folders.dropFirst().reduce(folders.first ?? []) { shared, folder in
             Array(zip(shared, folder).prefix { $0 == $1 }.map(\.0))
         }
-        var seen: Set<String> = []
+        var seen: Set<[UInt8]> = []
         return try places.map { place in
             let name = place.components.dropFirst(common.count).map(\.string).joined(separator: "/")
             guard name.utf8.elementsEqual(place.components.dropFirst(common.count).map(\.bytes).joined(separator: [0x2f])) else {
@@ -60,7 +68,7 @@ struct PackPlan {
             if let fault = ArchiveName.fault(of: name) {
                 throw MigrationError(.badData, "\(place): its name in the archive, \(name), \(fault)")
             }
-            guard seen.insert(name).inserted else {
+            guard seen.insert(Array(name.utf8)).inserted else {
                 throw MigrationError(.badData, "\(place): is used both as raw bytes and as a COW image, which one archive cannot hold")
             }
             return name
@@ -99,6 +107,9 @@ private struct LayerCollection {
     private var layers: [PlannedLayer] = []
     private var indices: [Key: Int] = [:]
 
+    /// Every file that was opened, also those that turn out to be copies.
+    var opened: [ImageLayer] { layers.map { $0.source.chain.top } }
+
     mutating func add(_ chain: ImageChain) throws {
         var below: Int?
         for (depth, layer) in chain.layers.enumerated().reversed() {
@@ -129,14 +140,22 @@ private struct LayerCollection {
     /// UML V1 and V2 have no alignment; what becomes V3 gets the usual one.
     private func alignment(of layer: ImageLayer) -> UInt32 { layer.header?.alignment ?? CowHeader.usualAlignment }
 
+    private func isSame(_ a: ImageChain, _ b: ImageChain, _ stop: StopFlag) throws -> Bool {
+        var comparison = try ChainComparison(a, b, length: a.guestLength)
+        while let step = try comparison.next() {
+            if stop.isRequested { throw MigrationError(.stopped, "\(b.top.path): stopped by a signal (run the same command again)") }
+            if case .different = step { return false }
+        }
+        return true
+    }
+
     /// The layers, copies of one backing file taken together under the first one's name.
-    func finished() throws -> [PlannedLayer] {
+    func finished(_ stop: StopFlag) throws -> [PlannedLayer] {
         var replacement: [Int: Int] = [:]
         var bySize: [UInt64: [Int]] = [:]
         for (index, layer) in layers.enumerated() where layer.layout == "raw" && !layer.isImage {
             let twin = try bySize[layer.size, default: []].first { other in
-                try ChainComparison.firstDifference(layers[other].source.chain, layer.source.chain, length: layer.source.chain.guestLength)
-                    == nil
+                try isSame(layers[other].source.chain, layer.source.chain, stop)
             }
             if let twin { replacement[index] = twin } else { bySize[layer.size, default: []].append(index) }
         }

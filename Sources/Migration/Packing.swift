@@ -9,15 +9,19 @@ package struct Packing {
     private let place: TargetPlace?
 
     /// Opens and checks every source before anything is written.
-    package init(_ request: PackRequest) throws {
+    package init(_ request: PackRequest, stop: StopFlag) throws {
         self.request = request
         plan = try PackPlan(
-            request.images, request.options, flatten: request.flatten, compression: request.compression, zeroRun: request.shortestZeroRun)
+            request.images, request.options, flatten: request.flatten, compression: request.compression, zeroRun: request.shortestZeroRun,
+            stop: stop)
         place = try request.archive.map { [plan] in try TargetPlace($0, sources: plan.files.map(\.file.identity)) }
         if let place, place.existing?.size ?? 0 > 0, try !ArchiveVerification.isArchive(place.path) {
             throw MigrationError(.target, "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)")
         }
     }
+
+    /// Whether a file that was read by force has changed since: the archive is of no one moment then.
+    package func hasChanged() throws -> Bool { try plan.sources.contains { try !$0.chain.isUnchanged() } }
 
     /// Does what is left to do; safe to repeat after any interruption.
     package func run(progress: Progress, stop: StopFlag) async throws -> PackResult {
@@ -30,7 +34,8 @@ package struct Packing {
             return .packed(length: 0, resumed: 0)
         }
         let job = ArchiveManifest.Job(
-            archive: composer.id.description, segment: request.segmentLength, sources: try plan.files.map(ManifestJob.Source.init),
+            archive: composer.id.description, consistent: plan.isConsistent, segment: request.segmentLength,
+            sources: try plan.files.map(ManifestJob.Source.init),
             target: place.path.absolute.description)
         if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil, place.existing != nil, !request.force {
             throw targetExists
@@ -75,13 +80,13 @@ package struct Packing {
     ) async throws -> ArchiveComposer {
         let pipeline = PackPipeline(
             sources: plan.sources, compression: request.compression, shortestZeroRun: request.shortestZeroRun, workers: request.workers,
-            rate: request.rate, segmentLength: request.segmentLength, progress: progress, stop: stop)
+            rate: request.rate, segmentLength: request.segmentLength, isConsistent: plan.isConsistent, progress: progress, stop: stop)
         var end = try await pipeline.pack(from: first, composer, to: output, recordingIn: manifest)
         if stop.isRequested {
             throw MigrationError(
                 .stopped, "\(request.archive?.description ?? "standard output"): stopped by a signal (run the same command again)")
         }
-        for source in plan.sources { try source.chain.checkUnchanged() }
+        if plan.isConsistent { for source in plan.sources { try source.chain.checkUnchanged() } }
         let offset = end.offset
         try (try end.finish()).withUnsafeBytes { try output.write($0, at: offset) }
         return end
@@ -106,17 +111,17 @@ package struct Packing {
             found = try ArchiveManifest(parsing: [], path: manifest.path)
         }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
-        let isSameJob = found.job == job
+        let isSameJob = found.job?.isSameMove(as: job) == true
         if let completion = found.completion, isSameJob, !request.restart {
             if let existing, completion.matches(existing) { return .upToDate }
             if let partial, completion.matches(partial) { return .name }
         }
         if found.completion == nil, let checkpoint = found.checkpoint, !request.restart {
-            guard isSameJob else {
+            guard isSameJob || found.job?.consistent == false || !job.consistent else {
                 throw MigrationError(
                     .badData, "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)")
             }
-            if let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
+            if isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
         }
         if existing != nil, !request.force, !(found.completion == nil && isSameJob) { throw targetExists }
         return .begin

@@ -32,18 +32,18 @@ package final class Progress: Sendable {
     /// Counts guest bytes that are done, those of them that were read, and bytes that were written.
     package func add(covered: UInt64, read: Int = 0, written: Int = 0) {
         state.withLock {
-            $0.covered += covered
-            $0.done += UInt64(read)
-            $0.written += UInt64(written)
+            $0.covered &+= covered
+            $0.done &+= UInt64(read)
+            $0.written &+= UInt64(written)
         }
     }
 
     /// Counts guest bytes that an earlier run had done, and those of them that it had read.
     package func resume(_ covered: UInt64, read: Int) {
         state.withLock {
-            $0.covered += covered
-            $0.done += UInt64(read)
-            $0.resumed += UInt64(read)
+            $0.covered &+= covered
+            $0.done &+= UInt64(read)
+            $0.resumed &+= UInt64(read)
         }
     }
 }

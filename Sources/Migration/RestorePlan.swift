@@ -24,14 +24,21 @@ struct RestorePlan: Sendable {
             try request.names.isEmpty
             ? header.layers.indices.filter { header.layers[$0].image || request.form != .raw }
             : request.names.map { try RestorePlan.find($0, in: header, request.archiveName) }
-        needed = Set(images.flatMap { header.chain(of: $0) }).sorted()
+        var seen: Set<Int> = []
+        for image in images {
+            var next: Int? = image
+            while let layer = next, seen.insert(layer).inserted { next = header.layers[layer].backing }
+        }
+        needed = seen.sorted()
         bases = Set(needed.compactMap { header.layers[$0].backing })
         for layer in needed { try check(layer) }
     }
 
     private static func find(_ name: String, in header: ArchiveHeader, _ archive: String) throws -> Int {
-        if let index = header.layers.firstIndex(where: { $0.name == name }) { return index }
-        let matches = header.layers.indices.filter { header.layers[$0].name.split(separator: "/").last == Substring(name) }
+        if let index = header.layers.firstIndex(where: { $0.name.utf8.elementsEqual(name.utf8) }) { return index }
+        let matches = header.layers.indices.filter {
+            ArchiveName.components(of: header.layers[$0].name).last?.utf8.elementsEqual(name.utf8) == true
+        }
         guard matches.count <= 1 else {
             throw MigrationError(
                 .usage, "\(archive): \(name) is the name of \(matches.count) images (give the full name, as drover list prints it)")
@@ -50,7 +57,7 @@ struct RestorePlan: Sendable {
         let path = try tree.place(for: described.name)
         let place = try TargetPlace(path, sources: try archiveIdentity())
         let cowHeader = try cowHeader(of: layer, at: path, in: tree)
-        let size = cowHeader.map { $0.geometry.dataOffset + $0.geometry.guestLength } ?? described.size
+        let size = cowHeader.map(\.fullLength) ?? described.size
         let backing = described.backing.map { header.layers[$0] }
         let job = ManifestJob(
             sources: [source(of: layer)],
@@ -91,7 +98,7 @@ struct RestorePlan: Sendable {
     private func layout(of layer: Int) throws -> CowLayout? {
         let described = header.layers[layer]
         guard described.layout != "raw" else { return nil }
-        guard let original = CowLayout(rawValue: described.layout), CowLayout.writable.contains(original) else {
+        guard let original = CowLayout(rawValue: described.layout) else {
             throw MigrationError(.badData, "\(request.archiveName): \(described.name) has an unknown layout, \(described.layout)")
         }
         if case .chains(let asked?, _) = request.form { return asked }
@@ -129,7 +136,7 @@ struct RestorePlan: Sendable {
         }
         return try CowHeader(
             writing: layout, alignment: alignment, length: described.guestLength, over: backing, target: path,
-            keepsChain: CowLayout(rawValue: described.layout)?.isUML == true)
+            keepsChain: CowLayout(rawValue: described.layout)?.isUML == true, size: described.size)
     }
 
     /// A layer that was restored before, opened.

@@ -30,9 +30,10 @@ package struct Salvaging {
         progress.begin(
             Progress.Snapshot(name: request.archiveName, length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
         let opener = try FrameOpener()
+        let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
         var losses: [ArchiveReader.Loss] = []
         var reasons: [String] = []
-        var next = try reader.nextSalvaging()
+        var next = try reader.nextSalvaging { stop.isRequested }
         for layer in reader.header.layers.indices {
             let target = needed.contains(layer) ? try SalvageTarget(plan.move(layer, in: tree), plan, layer) : nil
             reading: while true {
@@ -47,13 +48,13 @@ package struct Salvaging {
                         throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again)")
                     }
                     do {
-                        try restore(run, to: target, opener, progress)
+                        try restore(run, to: target, opener, frame, progress)
                     } catch let error as ArchiveError {
                         if target != nil { losses.append(ArchiveReader.Loss(layer: layer, range: run.range)) }
                         reasons.append(error.description)
                     }
                 }
-                next = try reader.nextSalvaging()
+                next = try reader.nextSalvaging { stop.isRequested }
             }
             if let target { if try target.finish() { result.restored += 1 } else { result.upToDate += 1 } }
         }
@@ -62,7 +63,7 @@ package struct Salvaging {
                 losses += lost.filter { needed.contains($0.layer) }
                 reasons.append(error.description)
             }
-            next = try reader.nextSalvaging()
+            next = try reader.nextSalvaging { stop.isRequested }
         }
         result.damage =
             losses.isEmpty
@@ -70,12 +71,13 @@ package struct Salvaging {
         return result
     }
 
-    private func restore(_ run: RunRecord, to target: SalvageTarget?, _ opener: FrameOpener, _ progress: Progress) throws {
+    private func restore(
+        _ run: RunRecord, to target: SalvageTarget?, _ opener: FrameOpener, _ frame: AlignedBuffer, _ progress: Progress
+    ) throws {
         guard run.frameLength > 0 else {
             try target?.write(run, UnsafeRawBufferPointer(start: nil, count: 0), reader.header)
             return
         }
-        let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
         try reader.readFrame(of: run, into: frame.bytes)
         if let target { try target.write(run, try opener.open(run, frame), reader.header) }
         progress.add(covered: run.range.upperBound - run.range.lowerBound, read: run.frameLength)
@@ -85,6 +87,8 @@ package struct Salvaging {
 /// One file that is being salvaged.
 private struct SalvageTarget {
     private let move: TargetMove
+    /// Locked until the file has its name; what it said of an earlier run is forgotten.
+    private let manifest: ManifestFile?
     private let file: TargetFile?
     private let writer: RecordWriter?
     private let holding: Holding
@@ -95,10 +99,14 @@ private struct SalvageTarget {
         holding = plan.holding(of: layer)
         length = plan.header.layers[layer].guestLength
         guard try !move.isUpToDate() else {
-            (file, writer) = (nil, nil)
+            (manifest, file, writer) = (nil, nil, nil)
             return
         }
-        let file = try move.stage()
+        try move.checkReplaceable()
+        let manifest = try ManifestFile(of: move.place.path)
+        try manifest.forget()
+        self.manifest = manifest
+        let file = try TargetFile(staging: move.place.path)
         let sink = move.sink(in: file)
         try sink.prepare()
         self.file = file
@@ -122,6 +130,7 @@ private struct SalvageTarget {
     /// Gives the file its name; false where it was there, whole, before.
     func finish() throws -> Bool {
         guard let file else { return false }
+        try manifest?.checkStillLocked()
         if let mtime = move.mtime { try file.setMtime(mtime) }
         try file.synchronizeWithTimes()
         try file.publish()

@@ -32,6 +32,10 @@ struct TargetMove {
         prepare: () throws -> Void, write: (any ImageSink, ManifestFile, _ finished: [Range<UInt64>]) async throws -> [ManifestSegment],
         stop: StopFlag, finish: () throws -> Void
     ) async throws -> Result {
+        // A manifest that grows past what is read back would be of no use.
+        guard job.target.length / job.options.segment < 1 << 20 else {
+            throw MigrationError(.usage, "\(name): --segment \(job.options.segment) makes over a million checkpoints (give a larger one)")
+        }
         let isFirst = try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil
         if isFirst {
             // What is refused leaves no manifest behind.
@@ -77,10 +81,9 @@ struct TargetMove {
         return manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
     }
 
-    /// The target's staging file, for a writer that keeps no manifest. Throws `target` where the target exists and may not be replaced.
-    func stage() throws -> TargetFile {
+    /// Throws `target` where the target exists and may not be replaced; for a writer that keeps no manifest.
+    func checkReplaceable() throws {
         if place.existing != nil, !force { throw targetExists }
-        return try TargetFile(staging: place.path)
     }
 
     func sink(in file: TargetFile) -> any ImageSink {

@@ -36,7 +36,7 @@ struct TargetPlan {
     private static func job(
         _ request: ConversionRequest, _ chain: ImageChain, _ place: TargetPlace, _ overlay: OverlayPlan?, _ header: CowHeader?
     ) throws -> ManifestJob {
-        let size = header.map { $0.geometry.dataOffset + $0.geometry.guestLength } ?? chain.guestLength
+        let size = header.map(\.fullLength) ?? chain.guestLength
         let isLocked = try (chain.layers + (overlay.map { [$0.backing] } ?? [])).contains { try $0.file.writeLockHolder().isLocked }
         return ManifestJob(
             sources: try chain.layers.map(ManifestJob.Source.init),
@@ -50,17 +50,17 @@ struct TargetPlan {
 
 extension CowHeader {
     /// A header for a new image of `length` bytes; `over` is its backing file and the name for it. Throws `badData` where the layout cannot say it.
-    /// `keepsChain` lets a UML layout stand over a COW file, where the source's did.
+    /// `keepsChain` lets a UML layout stand over a COW file, where the source's did; `size` is what a QEMU header says where that is no whole sectors.
     init(
         writing layout: CowLayout, alignment: UInt32, length: UInt64, over backing: (layer: ImageLayer, name: FilePath)?, target: FilePath,
-        keepsChain: Bool = false
+        keepsChain: Bool = false, size exactSize: UInt64? = nil
     ) throws {
         func refuse(_ what: String, _ instead: CowLayout?) -> MigrationError {
             let advice = instead.map { " (-o layout=\($0.rawValue) can)" } ?? ""
             return MigrationError(.badData, "\(target): \(layout.rawValue) cannot hold \(what)\(advice)")
         }
         let path = backing?.name.pathBytes ?? []
-        var size = length
+        var size = exactSize ?? length
         if layout.isUML {
             guard length > 0 else { throw refuse("a disk of size 0", .qemuV2) }
             guard let backing else { throw refuse("an image without a backing file", .qemuV2) }

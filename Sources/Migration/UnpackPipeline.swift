@@ -53,7 +53,8 @@ struct UnpackPipeline: Sendable {
                 }
                 try await rate.wait(for: run.frameLength, stop)
                 try await stored.send(
-                    StoredRecord(run: run, frame: try await frame(of: run, frames), planned: planned), weight: max(1, run.contentLength))
+                    StoredRecord(run: run, frame: try await frame(of: run, frames), planned: planned),
+                    weight: max(run.contentLength, planned.count << 10))
             } catch let error as ArchiveError {
                 throw ArchiveError(error.kind, "\(description.name): sectors from \(position / 512) on: \(error)")
             }
@@ -102,6 +103,8 @@ struct UnpackPipeline: Sendable {
         }
         progress.add(covered: 0, read: record.run.frameLength)
         for next in record.planned {
+            // What is missing then shows to the caller.
+            if stop.isRequested { return }
             switch next {
             case .chunk(let chunk):
                 let (outcome, written) = try writer.write(chunk, content)
@@ -135,7 +138,7 @@ struct UnpackPipeline: Sendable {
         var verdicts: [Verdict] = []
         var rate = RateLimit(bytesPerSecond: rate)
         reading: while !stop.isRequested {
-            switch try canSalvage ? reader.nextSalvaging() : nextOrLoss() {
+            switch try canSalvage ? reader.nextSalvaging(isStopped: { stop.isRequested }) : nextOrLoss() {
             case .end: break reading
             case .lost(let losses, let error):
                 verdicts.append(Verdict(losses: losses, reason: error.description))
@@ -159,8 +162,7 @@ struct UnpackPipeline: Sendable {
         do {
             return try reader.next().map { .run($0) } ?? .end
         } catch let error as ArchiveError {
-            let length = reader.isAtEnd ? 0 : reader.header.layers[reader.layer].guestLength
-            return .lost(reader.isAtEnd ? [] : [ArchiveReader.Loss(layer: reader.layer, range: reader.position..<length)], error)
+            return .lost(reader.losses(to: reader.header.layers.count, 0), error)
         }
     }
 

@@ -13,12 +13,21 @@ struct RecordRuns: HeldRunSource {
         var content: UInt64 = 0
         let gap: HeldRun.Kind = isRaw ? .zero : .backing
         for run in record.runs {
-            if run.start > position { runs.append(HeldRun(start: position, end: run.start, kind: gap)) }
-            runs.append(HeldRun(start: run.start, end: run.end, kind: run.isZero ? .zero : .data(layer: 0, offset: content)))
+            if run.start > position { add(HeldRun(start: position, end: run.start, kind: gap)) }
+            add(HeldRun(start: run.start, end: run.end, kind: run.isZero ? .zero : .data(layer: 0, offset: content)))
             if !run.isZero { content += run.end - run.start }
             position = run.end
         }
-        if position < record.range.upperBound { runs.append(HeldRun(start: position, end: record.range.upperBound, kind: gap)) }
+        if position < record.range.upperBound { add(HeldRun(start: position, end: record.range.upperBound, kind: gap)) }
+    }
+
+    /// Neighbours without data become one run.
+    private mutating func add(_ run: HeldRun) {
+        if let last = runs.last, last.kind == run.kind, !run.isData {
+            runs[runs.count - 1].end = run.end
+        } else {
+            runs.append(run)
+        }
     }
 
     mutating func next() -> HeldRun? {
@@ -72,6 +81,7 @@ struct RecordWriter {
     }
 
     func write(_ chunk: Chunk, _ content: UnsafeRawBufferPointer) throws -> (outcome: Outcome, written: Int) {
+        if let outcome = writer.outcome(ofEmpty: chunk) { return (outcome, 0) }
         if !writer.needsBuffer, chunk.runs.count == 1, chunk.runs[0].length == chunk.length {
             let start = Int(chunk.runs[0].offset)
             return try writer.write(chunk, UnsafeRawBufferPointer(rebasing: content[start..<start + chunk.length]), window)

@@ -24,7 +24,7 @@ package struct Unpacking {
     /// Restores what is missing.
     package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
         let tree = try FolderTree(at: request.directory)
-        let total = index.map { index in plan.needed.reduce(0) { $0 + index.layers[$1].stored } }
+        let total = index.map { index in plan.needed.reduce(0) { $0 &+ index.layers[$1].stored } }
         progress.begin(
             Progress.Snapshot(
                 name: request.archiveName, total: total, length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
@@ -73,11 +73,15 @@ package struct Unpacking {
                 name: image.path, place: try TargetPlace(image.path, sources: try plan.archiveIdentity()),
                 job: plan.flatteningJob(image.layer, at: image.path),
                 header: nil, restart: request.restart, force: request.force)
-            return try !move.isUpToDate()
+            if try move.isUpToDate() { return false }
+            // Said before all of the archive is read for it; an unfinished conversion of our own goes on.
+            if try ImageFile.identity(at: ManifestFile.path(of: image.path)) == nil { try move.checkReplaceable() }
+            return true
         }
         result.upToDate = places.count - missing.count
         guard !missing.isEmpty else { return result }
-        let scratch = try FolderTree(at: tree.root.pushing(FilePath(".drover-scratch-\(plan.id)")))
+        let scratch = try FolderTree(
+            at: tree.root.pushing(FilePath(".drover-scratch-\(plan.id)")), followsLink: false)
         _ = try await restore(in: scratch, progress, stop)
         for (layer, path) in missing {
             let source = scratch.root.pushing(FilePath(reader.header.layers[layer].name))

@@ -1,4 +1,6 @@
+internal import DiskImages
 internal import FoundationEssentials
+internal import ImageFormats
 
 /// What an archive holds: its first record. The digest of that record is the archive's id.
 package struct ArchiveHeader: Codable, Equatable, Sendable {
@@ -82,7 +84,7 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         do {
             let found = try decoder.decode(Version.self, from: data).version
             guard found == ArchiveHeader.version else {
-                throw ArchiveError(.notAnArchive, "its format version is \(found); this program reads version \(ArchiveHeader.version)")
+                throw ArchiveError(.notAnArchive, "has format version \(found); this program reads version \(ArchiveHeader.version)")
             }
             self = try decoder.decode(ArchiveHeader.self, from: data)
         } catch let error as ArchiveError {
@@ -94,21 +96,35 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
     }
 
     private func check() throws {
-        var names: Set<String> = []
+        // By bytes: a String takes names for equal that only look the same.
+        var names: Set<[UInt8]> = []
+        var depths: [Int] = []
         for (index, layer) in layers.enumerated() {
             if let fault = ArchiveName.fault(of: layer.name) {
                 throw ArchiveError(.damaged, "layer \(index) has a name that \(fault)")
             }
-            guard names.insert(layer.name).inserted else { throw ArchiveError(.damaged, "two layers have the name \(layer.name)") }
+            guard names.insert(Array(layer.name.utf8)).inserted else {
+                throw ArchiveError(.damaged, "two layers have the name \(layer.name)")
+            }
+            guard layer.layout == "raw" || CowLayout.writable.contains(where: { $0.rawValue == layer.layout }) else {
+                throw ArchiveError(.damaged, "\(layer.name) has an unknown layout, \(layer.layout)")
+            }
+            guard layer.layout != "raw" || layer.backing == nil else {
+                throw ArchiveError(.damaged, "\(layer.name) is raw and has a backing file")
+            }
             guard layer.size <= UInt64(Int64.max) - 511 else {
                 throw ArchiveError(.damaged, "\(layer.name) has an impossible size of \(layer.size)")
             }
             if let backing = layer.backing, backing < 0 || backing >= index {
                 throw ArchiveError(.damaged, "\(layer.name) names layer \(backing) as its backing file; expected one before it")
             }
+            depths.append((layer.backing.map { depths[$0] } ?? 0) + 1)
+            guard depths[index] <= ImageChain.deepest else {
+                throw ArchiveError(.damaged, "\(layer.name) stands on more than \(ImageChain.deepest) layers")
+            }
         }
         for layer in layers {
-            for parent in ArchiveName.parents(of: layer.name) where names.contains(parent) {
+            for parent in ArchiveName.parents(of: layer.name) where names.contains(Array(parent.utf8)) {
                 throw ArchiveError(.damaged, "\(parent) is a layer and a folder of \(layer.name)")
             }
         }

@@ -11,18 +11,26 @@ package enum ArchiveName {
         if name.utf8.first == UInt8(ascii: "/") { return "is absolute" }
         if name.utf8.count > longestName { return "is longer than \(longestName) bytes" }
         for component in name.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
-            let text = String(component) ?? ""
+            let text = String(decoding: component, as: UTF8.self)
             if component.isEmpty { return "has an empty component" }
             if text == "." || text == ".." { return "has a component \(text)" }
             if component.count > longestComponent { return "has a component longer than \(longestComponent) bytes" }
-            if text.hasSuffix(".partial") || text.hasSuffix(".manifest") { return "has a component that ends in .partial or .manifest" }
+            // By bytes: what looks like one character may end in these.
+            if [".partial", ".manifest"].contains(where: { component.suffix($0.utf8.count).elementsEqual($0.utf8) }) {
+                return "has a component that ends in .partial or .manifest"
+            }
         }
         return nil
     }
 
+    /// The components of `name`, split at the byte `/`: a slash with a combining mark behind it is one character, but still a slash.
+    package static func components(of name: String) -> [String] {
+        name.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }
+    }
+
     /// The folders that `name` lies in, from the outermost.
     static func parents(of name: String) -> [String] {
-        let components = name.split(separator: "/")
+        let components = components(of: name)
         return (1..<max(1, components.count)).map { components[..<$0].joined(separator: "/") }
     }
 }

@@ -8,6 +8,11 @@ extension ArchiveReader {
             throw ArchiveError(.damaged, "its index is of another archive")
         }
         guard try ArchiveHeader(parsing: index.header) == header else { throw ArchiveError(.damaged, "its index is of another archive") }
+        let isPossible = zip(index.index.layers, header.layers).allSatisfy { entry, layer in
+            entry.offset <= file.length && entry.length <= file.length - entry.offset && entry.stored <= entry.length
+                && entry.sequence < 1 << 62 && entry.data <= layer.guestLength && entry.zeros <= layer.guestLength
+        }
+        guard isPossible else { throw ArchiveError(.damaged, "its index says what cannot be") }
         return index.index
     }
 
@@ -63,13 +68,15 @@ extension ArchiveReader {
     }
 
     /// As `next`, but goes on behind damage, at the next record that is sound and of this archive. Files only.
-    package func nextSalvaging() throws -> Salvage {
+    ///
+    /// `isStopped` is asked while a long stretch is searched; the search ends as if nothing were found when it is true.
+    package func nextSalvaging(isStopped: () -> Bool) throws -> Salvage {
         if isOver { return .end }
         let start = stream.offset
         do {
             return try next().map { .run($0) } ?? .end
         } catch let error as ArchiveError {
-            guard !isAtEnd, let found = try findRecord(from: start + 1) else {
+            guard !isAtEnd, let found = try findRecord(from: start + 1, isStopped) else {
                 let losses = losses(to: header.layers.count, 0)
                 (layer, position) = (header.layers.count, 0)
                 isOver = true
@@ -85,7 +92,7 @@ extension ArchiveReader {
     }
 
     /// What lies between the expected place and another one behind it.
-    private func losses(to lastLayer: Int, _ end: UInt64) -> [Loss] {
+    package func losses(to lastLayer: Int, _ end: UInt64) -> [Loss] {
         var losses: [Loss] = []
         var (layer, position) = (layer, position)
         while layer < lastLayer {
@@ -99,12 +106,13 @@ extension ArchiveReader {
     }
 
     /// The first sound run record of this archive from `offset` on that lies behind the expected place.
-    private func findRecord(from offset: UInt64) throws -> (record: ArchiveRecord, run: RunRecord, offset: UInt64)? {
+    private func findRecord(from offset: UInt64, _ isStopped: () -> Bool) throws -> (record: ArchiveRecord, run: RunRecord, offset: UInt64)?
+    {
         guard let file = stream.file else { return nil }
         let step = 1 << 20
         var buffer = [UInt8](repeating: 0, count: step + ArchiveRecord.prefixLength)
         var start = offset
-        while start < file.length {
+        while start < file.length, !isStopped() {
             let count = try buffer.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: start) }
             for place in 0..<min(step, count) where buffer[place] == 0x5d && looksLikeRecord(buffer, at: place, count) {
                 if let found = try? record(at: start + UInt64(place)) { return found }
@@ -121,7 +129,7 @@ extension ArchiveReader {
 
     private func record(at offset: UInt64) throws -> (record: ArchiveRecord, run: RunRecord, offset: UInt64)? {
         stream.seek(to: offset)
-        let record = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestIndex)
+        let record = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestRun)
         guard record.kind == .run, record.id == id, record.sequence >= sequence else { return nil }
         let run = try RunRecord(parsing: record.body)
         try checkShape(of: run, at: offset)

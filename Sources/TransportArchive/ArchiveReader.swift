@@ -7,7 +7,7 @@ package final class ArchiveReader: @unchecked Sendable {
     /// The longest index that is read.
     static let longestIndex = 2 * ArchiveHeader.longest + (64 << 20)
     /// The longest run record.
-    private static let longestRun = ArchiveRecord.overhead + 64 + RunRecord.mostRuns * 20
+    static let longestRun = ArchiveRecord.overhead + 64 + RunRecord.mostRuns * 20
 
     package let stream: ByteStream
     package let header: ArchiveHeader

@@ -84,13 +84,14 @@ package struct ArchiveRecord: Equatable, Sendable {
         guard Array(bytes[8..<12]) == ArchiveRecord.tag else {
             throw ArchiveError.damaged("there is a skippable frame that is no record", at: offset)
         }
+        guard bytes[12] == ArchiveRecord.version else {
+            throw ArchiveError(.notAnArchive, "has format version \(bytes[12]); this program reads version \(ArchiveRecord.version)")
+        }
         let bodyEnd = bytes.count - ArchiveRecord.digestLength
         let digest = ContentDigest(of: Array(bytes[..<bodyEnd]))
         guard digest.bytes == Array(bytes[bodyEnd...]) else { throw ArchiveError.damaged("there is a damaged record", at: offset) }
-        guard bytes[12] == ArchiveRecord.version else {
-            throw ArchiveError(.notAnArchive, "its format version is \(bytes[12]); this program reads version \(ArchiveRecord.version)")
-        }
         guard let kind = Kind(rawValue: bytes[13]), bytes[14] == 0, bytes[15] == 0, let sequence = bytes.littleEndian(UInt64.self, at: 16),
+            sequence < 1 << 62,
             let id = ContentDigest(bytes: bytes[24..<40]), let previous = ContentDigest(bytes: bytes[40..<56])
         else { throw ArchiveError.damaged("there is a record of an unknown kind", at: offset) }
         self.kind = kind

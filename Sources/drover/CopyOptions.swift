@@ -23,7 +23,7 @@ struct CopyOptions: ParsableArguments {
     /// How many workers copy: as many as asked for, else one for each processor, up to four.
     var workers: Int { CopyOptions.workers(jobs) }
 
-    static func workers(_ jobs: Int?) -> Int { min(jobs ?? min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 64) }
+    static func workers(_ jobs: Int?) -> Int { min(jobs ?? min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 16) }
 
     /// The shortest run of zeros that is left out, in bytes; longer ones than a chunk do not come up.
     func zeroRun() throws -> Int {

@@ -55,13 +55,24 @@ struct Pack: AsyncParsableCommand {
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
         try OpenFiles.allowMany()
+        do {
+            try await pack(display, stop)
+        } catch {
+            throw ArchiveFailure(archive, error)
+        }
+    }
+
+    private func pack(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
         let packing = try Packing(
             PackRequest(
                 archive: archive == "-" ? nil : archive, images: sources,
                 options: { [imageOptions] in try imageOptions.chainOptions(for: $0) },
                 compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
-                workers: copyOptions.workers, rate: copyOptions.rate?.bytes, restart: restart, force: force))
+                workers: copyOptions.workers, rate: copyOptions.rate?.bytes, restart: restart, force: force), stop: stop)
         let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) }
+        if try packing.hasChanged() {
+            verbosity.warn("\(archive): a source changed while it was read (--force-share): the archive is of no one moment")
+        }
         switch result {
         case .upToDate: verbosity.tell("\(archive): is up to date")
         case .named: verbosity.tell("\(archive): was whole already and has its name now")

@@ -1,8 +1,9 @@
+internal import ArgumentParser
 internal import CLinux
 internal import Glibc
 internal import Migration
 
-/// SIGINT and SIGTERM ask a move to stop at the next chunk; SIGUSR1 asks how far it is.
+/// SIGINT and SIGTERM ask a move to stop at the next chunk; a second one ends it at once. SIGUSR1 asks how far it is.
 enum SignalWatch {
     /// Watches until the process ends. `showState` prints one line.
     static func start(_ stop: StopFlag, showState: @escaping @Sendable () -> Void) throws {
@@ -12,7 +13,14 @@ enum SignalWatch {
         Task(executorPreference: thread) {
             var number: UInt8 = 0
             while read(descriptor, &number, 1) == 1 {
-                if number == UInt8(SIGUSR1) { showState() } else { stop.request() }
+                if number == UInt8(SIGUSR1) {
+                    showState()
+                } else if stop.isRequested {
+                    // Asked again, while a pipe keeps the work waiting: what is checkpointed is safe.
+                    _exit(ExitCode.stopped.rawValue)
+                } else {
+                    stop.request()
+                }
             }
         }
     }

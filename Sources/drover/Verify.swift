@@ -54,7 +54,8 @@ struct Verify: AsyncParsableCommand {
         }
         guard finding.damage.isEmpty else {
             for line in finding.damage.prefix(100) { StandardError.line(line) }
-            StandardError.line("\(file): \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) of its disks are intact")
+            let name = file == "-" ? "standard input" : "\(file)"
+            StandardError.line("\(name): \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) of its disks are intact")
             throw ExitCode.damaged
         }
         verbosity.tell("\(file): is sound (\(HumanText.size(finding.length)) of disks)")
