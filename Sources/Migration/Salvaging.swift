@@ -8,6 +8,8 @@ package struct Salvaging {
     private let request: UnpackRequest
     private let reader: ArchiveReader
     private let plan: RestorePlan
+    /// What the index says of the layers' ends, where it is left.
+    private let anchors: ArchiveAnchors?
 
     /// Opens the archive, if need be by the copy of its header in the index. Throws where neither is left.
     package init(_ request: UnpackRequest) throws {
@@ -20,6 +22,7 @@ package struct Salvaging {
         self.request = request
         reader = try ArchiveReader.salvaging(try ImageFile(opening: archive))
         plan = try RestorePlan(reader, request)
+        anchors = (try? reader.stream.file.map { [reader] in try reader.readIndex(of: $0) })?.map { ArchiveAnchors($0.layers, end: $0.end) }
     }
 
     /// Restores what can be restored; a file that an earlier run restored whole is left alone.
@@ -36,14 +39,18 @@ package struct Salvaging {
         var next = try reader.nextSalvaging { stop.isRequested }
         for layer in reader.header.layers.indices {
             let target = needed.contains(layer) ? try SalvageTarget(plan.move(layer, in: tree), plan, layer) : nil
+            var isWhole = true
+            var lastDigest: ContentDigest?
             reading: while true {
                 switch next {
                 case .end: break reading
                 case .lost(let lost, let error):
                     losses += lost.filter { needed.contains($0.layer) }
                     reasons.append(error.description)
+                    if lost.contains(where: { $0.layer == layer }) { isWhole = false }
                 case .run(let run):
                     if run.layer != layer { break reading }
+                    lastDigest = reader.previous
                     if stop.isRequested {
                         throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again)")
                     }
@@ -55,6 +62,12 @@ package struct Salvaging {
                     }
                 }
                 next = try reader.nextSalvaging { stop.isRequested }
+            }
+            // Records of another archive of the same fleet may fit together; the index knows that they do not belong here.
+            if let target, isWhole, let anchors, let lastDigest, !anchors.fit(layer, lastDigest) {
+                try target.reset()
+                losses.removeAll { $0.layer == layer }
+                losses.append(ArchiveReader.Loss(layer: layer, range: 0..<reader.header.layers[layer].guestLength))
             }
             if let target { if try target.finish() { result.restored += 1 } else { result.upToDate += 1 } }
         }
@@ -125,6 +138,11 @@ private struct SalvageTarget {
             case .span(let span): try writer.write(span)
             }
         }
+    }
+
+    /// Drops all that was written.
+    func reset() throws {
+        if let file { try move.sink(in: file).prepare() }
     }
 
     /// Gives the file its name; false where it was there, whole, before.

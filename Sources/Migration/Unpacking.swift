@@ -8,23 +8,26 @@ package struct Unpacking {
     private let request: UnpackRequest
     private let reader: ArchiveReader
     private let plan: RestorePlan
-    /// Where each layer lies, where the archive can be read from any place.
-    private let index: ArchiveIndex?
+    /// Where each layer lies, where only some of them are wanted of a file.
+    private let index: [ArchiveIndex.Layer]?
+    /// What a file's index says of the layers' ends.
+    private let anchors: ArchiveAnchors?
 
     /// Opens the archive and finds what is asked for; throws before anything is written.
     package init(_ request: UnpackRequest) throws {
         self.request = request
         reader = try ArchiveReader(try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream())
         plan = try RestorePlan(reader, request)
+        let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
+        anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }
         // All of it is read from front to back, which checks the index too.
-        let isPart = plan.needed.count < reader.header.layers.count
-        index = try isPart ? reader.stream.file.map { [reader] in try reader.readIndex(of: $0) } : nil
+        index = plan.needed.count < reader.header.layers.count ? found?.layers : nil
     }
 
     /// Restores what is missing.
     package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
         let tree = try FolderTree(at: request.directory)
-        let total = index.map { index in plan.needed.reduce(0) { $0 &+ index.layers[$1].stored } }
+        let total = index.map { index in plan.needed.reduce(0) { $0 &+ index[$1].stored } }
         progress.begin(
             Progress.Snapshot(
                 name: request.archiveName, total: total, length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
@@ -41,14 +44,14 @@ package struct Unpacking {
         let pipeline = UnpackPipeline(reader: reader, workers: request.workers, rate: request.rate, progress: progress, stop: stop)
         for layer in reader.header.layers.indices {
             if needed.contains(layer) {
-                if let index { try reader.seek(to: layer, index.layers[layer]) }
+                if let index { try reader.seek(to: layer, index[layer]) }
                 let outcome = try await plan.move(layer, in: tree).run(
                     prepare: {},
                     write: { sink, manifest, finished in
                         try await pipeline.restore(
                             layer, plan.holding(of: layer), to: sink, recordingIn: manifest, leavingOut: finished,
                             segmentLength: request.segmentLength)
-                    }, stop: stop, finish: {})
+                    }, stop: stop, finish: { try checkEnd(of: layer) })
                 if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
             }
             if index == nil { try skip(layer) }
@@ -56,6 +59,12 @@ package struct Unpacking {
         // What follows the last layer must be the archive's own end.
         if index == nil { _ = try reader.next() }
         return result
+    }
+
+    /// Throws where the records of `layer` are not the ones that the index knows, before the file gets its name.
+    private func checkEnd(of layer: Int) throws {
+        guard let anchors, reader.header.layers[layer].guestLength > 0, !anchors.fit(layer, reader.previous) else { return }
+        throw ArchiveError(.damaged, "\(reader.header.layers[layer].name): its records are of another archive than the index")
     }
 
     /// Leaves out what is still to come of `layer`.

@@ -1,3 +1,4 @@
+package import DiskImages
 internal import FoundationEssentials
 
 /// Where each layer lies in the archive: the body of the `I` record, behind a copy of the header that outlives damage to the first.
@@ -56,6 +57,19 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
             throw fault
         }
     }
+}
+
+/// What the index vouches for: the digest that the last record of each layer must have.
+package struct ArchiveAnchors: Equatable, Sendable {
+    private let digests: [String]
+
+    /// Of an index's entries and the digest of the record before the index.
+    package init(_ layers: [ArchiveIndex.Layer], end: ContentDigest) {
+        digests = layers.dropFirst().map(\.previous) + [end.description]
+    }
+
+    /// Whether a layer's records may end with `digest`: records of another archive, however well they fit, do not.
+    package func fit(_ layer: Int, _ digest: ContentDigest) -> Bool { digests[layer] == digest.description }
 }
 
 /// The end of an archive: the body of the `T` record, which always has the same length.

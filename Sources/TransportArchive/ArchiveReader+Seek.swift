@@ -2,7 +2,7 @@ package import DiskImages
 
 extension ArchiveReader {
     /// The index of a file, found from its end. Throws `damaged` where trailer or index are not sound or of another archive.
-    package func readIndex(of file: ImageFile) throws -> ArchiveIndex {
+    package func readIndex(of file: ImageFile) throws -> (layers: [ArchiveIndex.Layer], end: ContentDigest) {
         let (record, index) = try ArchiveReader.findIndex(of: file)
         guard record.id == id, index.index.layers.count == header.layers.count else {
             throw ArchiveError(.damaged, "its index is of another archive")
@@ -13,7 +13,7 @@ extension ArchiveReader {
                 && entry.sequence < 1 << 62 && entry.data <= layer.guestLength && entry.zeros <= layer.guestLength
         }
         guard isPossible else { throw ArchiveError(.damaged, "its index says what cannot be") }
-        return index.index
+        return (index.index.layers, record.previous)
     }
 
     /// An archive of a file whose beginning may be damaged: the header's copy in the index does as well.

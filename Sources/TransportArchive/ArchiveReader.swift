@@ -19,7 +19,8 @@ package final class ArchiveReader: @unchecked Sendable {
     var sequence: UInt64 = 1
     /// Salvaging has come to the end.
     var isOver = false
-    var previous: ContentDigest
+    /// The digest of the record that was read last.
+    package internal(set) var previous: ContentDigest
     /// What has been read, to be held against the archive's own index; nil after a seek.
     private var seen: ArchiveIndex? = ArchiveIndex(layers: [])
     private var headerBytes: [UInt8]

@@ -3,7 +3,9 @@ import TransportArchive
 
 @Suite struct ArchiveHeaderTests {
     private func layer(_ name: String, size: UInt64 = 4096, backing: Int? = nil) -> ArchiveHeader.Layer {
-        ArchiveHeader.Layer(name: name, layout: "raw", size: size, mtime: "1.000000000", backing: backing, alignment: nil, image: true)
+        ArchiveHeader.Layer(
+            name: name, layout: backing == nil ? "raw" : "uml-v3", size: size, mtime: "1.000000000", backing: backing, alignment: nil,
+            image: true)
     }
 
     private func header(_ layers: [ArchiveHeader.Layer]) -> ArchiveHeader {
