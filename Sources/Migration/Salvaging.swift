@@ -22,7 +22,7 @@ package struct Salvaging {
         self.request = request
         reader = try ArchiveReader.salvaging(try ImageFile(opening: archive))
         plan = try RestorePlan(reader, request)
-        anchors = (try? reader.stream.file.map { [reader] in try reader.readIndex(of: $0) })?.map { ArchiveAnchors($0.layers, end: $0.end) }
+        anchors = reader.stream.file.flatMap { [reader] in reader.anchors(of: $0) }
     }
 
     /// Restores what can be restored; a file that an earlier run restored whole is left alone.

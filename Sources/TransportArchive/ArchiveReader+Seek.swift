@@ -30,17 +30,27 @@ extension ArchiveReader {
         }
     }
 
-    private static func findIndex(of file: ImageFile) throws -> (record: ArchiveRecord, (index: ArchiveIndex, header: [UInt8])) {
+    /// What the index says of the ends of layers, where it is left; it is found from the file's end, wherever damage has moved it to.
+    package func anchors(of file: ImageFile) -> ArchiveAnchors? {
+        guard let (record, found) = try? ArchiveReader.findIndex(of: file, isMoved: true), record.id == id,
+            found.index.layers.count == header.layers.count
+        else { return nil }
+        return ArchiveAnchors(found.index.layers, end: record.previous)
+    }
+
+    private static func findIndex(of file: ImageFile, isMoved: Bool = false) throws -> (
+        record: ArchiveRecord, (index: ArchiveIndex, header: [UInt8])
+    ) {
         let length = UInt64(ArchiveTrailer.recordLength)
         guard file.length > length else { throw ArchiveError(.damaged, "it ends without a trailer") }
         let stream = ByteStream(file)
         stream.seek(to: file.length - length)
         let record = try readRecord(stream, longest: ArchiveTrailer.recordLength)
         let trailer = try ArchiveTrailer(parsing: record.body)
-        guard record.kind == .trailer, trailer.length == file.length, trailer.indexOffset < file.length else {
-            throw ArchiveError(.damaged, "its trailer is not true")
-        }
-        stream.seek(to: trailer.indexOffset)
+        guard record.kind == .trailer, trailer.length == file.length || isMoved, trailer.indexOffset < trailer.length,
+            trailer.length - trailer.indexOffset <= file.length
+        else { throw ArchiveError(.damaged, "its trailer is not true") }
+        stream.seek(to: file.length - (trailer.length - trailer.indexOffset))
         let index = try readRecord(stream, longest: longestIndex)
         guard index.kind == .index, index.digest == record.previous, index.id == record.id else {
             throw ArchiveError(.damaged, "its index is not the one that its trailer names")
