@@ -1,0 +1,295 @@
+"""An independent reader of transport archives, written from Documentation/archive-format.md alone.
+
+`read_archive` checks everything the page says and gives the layers; `read_by_seeking` reads one image by the index. A layer
+knows its allocated sectors and `Archive.guest` what a guest sees. Whatever does not hold raises `Damaged`.
+"""
+
+import json
+import re
+import struct
+from dataclasses import dataclass, field
+
+from archive_codec import decode_frame, digest
+from cow_header import SECTOR, round_up
+
+BEGINNING = bytes.fromhex("04224d186440a700000000055dcc02")
+MAGIC = bytes.fromhex("5d2a4d18")
+PREFIX = struct.Struct("<4sI4sBsHQ16s16s")
+RUN_BODY = struct.Struct("<IQQII16s16sI")
+MIB = 1 << 20
+MOST_RECORD = {b"H": 32 * MIB + 72, b"R": 163_976, b"I": 128 * MIB, b"T": 88}
+LAYER_KEYS = {"name": str, "layout": str, "size": int, "mtime": str, "image": bool}
+
+
+class Damaged(Exception):
+    pass
+
+
+@dataclass
+class Record:
+    offset: int
+    kind: bytes
+    sequence: int
+    id: bytes
+    previous: bytes
+    body: bytes
+    digest: bytes
+    length: int
+
+
+@dataclass
+class Layer:
+    """What the header says of a layer, and `runs`: (first, end, bytes, or None for zeros), in order."""
+
+    entry: dict
+    runs: list = field(default_factory=list)
+    sectors: int = 0
+
+    def __post_init__(self):
+        self.sectors = round_up(self.entry["size"], SECTOR) // SECTOR
+
+    @property
+    def is_raw(self):
+        return self.entry["layout"] == "raw"
+
+    def allocated(self):
+        """The runs of sectors that hold something, neighbours joined."""
+        joined = []
+        for first, end, _ in self.runs:
+            if joined and joined[-1][1] == first:
+                joined[-1] = joined[-1][0], end
+            else:
+                joined.append((first, end))
+        return joined
+
+
+@dataclass
+class Archive:
+    id: bytes
+    header: dict
+    layers: list
+
+    def index_of(self, name):
+        return next(number for number, layer in enumerate(self.layers) if layer.entry["name"] == name)
+
+    def guest(self, index, sectors=None):
+        """What the guest of a layer sees, in whole sectors; cut or filled up to `sectors`."""
+        layer = self.layers[index]
+        backing = layer.entry.get("backing")
+        seen = bytearray(layer.sectors * SECTOR if backing is None else self.guest(backing, layer.sectors))
+        for first, end, data in layer.runs:
+            seen[first * SECTOR : end * SECTOR] = data or bytes((end - first) * SECTOR)
+        return bytes(seen[: (sectors or layer.sectors) * SECTOR].ljust((sectors or 0) * SECTOR, b"\0"))
+
+
+class _Reader:
+    """Goes through a file record by record."""
+
+    def __init__(self, file):
+        self.file, self.id, self.sequence, self.previous = file, bytes(16), 0, bytes(16)
+
+    def exactly(self, count):
+        data = self.file.read(count)
+        if len(data) != count:
+            raise Damaged("the archive ends too early")
+        return data
+
+    def record(self, kinds):
+        """The next record, which must be sound, of one of `kinds`, and in its place."""
+        offset = self.file.tell()
+        start = self.exactly(8)
+        (length,) = struct.unpack_from("<I", start, 4)
+        if start[:4] != MAGIC or not 64 <= length <= max(MOST_RECORD[kind] for kind in kinds) - 8:
+            raise Damaged(f"no record at {offset}")
+        whole = start + self.exactly(length)
+        magic, _, text, version, kind, zero, sequence, identity, previous = PREFIX.unpack_from(whole)
+        if text != b"DRVR" or digest(whole[:-16]) != whole[-16:]:
+            raise Damaged(f"the record at {offset} is damaged")
+        if version != 1:
+            raise Damaged(f"version {version} is not known")
+        if kind not in kinds or len(whole) > MOST_RECORD[kind] or zero:
+            raise Damaged(f"the record at {offset} is of another kind")
+        found = Record(offset, kind, sequence, identity, previous, whole[56:-16], whole[-16:], len(whole))
+        if (sequence, identity, previous) != (self.sequence, self.id, self.previous):
+            raise Damaged(f"the record at {offset} is in another's place")
+        self.id = found.digest if kind == b"H" else self.id
+        self.sequence, self.previous = sequence + 1, found.digest
+        return found
+
+    def layer(self, number, layer):
+        """All records of a layer; what the index must say of it."""
+        entry = {"offset": self.file.tell(), "sequence": self.sequence, "previous": self.previous.hex()}
+        entry |= {"records": 0, "data": 0, "zeros": 0, "stored": 0}
+        expected = 0
+        while expected < layer.sectors:
+            body = self.record((b"R",)).body
+            if len(body) < RUN_BODY.size:
+                raise Damaged("a run record is too short")
+            index, first, end, content, stored, of_frame, of_content, count = RUN_BODY.unpack_from(body)
+            if (index, first) != (number, expected) or not first < end <= layer.sectors:
+                raise Damaged("a record stands for other sectors")
+            if end % 2048 and end != layer.sectors:
+                raise Damaged("a record does not end at a whole MiB")
+            if content > MIB or stored > MIB + 4096 or (content == 0) != (stored == 0) or count > 8192:
+                raise Damaged("a record claims too much")
+            runs = _runs(body[RUN_BODY.size :], count, first, end)
+            if content != SECTOR * sum(last - begin for begin, last, is_zero in runs if not is_zero):
+                raise Damaged("the content has another length than the runs")
+            frame = self.exactly(stored)
+            data = decode_frame(frame, content) if stored else b""
+            if data is None or (digest(frame), digest(data)) != (of_frame, of_content):
+                raise Damaged("a frame's or a content's digest is another")
+            _add_runs(layer, runs, data)
+            entry["records"] += 1
+            entry["data"] += content
+            entry["stored"] += stored
+            entry["zeros"] += SECTOR * sum(last - begin for begin, last, is_zero in runs if is_zero)
+            expected = end
+        entry["length"] = self.file.tell() - entry["offset"]
+        return entry
+
+
+def _runs(data, count, first, end):
+    position, runs = 0, []
+
+    def number():
+        nonlocal position
+        value = shift = 0
+        while True:
+            if position == len(data) or shift == 63:
+                raise Damaged("a number does not end")
+            byte = data[position]
+            position, value, shift = position + 1, value | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                return value
+
+    for _ in range(count):
+        begin = first + number()
+        length, is_zero = divmod(number(), 2)
+        if length == 0 or begin + length > end:
+            raise Damaged("a run is empty or too long")
+        runs.append((begin, begin + length, bool(is_zero)))
+        first = begin + length
+    if position != len(data):
+        raise Damaged("something follows the runs")
+    return runs
+
+
+def _add_runs(layer, runs, data):
+    position = 0
+    for begin, last, is_zero in runs:
+        length = 0 if is_zero else (last - begin) * SECTOR
+        layer.runs.append((begin, last, None if is_zero else data[position : position + length]))
+        position += length
+
+
+def allowed_name(name):
+    encoded = name.encode(errors="surrogateescape")
+    parts = encoded.split(b"/")
+    return (
+        0 < len(encoded) <= 4000
+        and b"\0" not in encoded
+        and all(part not in (b"", b".", b"..") and len(part) <= 240 for part in parts)
+        and not any(part.endswith((b".partial", b".manifest")) for part in parts)
+    )
+
+
+def parse_header(body):
+    try:
+        header = json.loads(body)
+        layers = [Layer(entry) for entry in header["layers"]]
+        if header["version"] != 1:
+            raise Damaged(f"version {header['version']} is not known")
+        options = header["options"]
+        whole = isinstance(options["compression"], str) and isinstance(options["flatten"], bool) and options["zeroRun"] >= 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"the header is none: {error!r}") from error
+    names, folders, depths = set(), set(), []
+    for index, layer in enumerate(layers):
+        entry, backing = layer.entry, layer.entry.get("backing")
+        whole = whole and all(type(entry.get(key)) is kind for key, kind in LAYER_KEYS.items())
+        if not whole or not 0 <= entry["size"] <= 2**63 - 512 or not re.fullmatch(r"-?\d+\.\d{9}", entry["mtime"]):
+            raise Damaged("the header has a layer with other keys")
+        if not allowed_name(entry["name"]) or entry["name"] in names:
+            raise Damaged(f"a name is not allowed: {entry['name']!r}")
+        if backing is not None and not 0 <= backing < index or (layer.is_raw and backing is not None):
+            raise Damaged("a backing file does not stand before its overlay")
+        depths.append(1 if backing is None else depths[backing] + 1)
+        names.add(entry["name"])
+        parts = entry["name"].split("/")
+        folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
+    if names & folders or max(depths, default=0) > 64:
+        raise Damaged("a name is a folder of another, or a chain is too long")
+    return header, layers
+
+
+def _begin(file):
+    if file.read(len(BEGINNING)) != BEGINNING:
+        raise Damaged("this is no archive")
+    reader = _Reader(file)
+    record = reader.record((b"H",))
+    return reader, record, *parse_header(record.body)
+
+
+def _index(record, header_body):
+    if len(record.body) < 4:
+        raise Damaged("the index is too short")
+    (length,) = struct.unpack_from("<I", record.body)
+    if record.body[4 : 4 + length] != header_body:
+        raise Damaged("the header's copy differs")
+    try:
+        return json.loads(record.body[4 + length :])["layers"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged("the index is none") from error
+
+
+def read_archive(file):
+    """Reads and checks all of an archive, front to back."""
+    reader, head, header, layers = _begin(file)
+    entries = [reader.layer(number, layer) for number, layer in enumerate(layers)]
+    index = reader.record((b"I",))
+    if _index(index, head.body) != entries:
+        raise Damaged("the index says something else than was found")
+    trailer = reader.record((b"T",))
+    if len(trailer.body) != 16 or struct.unpack("<QQ", trailer.body) != (index.offset, file.tell()):
+        raise Damaged("the trailer says something else than was found")
+    if file.read(1):
+        raise Damaged("something follows the trailer")
+    return Archive(head.digest, header, layers)
+
+
+def read_by_seeking(file, name):
+    """Reads one image with its chain by the index; the other layers have no runs."""
+    reader, head, header, layers = _begin(file)
+    length = file.seek(0, 2)
+    file.seek(length - 88)
+    trailer = _record_somewhere(reader, b"T")
+    offset, total = struct.unpack("<QQ", trailer.body)
+    if total != length or not 0 < offset < length:
+        raise Damaged("the trailer names another length")
+    file.seek(offset)
+    index = _record_somewhere(reader, b"I")
+    entries = _index(index, head.body)
+    if index.digest != trailer.previous or len(entries) != len(layers):
+        raise Damaged("the index is not the trailer's")
+    archive = Archive(head.digest, header, layers)
+    wanted, number = [], archive.index_of(name)
+    while number is not None:
+        wanted.append(number)
+        number = layers[number].entry.get("backing")
+    for number in sorted(wanted):
+        entry = entries[number]
+        file.seek(entry["offset"])
+        reader.sequence, reader.previous = entry["sequence"], bytes.fromhex(entry["previous"])
+        if reader.layer(number, layers[number]) != entry:
+            raise Damaged("the index says something else than was found")
+    return archive
+
+
+def _record_somewhere(reader, kind):
+    """A record whose place in the order is not known yet: its own sequence and previous are believed."""
+    at = reader.file.tell()
+    start = reader.exactly(56)
+    reader.sequence, reader.previous = struct.unpack_from("<Q", start, 16)[0], start[40:56]
+    reader.file.seek(at)
+    return reader.record((kind,))
