@@ -38,9 +38,6 @@ package final class BoundedChannel<Element: Sendable>: Sendable {
         }
     }
 
-    /// Whether `receive` would return an element at once, where nobody else receives.
-    package var hasElement: Bool { state.withLock { $0.hasElement } }
-
     /// Ends the stream: what is queued is still received. Only a producer that has sent everything may call it.
     package func finish() {
         let waiting = state.withLock { $0.finish() }

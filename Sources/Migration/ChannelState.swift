@@ -94,9 +94,6 @@ struct ChannelState<Element, Sender, Receiver> {
         return (receivers.map(\.receiver), senders.map(\.sender))
     }
 
-    /// Whether an element is there for whoever asks now.
-    var hasElement: Bool { !queue.isEmpty }
-
     enum CancelAction {
         case sender(Sender)
         case receiver(Receiver)

@@ -13,8 +13,9 @@ final class Checkpointer {
     private var writeback: Range<UInt64>?
 
     private let checkSources: () throws -> Void
-    /// Segments that one sync serves at most.
-    private static let mostUnsynced = 64
+    /// The shortest time between two syncs: what a crash can cost beside the segments that are being written.
+    private static let interval = Duration.milliseconds(100)
+    private var lastSync = ContinuousClock.now
 
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
     init(_ target: TargetFile, _ manifest: ManifestFile, checkSources: @escaping () throws -> Void) {
@@ -37,8 +38,8 @@ final class Checkpointer {
             case .span(let span):
                 unsynced.append(ManifestSegment(span.range, span.isHeld ? .zero : .backing))
             }
-            // One sync serves all that was finished while the last one ran.
-            if !unsynced.isEmpty, !finished.hasElement || unsynced.count >= Checkpointer.mostUnsynced { recorded += try record() }
+            // A sync stops the writers for a moment, so that one serves all that was finished since the last.
+            if !unsynced.isEmpty, lastSync.duration(to: .now) >= Checkpointer.interval { recorded += try record() }
         }
         if !unsynced.isEmpty { recorded += try record() }
         return recorded
@@ -48,6 +49,7 @@ final class Checkpointer {
         try checkSources()
         try target.synchronize()
         for segment in unsynced { try manifest.append(segment) }
+        lastSync = .now
         defer { unsynced = [] }
         return unsynced
     }
