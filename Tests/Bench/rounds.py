@@ -1,10 +1,12 @@
 """Races programs: interleaved rounds, medians, peak memory, a Markdown table, and a list of what was promised.
 
 Only ratios from one run mean something: the machine, its caches and its neighbours differ from hour to hour. So every round
-runs every contender once, and the order turns by one from round to round.
+runs every contender once, in an order of its own (nobody always runs after the slowest), and every run finds memory that this
+machine has: a virtual machine gives free memory back to its host after a second or two, and gets it again only page by page.
 """
 
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -14,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
+# Three GiB, more than any contender writes; a process of its own, as the peak memory of a program counts from its parent's.
+WARM = "import mmap; mmap.mmap(-1, 3 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)"
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,15 @@ def remove(paths: tuple[str, ...]) -> None:
             os.remove(path)
 
 
+def warm_memory() -> None:
+    """Touches free memory, so that no contender pays for what the host took back."""
+    subprocess.run([sys.executable, "-c", WARM], check=True)
+
+
 def run_once(contender: Contender, times: Times | None) -> None:
     remove(contender.targets)
     os.sync()  # what others left to write back is not to be paid for here
+    warm_memory()
     words = tempfile.TemporaryFile()  # shown only when the program fails
     started = time.perf_counter()
     actions = [
@@ -79,8 +89,7 @@ def race(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Times]:
     """One round that warms the caches and checks the results, then those that count."""
     results = {contender.name: Times() for contender in contenders}
     for number in range(-1, rounds):
-        turn = number % len(contenders)
-        for contender in contenders[turn:] + contenders[:turn]:
+        for contender in random.sample(contenders, len(contenders)):
             run_once(contender, None if number < 0 else results[contender.name])
     for contender in contenders:
         remove(contender.targets)
