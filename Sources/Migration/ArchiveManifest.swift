@@ -12,8 +12,10 @@ struct ArchiveManifest {
         var manifest = ManifestJob.version
         var record = "archive"
         let segment: UInt64
+        var replaces: ManifestJob.Replaced? = nil
         let sources: [ManifestJob.Source]
         let target: String
+        var time: Double? = nil
 
         /// Whether both make the same archive; where it lies does not count.
         func isSameMove(as other: Job) -> Bool {
@@ -32,11 +34,13 @@ struct ArchiveManifest {
     /// The last checkpoint.
     private(set) var checkpoint: Checkpoint?
     private(set) var completion: ManifestCompletion?
+    private(set) var failure: ManifestFailure?
     private(set) var wholeLength = 0
 
     /// Parses the whole of a manifest; a torn last line is left out.
     init(parsing bytes: [UInt8], path: FilePath) throws {
         wholeLength = try ManifestLines.parse(bytes, path) { kind, line, decoder in
+            failure = nil
             switch kind {
             case "archive" where job == nil:
                 let found = try decoder.decode(Job.self, from: line)
@@ -46,6 +50,7 @@ struct ArchiveManifest {
                 job = found
             case "checkpoint" where job != nil && completion == nil: checkpoint = try decoder.decode(Checkpoint.self, from: line)
             case "complete" where job != nil && completion == nil: completion = try decoder.decode(ManifestCompletion.self, from: line)
+            case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
             default: throw MigrationError(.badData, "a record \"\(kind.prefix(40))\" does not belong there")
             }
         }

@@ -24,7 +24,7 @@ package struct ArchiveVerification: Sendable {
     }
 
     /// Reads everything with `workers` workers. Damage is a finding; what cannot be read is thrown.
-    package func run(workers: Int, rate: UInt64?, progress: Progress, stop: StopFlag) async throws -> Finding {
+    package func run(workers: Int, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
         let reader: ArchiveReader
         do {
             reader = try archive.map { try ArchiveReader.salvaging(try ImageFile(opening: $0)) } ?? ArchiveReader(ByteStream())

@@ -22,7 +22,7 @@ package struct ConversionRequest: Sendable {
     /// Guest bytes of a checkpointed segment; a multiple of `Bounds.chunk`.
     package var segmentLength: UInt64
     package var workers: Int
-    package var rate: UInt64?
+    package var rate: RateLimit?
     /// Forgets a checkpoint.
     package var restart: Bool
     /// Replaces an existing target.
@@ -31,7 +31,7 @@ package struct ConversionRequest: Sendable {
     package init(
         source: FilePath, options: ChainOptions, target: FilePath, format: Format, backing: FilePath? = nil,
         backingFormat: ImageFormat? = nil,
-        shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: Int, rate: UInt64? = nil, restart: Bool = false,
+        shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: Int, rate: RateLimit? = nil, restart: Bool = false,
         force: Bool = false
     ) {
         self.source = source

@@ -11,6 +11,8 @@ package struct ManifestContents: Sendable {
     /// In the disk's order, not overlapping.
     package private(set) var segments: [ManifestSegment] = []
     package private(set) var completion: ManifestCompletion?
+    /// Why the last try failed, where nothing was recorded since.
+    package private(set) var failure: ManifestFailure?
     /// The length of the whole records: what follows is a torn line.
     package private(set) var wholeLength = 0
 
@@ -23,7 +25,13 @@ package struct ManifestContents: Sendable {
         }
     }
 
+    /// As above, but without the segments where the last record says that the target is complete.
+    init(parsingEndsOf bytes: [UInt8], path: FilePath) throws {
+        try ManifestLines.parseEnds(bytes, path) { try take($0, $1, $2) }
+    }
+
     private mutating func take(_ kind: String, _ line: Data, _ decoder: JSONDecoder) throws {
+        failure = nil
         switch kind {
         case "job" where job == nil:
             let found = try decoder.decode(ManifestJob.self, from: line)
@@ -47,6 +55,7 @@ package struct ManifestContents: Sendable {
             segments.append(found)
         case "complete" where job != nil && completion == nil:
             completion = try decoder.decode(ManifestCompletion.self, from: line)
+        case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
         case let other:
             throw MigrationError(.badData, "a record \"\(other.prefix(40))\" does not belong there")
         }

@@ -49,21 +49,34 @@ package final class ManifestFile: Sendable {
     /// Forgets everything that is recorded and begins with `job`, durably.
     func begin(_ job: some Encodable) throws {
         try file.truncate(to: 0)
-        try append(job)
+        try append(job as any Encodable)
         try file.synchronize()
         try TargetFile.synchronizeFolder(of: path)
     }
 
     /// Records a segment. The caller has synced the target's data; the record itself is synced with the completion.
-    func append(_ segment: ManifestSegment) throws { try append(segment as any Encodable) }
+    func append(_ segment: ManifestSegment) throws {
+        var segment = segment
+        segment.time = WallClock.now
+        try append(segment as any Encodable)
+    }
 
     /// Records how far an archive is durable.
     func append(_ checkpoint: ArchiveManifest.Checkpoint) throws { try append(checkpoint as any Encodable) }
 
     /// Records that the target is whole, durably.
     func append(_ completion: ManifestCompletion) throws {
+        var completion = completion
+        completion.time = WallClock.now
         try append(completion as any Encodable)
         try file.synchronize()
+    }
+
+    /// Records why the move failed.
+    func append(_ failure: ManifestFailure) throws {
+        var failure = failure
+        failure.time = WallClock.now
+        try append(failure as any Encodable)
     }
 
     /// Throws where the lock is no longer ours: a server forgot it, or the file was replaced.
@@ -76,6 +89,27 @@ package final class ManifestFile: Sendable {
 
     /// Reads a manifest without locking it; nil where there is none.
     package static func read(of target: FilePath) throws -> ManifestContents? {
+        try bytes(of: target).map { try ManifestContents(parsing: $0, path: path(of: target)) }
+    }
+
+    /// As `read`; the segments of a complete target are left out.
+    static func readEnds(of target: FilePath) throws -> ManifestContents? {
+        try bytes(of: target).map { try ManifestContents(parsingEndsOf: $0, path: path(of: target)) }
+    }
+
+    /// As `read`, for the manifest of an archive.
+    static func readArchive(of target: FilePath) throws -> ArchiveManifest? {
+        try bytes(of: target).map { try ArchiveManifest(parsing: $0, path: path(of: target)) }
+    }
+
+    /// Whether another process works on `target` now.
+    static func isHeld(of target: FilePath) throws -> Bool {
+        let path = path(of: target)
+        guard try ImageFile.identity(at: path) != nil else { return false }
+        return try ImageFile(opening: path).writeLockHolder().isLocked
+    }
+
+    private static func bytes(of target: FilePath) throws -> [UInt8]? {
         let path = path(of: target)
         guard try ImageFile.identity(at: path) != nil else { return nil }
         let file = try ImageFile(opening: path)
@@ -85,6 +119,6 @@ package final class ManifestFile: Sendable {
         }
         var bytes = [UInt8](repeating: 0, count: Int(file.length))
         let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
-        return try ManifestContents(parsing: Array(bytes[..<count]), path: path)
+        return Array(bytes[..<count])
     }
 }

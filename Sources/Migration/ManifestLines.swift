@@ -4,7 +4,7 @@ internal import SystemPackage
 /// The lines of a manifest: JSON objects with a key `record`, each ended by a newline.
 enum ManifestLines {
     /// How a manifest's first record begins: keys are sorted.
-    private static let beginnings = [#"{"consistent":"#, #"{"archive":"#].map { Array($0.utf8) }
+    private static let beginnings = [#"{"consistent":"#, #"{"archive":"#, #"{"failure":"#].map { Array($0.utf8) }
 
     private struct Kind: Decodable {
         let record: String
@@ -13,6 +13,18 @@ enum ManifestLines {
     /// Whether `bytes` begin as a manifest does, or are none: a file that begins otherwise is something else and is left alone.
     static func isManifest(_ bytes: [UInt8]) -> Bool {
         beginnings.contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) }
+    }
+
+    /// As `parse`, but of a manifest whose last record says that the target is complete, or why it failed, only the first and that one.
+    static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
+        if isManifest(bytes), let first = bytes.firstIndex(of: 0x0a), bytes.last == 0x0a,
+            let last = bytes[..<(bytes.count - 1)].lastIndex(of: 0x0a),
+            let kind = try? JSONDecoder().decode(Kind.self, from: Data(bytes[(last + 1)...])).record, kind == "complete"
+        {
+            _ = try parse(Array(bytes[...first] + bytes[(last + 1)...]), path, take)
+        } else {
+            _ = try parse(bytes, path, take)
+        }
     }
 
     /// Hands each whole line with its kind to `take`; returns the length of the whole lines, behind which a torn one may stand.

@@ -56,8 +56,25 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         package let size: UInt64
     }
 
+    /// A file that stood under the target's name when the move began, and that it replaces at its end.
+    package struct Replaced: Codable, Equatable, Sendable {
+        package let size: UInt64
+        package let mtime: String
+
+        init(_ file: FileIdentity) {
+            size = file.size
+            mtime = file.mtime.description
+        }
+
+        /// Whether `file` is still that file.
+        func matches(_ file: FileIdentity) -> Bool { file.isRegular && file.size == size && file.mtime.description == mtime }
+    }
+
     package var record = "job"
     package var manifest = ManifestJob.version
+    package var replaces: Replaced? = nil
+    /// When the move began, in seconds since 1970.
+    package var time: Double? = nil
     package let sources: [Source]
     package let options: Options
     package let target: Target
@@ -79,6 +96,8 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
     /// `data`, `zero`, or `backing` for what is left to the target's backing file.
     package let kind: String
     package let digest: String
+    /// When it was recorded, in seconds since 1970.
+    package var time: Double? = nil
 
     init(_ range: Range<UInt64>, _ outcome: Outcome) {
         start = range.lowerBound / 512
@@ -114,6 +133,17 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
     package let header: String?
     package let size: UInt64
     package let mtime: String
+    /// When it was recorded, in seconds since 1970.
+    package var time: Double? = nil
+}
+
+/// Why the last try failed; a later record of any other kind says that it goes on.
+package struct ManifestFailure: Codable, Equatable, Sendable {
+    package let failure: String
+    package var record = "failure"
+    package var time: Double? = nil
+
+    package init(_ reason: String) { failure = reason }
 }
 
 extension ManifestSegment {

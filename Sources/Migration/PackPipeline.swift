@@ -18,7 +18,7 @@ struct PackPipeline: Sendable {
     let compression: Compression
     let shortestZeroRun: Int
     let workers: Int
-    let rate: UInt64?
+    let rate: RateLimit?
     let segmentLength: UInt64
     /// Whether a source that changes is an error.
     let isConsistent: Bool
@@ -49,7 +49,6 @@ struct PackPipeline: Sendable {
 
     /// Layer after layer, in the disk's order. Frames are taken here, in the order they are written in: no worker can hold one that the writer waits for.
     private func plan(from first: UInt64, into planned: BoundedChannel<Job>, _ frames: BufferPool) async throws -> [ArchiveComposer] {
-        var rate = RateLimit(bytesPerSecond: rate)
         var sequence: UInt64 = 1
         for (layer, source) in sources.enumerated() {
             var planner = PackPlanner(source, layer: layer, sequence: sequence)
@@ -59,7 +58,7 @@ struct PackPipeline: Sendable {
                     progress.resume(chunk.range.upperBound - chunk.range.lowerBound, read: chunk.contentLength)
                     continue
                 }
-                try await rate.wait(for: chunk.contentLength, stop)
+                try await rate?.wait(for: chunk.contentLength, stop)
                 if stop.isRequested { break }
                 try await planned.send(Job(chunk: chunk, frame: try await frames.take()), weight: max(1, chunk.contentLength))
             }

@@ -15,13 +15,13 @@ package struct PackRequest: Sendable {
     /// Bytes of archive after which a checkpoint is made.
     package var segmentLength: UInt64
     package var workers: Int
-    package var rate: UInt64?
+    package var rate: RateLimit?
     package var restart: Bool
     package var force: Bool
 
     package init(
         archive: FilePath?, images: [FilePath], options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,
-        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: Int, rate: UInt64? = nil,
+        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: Int, rate: RateLimit? = nil,
         restart: Bool = false, force: Bool = false
     ) {
         self.archive = archive

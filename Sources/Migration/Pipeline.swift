@@ -20,12 +20,12 @@ package struct PipelineJob: Sendable {
     /// Workers at once.
     package let workers: Int
     /// Bytes read a second at most; nil for no limit.
-    package let rate: UInt64?
+    package let rate: RateLimit?
     package let progress: Progress
     package let stop: StopFlag
 
     package init(
-        chain: ImageChain, holding: Holding, segmentLength: UInt64, shortestZeroRun: Int = 4096, workers: Int, rate: UInt64? = nil,
+        chain: ImageChain, holding: Holding, segmentLength: UInt64, shortestZeroRun: Int = 4096, workers: Int, rate: RateLimit? = nil,
         progress: Progress, stop: StopFlag
     ) {
         self.chain = chain
@@ -75,11 +75,10 @@ extension PipelineJob {
     /// First stage: chunks and spans in the disk's order, no faster than the rate, until the end or a request to stop.
     private func plan(_ planner: ChunkPlanner<HeldRuns>, into planned: BoundedChannel<Planned>) async throws -> [ManifestSegment] {
         var planner = planner
-        var rate = RateLimit(bytesPerSecond: rate)
         while !stop.isRequested, let next = try planner.next() {
             switch next {
             case .chunk(let chunk):
-                try await rate.wait(for: chunk.readLength, stop)
+                try await rate?.wait(for: chunk.readLength, stop)
                 if stop.isRequested { break }
                 try await planned.send(next, weight: chunk.length)
             case .span: try await planned.send(next)

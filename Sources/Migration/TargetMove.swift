@@ -20,6 +20,8 @@ struct TargetMove {
     var mtime: Timestamp? = nil
     let restart: Bool
     let force: Bool
+    /// The one file that may be replaced, whatever `force` says; nil where `force` decides alone.
+    var replacing: FileIdentity? = nil
 
     private enum Start {
         case upToDate, name, begin
@@ -39,7 +41,7 @@ struct TargetMove {
         let isFirst = try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil
         if isFirst {
             // What is refused leaves no manifest behind.
-            if place.existing != nil, !force { throw targetExists }
+            if let existing = place.existing, !mayReplace(existing) { throw targetExists }
             try prepare()
         }
         let manifest = try ManifestFile(of: place.path)
@@ -60,6 +62,9 @@ struct TargetMove {
         let sink = sink(in: file)
         let finished = ManifestSegment.ranges(of: recorded)
         if recorded.isEmpty {
+            var job = job
+            job.replaces = existing.map(ManifestJob.Replaced.init)
+            job.time = WallClock.now
             try manifest.begin(job)
             try sink.prepare()
         } else {
@@ -71,6 +76,7 @@ struct TargetMove {
             throw MigrationError(.stopped, "\(name): stopped by a signal (run the same command again to go on)")
         }
         try finish()
+        if replacing != nil, let now = try ImageFile.identity(at: place.path), !mayReplace(now) { throw targetExists }
         try complete(file, manifest, segments)
         return .moved(resumed: finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) })
     }
@@ -83,7 +89,11 @@ struct TargetMove {
 
     /// Throws `target` where the target exists and may not be replaced; for a writer that keeps no manifest.
     func checkReplaceable() throws {
-        if place.existing != nil, !force { throw targetExists }
+        if let existing = place.existing, !mayReplace(existing) { throw targetExists }
+    }
+
+    private func mayReplace(_ existing: FileIdentity) -> Bool {
+        replacing.map { $0.isSameFile(as: existing) && $0.size == existing.size && $0.mtime == existing.mtime } ?? force
     }
 
     func sink(in file: TargetFile) -> any ImageSink {
@@ -117,7 +127,7 @@ struct TargetMove {
         if isUnfinished, !isSameJob, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
             throw MigrationError(.badData, "\(manifest.path): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
         }
-        if existing != nil, !force, !(isUnfinished && isSameJob) { throw targetExists }
+        if let existing, !mayReplace(existing), !(isUnfinished && isSameJob) { throw targetExists }
         return .begin
     }
 

@@ -5,7 +5,7 @@ internal import TransportArchive
 struct UnpackPipeline: Sendable {
     let reader: ArchiveReader
     let workers: Int
-    let rate: UInt64?
+    let rate: RateLimit?
     let progress: Progress
     let stop: StopFlag
 
@@ -36,7 +36,6 @@ struct UnpackPipeline: Sendable {
         _ frames: BufferPool
     ) async throws -> [ManifestSegment] {
         let description = reader.header.layers[layer]
-        var rate = RateLimit(bytesPerSecond: rate)
         while reader.layer == layer, !stop.isRequested {
             let position = reader.position
             do {
@@ -51,7 +50,7 @@ struct UnpackPipeline: Sendable {
                     progress.resume(run.range.upperBound - run.range.lowerBound, read: run.frameLength)
                     continue
                 }
-                try await rate.wait(for: run.frameLength, stop)
+                try await rate?.wait(for: run.frameLength, stop)
                 try await stored.send(
                     StoredRecord(run: run, frame: try await frame(of: run, frames), planned: planned),
                     weight: max(run.contentLength, planned.count << 10))
@@ -136,7 +135,6 @@ struct UnpackPipeline: Sendable {
 
     private func readAll(into stored: BoundedChannel<StoredRecord>, _ frames: BufferPool, canSalvage: Bool) async throws -> [Verdict] {
         var verdicts: [Verdict] = []
-        var rate = RateLimit(bytesPerSecond: rate)
         reading: while !stop.isRequested {
             switch try canSalvage ? reader.nextSalvaging(isStopped: { stop.isRequested }) : nextOrLoss() {
             case .end: break reading
@@ -144,7 +142,7 @@ struct UnpackPipeline: Sendable {
                 verdicts.append(Verdict(losses: losses, reason: error.description))
                 if !canSalvage { break reading }
             case .run(let run):
-                try await rate.wait(for: run.frameLength, stop)
+                try await rate?.wait(for: run.frameLength, stop)
                 do {
                     let frame = try await frame(of: run, frames)
                     try await stored.send(StoredRecord(run: run, frame: frame, planned: []), weight: max(1, run.contentLength))

@@ -19,13 +19,13 @@ package struct UnpackRequest: Sendable {
     package var form: Form
     package var segmentLength: UInt64
     package var workers: Int
-    package var rate: UInt64?
+    package var rate: RateLimit?
     package var restart: Bool
     package var force: Bool
 
     package init(
         archive: FilePath?, directory: FilePath, names: [String], form: Form, segmentLength: UInt64 = Bounds.segment, workers: Int,
-        rate: UInt64? = nil,
+        rate: RateLimit? = nil,
         restart: Bool = false, force: Bool = false
     ) {
         self.archive = archive

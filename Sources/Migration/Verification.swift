@@ -40,7 +40,7 @@ package struct Verification: Sendable {
     }
 
     /// Reads everything with `workers` workers. Damage is a finding; what cannot be read is thrown.
-    package func run(workers: Int, rate: UInt64?, progress: Progress, stop: StopFlag) async throws -> Finding {
+    package func run(workers: Int, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
         let file = try ImageFile(opening: path)
         guard file.length == completion.size else {
             return damaged("its length is \(file.length) bytes; expected \(completion.size)")
@@ -70,7 +70,7 @@ package struct Verification: Sendable {
     }
 
     private func compare(
-        _ chain: ImageChain, workers: Int, rate: UInt64?, _ progress: Progress, _ stop: StopFlag
+        _ chain: ImageChain, workers: Int, rate: RateLimit?, _ progress: Progress, _ stop: StopFlag
     ) async throws -> Finding {
         let holding: Holding = job.options.depth == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
         let data = progress.isShown ? try chain.countData(holding, in: []).all : nil

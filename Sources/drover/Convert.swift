@@ -70,7 +70,7 @@ struct Convert: AsyncParsableCommand {
             source: source, options: try imageOptions.chainOptions(for: source), target: target,
             format: targetOptions.requested, backing: backing,
             backingFormat: try backing.flatMap { try backingFileFormat?.readable($0) }, shortestZeroRun: try copyOptions.zeroRun(),
-            segmentLength: segment.bytes, workers: copyOptions.workers, rate: copyOptions.rate?.bytes, restart: restart, force: force)
+            segmentLength: segment.bytes, workers: copyOptions.workers, rate: copyOptions.rateLimit, restart: restart, force: force)
     }
 }
 

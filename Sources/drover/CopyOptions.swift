@@ -20,6 +20,9 @@ struct CopyOptions: ParsableArguments {
         _ = try zeroRun()
     }
 
+    /// What `--rate` allows.
+    var rateLimit: RateLimit? { rate.map { RateLimit(bytesPerSecond: $0.bytes) } }
+
     /// How many workers copy: as many as asked for, else one for each processor, up to four.
     var workers: Int { CopyOptions.workers(jobs) }
 

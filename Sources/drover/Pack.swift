@@ -68,7 +68,7 @@ struct Pack: AsyncParsableCommand {
                 archive: archive == "-" ? nil : archive, images: sources,
                 options: { [imageOptions] in try imageOptions.chainOptions(for: $0) },
                 compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
-                workers: copyOptions.workers, rate: copyOptions.rate?.bytes, restart: restart, force: force), stop: stop)
+                workers: copyOptions.workers, rate: copyOptions.rateLimit, restart: restart, force: force), stop: stop)
         let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) }
         if try packing.hasChanged() {
             verbosity.warn("\(archive): a source changed while it was read (--force-share): the archive is of no one moment")

@@ -63,7 +63,7 @@ struct Unpack: AsyncParsableCommand {
             archive: archive == "-" ? nil : archive, directory: directory, names: names,
             form: format == .raw ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment),
             segmentLength: segment.bytes,
-            workers: CopyOptions.workers(jobs), rate: rate?.bytes, restart: restart, force: force)
+            workers: CopyOptions.workers(jobs), rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, restart: restart, force: force)
         let result: UnpackResult
         do {
             result =

@@ -33,7 +33,9 @@ struct Verify: AsyncParsableCommand {
         if try file == "-" || isNamed || ArchiveVerification.isArchive(file) { return try await verifyArchive(display, stop) }
         let verification = try Verification(of: file)
         let finding = try await display.during {
-            try await verification.run(workers: CopyOptions.workers(jobs), rate: rate?.bytes, progress: display.progress, stop: stop)
+            try await verification.run(
+                workers: CopyOptions.workers(jobs), rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, progress: display.progress,
+                stop: stop)
         }
         if let damage = finding.damage {
             StandardError.line("\(damage); \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) are intact")
@@ -47,7 +49,9 @@ struct Verify: AsyncParsableCommand {
         do {
             finding = try await display.during {
                 try await ArchiveVerification(file == "-" ? nil : file)
-                    .run(workers: CopyOptions.workers(jobs), rate: rate?.bytes, progress: display.progress, stop: stop)
+                    .run(
+                        workers: CopyOptions.workers(jobs), rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
+                        progress: display.progress, stop: stop)
             }
         } catch {
             throw ArchiveFailure(file, error)
