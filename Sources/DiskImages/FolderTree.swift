@@ -20,6 +20,29 @@ package struct FolderTree: Sendable {
         }
     }
 
+    /// Creates `folder` and what is missing above it, durably. Throws `target` where something else has one of the names.
+    package static func make(_ folder: FilePath) throws {
+        guard !folder.isEmpty, try mode(following: folder).map({ $0 & S_IFMT == S_IFDIR }) != true else { return }
+        let parent = folder.removingLastComponent()
+        if parent != folder { try make(parent) }
+        if folder.withPlatformString({ mkdir($0, 0o777) }) != 0, errno != EEXIST {
+            throw DiskImageError.system(folder, "cannot be created", .current, .target)
+        }
+        guard try mode(following: folder).map({ $0 & S_IFMT == S_IFDIR }) == true else {
+            throw DiskImageError(.target, folder, "is no folder")
+        }
+        try TargetFile.synchronizeFolder(of: folder)
+    }
+
+    private static func mode(following path: FilePath) throws -> mode_t? {
+        var status = stat()
+        guard path.withPlatformString({ stat($0, &status) }) == 0 else {
+            if [ENOENT, ENOTDIR].contains(errno) { return nil }
+            throw DiskImageError.system(path, "cannot be examined", .current, .target)
+        }
+        return status.st_mode
+    }
+
     /// The place of `name`, components joined by `/` that were checked; its folders are created. Throws `target` where a link or something else than a
     /// folder is in the way, or where the name itself is taken by a link.
     package func place(for name: String) throws -> FilePath {

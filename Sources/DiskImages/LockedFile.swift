@@ -6,11 +6,13 @@ package import SystemPackage
 package final class LockedFile: @unchecked Sendable {
     package let path: FilePath
     private let descriptor: CInt
+    private let usesLock: Bool
     /// What we have written; a file of another length was written to by somebody else. One task appends.
     private var length = 0
 
     /// Opens or creates `path` and locks it. Throws `target` where another process holds the lock or the file is no regular one.
-    package init(_ path: FilePath) throws {
+    /// Without `usesLock` the caller sees to it that no other process works on the file.
+    package init(_ path: FilePath, usesLock: Bool = true) throws {
         let descriptor = path.withPlatformString { clinux_open($0, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o666) }
         guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be created", .current, .target) }
         var status = stat()
@@ -18,7 +20,7 @@ package final class LockedFile: @unchecked Sendable {
             close(descriptor)
             throw DiskImageError(.target, path, "exists and is no regular file (remove it)")
         }
-        guard clinux_lock_exclusive(descriptor) == 0 else {
+        guard !usesLock || clinux_lock_exclusive(descriptor) == 0 else {
             let error = Errno.current
             close(descriptor)
             guard [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) else {
@@ -32,6 +34,7 @@ package final class LockedFile: @unchecked Sendable {
             throw DiskImageError.system(path, "cannot be examined", .current, .target)
         }
         self.path = path
+        self.usesLock = usesLock
         self.descriptor = descriptor
         length = Int(status.st_size)
     }
@@ -87,7 +90,7 @@ package final class LockedFile: @unchecked Sendable {
     /// Throws where the lock was lost, somebody else wrote to the file, or its name means another file by now.
     package func checkStillLocked() throws {
         var status = stat()
-        guard clinux_lock_exclusive(descriptor) == 0, fstat(descriptor, &status) == 0, Int(status.st_size) == length,
+        guard !usesLock || clinux_lock_exclusive(descriptor) == 0, fstat(descriptor, &status) == 0, Int(status.st_size) == length,
             let named = try ImageFile.identity(at: path), named.inode == UInt64(status.st_ino)
         else { throw DiskImageError(.io, path, "is no longer ours: the lock was lost or the file replaced (run the same command again)") }
     }

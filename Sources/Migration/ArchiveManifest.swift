@@ -28,11 +28,14 @@ struct ArchiveManifest {
         let length: UInt64
         var record = "checkpoint"
         let sequence: UInt64
+        var time: Double? = nil
     }
 
     private(set) var job: Job?
+    /// In order.
+    private(set) var checkpoints: [Checkpoint] = []
     /// The last checkpoint.
-    private(set) var checkpoint: Checkpoint?
+    var checkpoint: Checkpoint? { checkpoints.last }
     private(set) var completion: ManifestCompletion?
     private(set) var failure: ManifestFailure?
     private(set) var wholeLength = 0
@@ -48,7 +51,7 @@ struct ArchiveManifest {
                     throw MigrationError(.badData, "its version is \(found.manifest); expected \(ManifestJob.version)")
                 }
                 job = found
-            case "checkpoint" where job != nil && completion == nil: checkpoint = try decoder.decode(Checkpoint.self, from: line)
+            case "checkpoint" where job != nil && completion == nil: checkpoints.append(try decoder.decode(Checkpoint.self, from: line))
             case "complete" where job != nil && completion == nil: completion = try decoder.decode(ManifestCompletion.self, from: line)
             case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
             default: throw MigrationError(.badData, "a record \"\(kind.prefix(40))\" does not belong there")

@@ -33,11 +33,19 @@ package struct Conversion {
         chain.layers.compactMap { $0.header?.isPastUMLLimit == true ? "\($0.path): \(CowHeader.pastUMLLimit)" : nil }
     }
 
+    /// What is there already, and what it means for this very conversion.
+    package func state() throws -> TargetState { try move.state() }
+
+    private var move: TargetMove {
+        TargetMove(
+            name: request.target, place: place, job: job, header: plan.header,
+            mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart, force: request.force,
+            replacing: request.replacing, usesLock: request.usesLock)
+    }
+
     /// Does what is left to do; safe to repeat after any interruption.
     /// Throws `stopped` when `stop` was requested before the end; everything up to the last checkpoint is kept.
     package func run(progress: Progress, stop: StopFlag) async throws -> ConversionResult {
-        let move = TargetMove(
-            name: request.target, place: place, job: job, header: plan.header, restart: request.restart, force: request.force)
         // The backing file that the header names must stay what it is, too.
         let files = ImageChain(layers: chain.layers + (plan.overlay.map { [$0.backing] } ?? []))
         // Read by force while somebody writes to it, a source may change; any other must not.

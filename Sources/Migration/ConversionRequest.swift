@@ -27,6 +27,12 @@ package struct ConversionRequest: Sendable {
     package var restart: Bool
     /// Replaces an existing target.
     package var force: Bool
+    /// The target is a base that overlays will name: exactly as long as the source, and with the source's modification time.
+    package var asBase = false
+    /// The one existing target that may be replaced, whatever `force` says; nil lets `force` decide alone.
+    package var replacing: FileIdentity?
+    /// False where the file system has no locks, and nothing else works on the target.
+    package var usesLock = true
 
     package init(
         source: FilePath, options: ChainOptions, target: FilePath, format: Format, backing: FilePath? = nil,

@@ -14,9 +14,10 @@ package final class ManifestFile: Sendable {
     package static func path(of target: FilePath) -> FilePath { target.withSuffix(".manifest") }
 
     /// Opens or creates the manifest of `target` and locks it; throws `target` at once where another process has it.
-    package init(of target: FilePath) throws {
+    /// Without `usesLock`, for a file system that has none, the caller sees to it that there is no other.
+    package init(of target: FilePath, usesLock: Bool = true) throws {
         path = ManifestFile.path(of: target)
-        file = try LockedFile(path)
+        file = try LockedFile(path, usesLock: usesLock)
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     }
 
@@ -62,7 +63,11 @@ package final class ManifestFile: Sendable {
     }
 
     /// Records how far an archive is durable.
-    func append(_ checkpoint: ArchiveManifest.Checkpoint) throws { try append(checkpoint as any Encodable) }
+    func append(_ checkpoint: ArchiveManifest.Checkpoint) throws {
+        var checkpoint = checkpoint
+        checkpoint.time = WallClock.now
+        try append(checkpoint as any Encodable)
+    }
 
     /// Records that the target is whole, durably.
     func append(_ completion: ManifestCompletion) throws {
@@ -100,6 +105,23 @@ package final class ManifestFile: Sendable {
     /// As `read`, for the manifest of an archive.
     static func readArchive(of target: FilePath) throws -> ArchiveManifest? {
         try bytes(of: target).map { try ArchiveManifest(parsing: $0, path: path(of: target)) }
+    }
+
+    /// Writes into the manifest of `target` why its move failed; where another process works on it, that one knows better.
+    static func recordFailure(_ reason: String, of target: FilePath) throws {
+        guard try !isHeld(of: target) else { return }
+        let manifest = try ManifestFile(of: target)
+        let bytes = try manifest.contents()
+        guard ManifestLines.isManifest(bytes) else { return }
+        try manifest.file.truncate(to: ManifestLines.lengthBeforeFailure(bytes))
+        try manifest.append(ManifestFailure(reason))
+    }
+
+    /// Forgets why the move to `target` failed, where that is the last record.
+    static func dropFailure(of target: FilePath) throws {
+        guard let bytes = try bytes(of: target), ManifestLines.endsWithFailure(bytes), try !isHeld(of: target) else { return }
+        let manifest = try ManifestFile(of: target)
+        try manifest.file.truncate(to: ManifestLines.lengthBeforeFailure(try manifest.contents()))
     }
 
     /// Whether another process works on `target` now.

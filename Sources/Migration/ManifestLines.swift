@@ -15,6 +15,19 @@ enum ManifestLines {
         beginnings.contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) }
     }
 
+    /// Whether the last whole line is a failure.
+    static func endsWithFailure(_ bytes: [UInt8]) -> Bool {
+        guard let end = bytes.lastIndex(of: 0x0a) else { return false }
+        return lengthBeforeFailure(bytes) <= end
+    }
+
+    /// The length of the whole lines, without a failure at their end.
+    static func lengthBeforeFailure(_ bytes: [UInt8]) -> Int {
+        guard let end = bytes.lastIndex(of: 0x0a) else { return 0 }
+        let start = bytes[..<end].lastIndex(of: 0x0a).map { $0 + 1 } ?? 0
+        return bytes[start..<end].starts(with: #"{"failure":"#.utf8) ? start : end + 1
+    }
+
     /// As `parse`, but of a manifest whose last record says that the target is complete, or why it failed, only the first and that one.
     static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
         if isManifest(bytes), let first = bytes.firstIndex(of: 0x0a), bytes.last == 0x0a,

@@ -38,6 +38,8 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         package let format: String
         package let layout: String
         package let alignment: UInt32?
+        /// True for a base that overlays will name: as long as its source, and with its source's modification time.
+        package var base: Bool? = nil
         /// Layers of the source above the backing file, all of which the target holds; absent where the chain is flattened.
         package let depth: Int?
         package let backing: Source?
@@ -104,6 +106,11 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
         count = (range.upperBound - range.lowerBound) / 512
         kind = outcome.kind
         digest = outcome.digest.description
+    }
+
+    /// Equal is what is said of the target; when it was recorded does not count.
+    package static func == (a: ManifestSegment, b: ManifestSegment) -> Bool {
+        a.start == b.start && a.count == b.count && a.kind == b.kind && a.digest == b.digest
     }
 
     /// The range in bytes, or nil where it passes 2^63.

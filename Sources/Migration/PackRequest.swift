@@ -18,6 +18,10 @@ package struct PackRequest: Sendable {
     package var rate: RateLimit?
     package var restart: Bool
     package var force: Bool
+    /// The one existing archive that may be replaced, whatever `force` says; nil lets `force` decide alone.
+    package var replacing: FileIdentity?
+    /// False where the file system has no locks, and nothing else works on the target.
+    package var usesLock = true
 
     package init(
         archive: FilePath?, images: [FilePath], options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,

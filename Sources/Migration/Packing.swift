@@ -33,15 +33,13 @@ package struct Packing {
             try await finish(composer, PackOutput(file: nil), nil, 0, progress, stop)
             return .packed(length: 0, resumed: 0)
         }
-        let job = ArchiveManifest.Job(
-            archive: composer.id.description, consistent: plan.isConsistent, segment: request.segmentLength,
-            sources: try plan.files.map(ManifestJob.Source.init),
-            target: place.path.absolute.description)
-        if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil, place.existing != nil, !request.force {
+        var job = try job(of: composer, at: place)
+        if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil, let existing = place.existing, !mayReplace(existing) {
             throw targetExists
         }
-        let manifest = try ManifestFile(of: place.path)
-        let start = try start(manifest, job, try ImageFile.identity(at: place.path))
+        let manifest = try ManifestFile(of: place.path, usesLock: request.usesLock)
+        let existing = try ImageFile.identity(at: place.path)
+        let start = try start(manifest, job, existing)
         switch start {
         case .upToDate: return .upToDate
         case .name:
@@ -56,6 +54,8 @@ package struct Packing {
             resumed = checkpoint.length
             try file.setLength(checkpoint.length)
         } else {
+            job.replaces = existing.map(ManifestJob.Replaced.init)
+            job.time = WallClock.now
             try manifest.begin(job)
             try file.reset(length: 0)
             try beginning.withUnsafeBytes { try file.write($0, at: 0) }
@@ -63,6 +63,7 @@ package struct Packing {
         try beginProgress(progress)
         let output = PackOutput(file: file)
         let end = try await finish(composer, output, manifest, composer.sequence - 1, progress, stop)
+        if request.replacing != nil, let now = try ImageFile.identity(at: place.path), !mayReplace(now) { throw targetExists }
         try file.synchronizeWithTimes()
         let identity = try file.identity()
         try manifest.append(
@@ -97,6 +98,27 @@ package struct Packing {
         case resume(ArchiveManifest.Checkpoint)
     }
 
+    private func mayReplace(_ existing: FileIdentity) -> Bool {
+        request.replacing.map { $0.isSameFile(as: existing) && $0.size == existing.size && $0.mtime == existing.mtime } ?? request.force
+    }
+
+    private func job(of composer: ArchiveComposer, at place: TargetPlace) throws -> ArchiveManifest.Job {
+        ArchiveManifest.Job(
+            archive: composer.id.description, consistent: plan.isConsistent, segment: request.segmentLength,
+            sources: try plan.files.map(ManifestJob.Source.init), target: place.path.absolute.description)
+    }
+
+    /// What is there already, and what it means for this very archive; an archive on standard output is never there.
+    package func state() throws -> TargetState {
+        guard let place else { return .absent }
+        let job = try job(of: try ArchiveComposer(plan.header), at: place)
+        let manifest = try ManifestFile.readArchive(of: place.path)
+        let history = TargetHistory(
+            isSameJob: manifest?.job?.isSameMove(as: job) == true, hasCheckpoint: manifest?.checkpoint != nil,
+            completion: manifest?.completion, replaces: manifest?.job?.replaces)
+        return history.state(existing: place.existing, partial: try ImageFile.identity(at: TargetFile.partialPath(of: place.path)))
+    }
+
     private var targetExists: MigrationError {
         MigrationError(.target, "\(request.archive?.description ?? ""): exists (--force replaces it)")
     }
@@ -123,7 +145,7 @@ package struct Packing {
             }
             if isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
         }
-        if existing != nil, !request.force, !(found.completion == nil && isSameJob) { throw targetExists }
+        if let existing, !mayReplace(existing), !(found.completion == nil && isSameJob) { throw targetExists }
         return .begin
     }
 
@@ -145,9 +167,11 @@ package struct Packing {
         return composer.offset == checkpoint.length ? composer : nil
     }
 
+    /// Bytes of data that are read in all.
+    func dataLength() throws -> UInt64 { try plan.sources.reduce(0) { $0 + (try $1.chain.countData($1.holding, in: []).all) } }
+
     private func beginProgress(_ progress: Progress) throws {
-        var total: UInt64?
-        if progress.isShown { total = try plan.sources.reduce(0) { $0 + (try $1.chain.countData($1.holding, in: []).all) } }
+        let total = progress.isShown ? try dataLength() : nil
         progress.begin(
             Progress.Snapshot(
                 name: request.archive?.description ?? "standard output", total: total,

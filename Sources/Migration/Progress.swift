@@ -21,13 +21,27 @@ package final class Progress: Sendable {
     /// Whether somebody shows the progress, so that counting the data first is worth its while.
     package let isShown: Bool
     private let state = Locked(Snapshot())
+    /// The progress of the whole that this is a part of.
+    private let whole: Progress?
 
-    package init(isShown: Bool) { self.isShown = isShown }
+    package init(isShown: Bool) {
+        self.isShown = isShown
+        whole = nil
+    }
+
+    /// The progress of one part of `whole`, which counts everything that this one counts.
+    package init(within whole: Progress) {
+        isShown = whole.isShown
+        self.whole = whole
+    }
 
     package var snapshot: Snapshot { state.withLock { $0 } }
 
     /// Begins with a state in which only what is known beforehand is set.
-    package func begin(_ start: Snapshot) { state.withLock { $0 = start } }
+    package func begin(_ start: Snapshot) {
+        state.withLock { $0 = start }
+        whole?.resume(start.covered, read: Int(clamping: start.done))
+    }
 
     /// Counts guest bytes that are done, those of them that were read, and bytes that were written.
     package func add(covered: UInt64, read: Int = 0, written: Int = 0) {
@@ -36,6 +50,7 @@ package final class Progress: Sendable {
             $0.done &+= UInt64(read)
             $0.written &+= UInt64(written)
         }
+        whole?.add(covered: covered, read: read, written: written)
     }
 
     /// Counts guest bytes that an earlier run had done, and those of them that it had read.
@@ -45,5 +60,6 @@ package final class Progress: Sendable {
             $0.done &+= UInt64(read)
             $0.resumed &+= UInt64(read)
         }
+        whole?.resume(covered, read: read)
     }
 }

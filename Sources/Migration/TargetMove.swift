@@ -22,6 +22,8 @@ struct TargetMove {
     let force: Bool
     /// The one file that may be replaced, whatever `force` says; nil where `force` decides alone.
     var replacing: FileIdentity? = nil
+    /// False where the file system has no locks.
+    var usesLock = true
 
     private enum Start {
         case upToDate, name, begin
@@ -44,7 +46,7 @@ struct TargetMove {
             if let existing = place.existing, !mayReplace(existing) { throw targetExists }
             try prepare()
         }
-        let manifest = try ManifestFile(of: place.path)
+        let manifest = try ManifestFile(of: place.path, usesLock: usesLock)
         // Only now, under the lock, does what stands there stay what it is.
         let existing = try ImageFile.identity(at: place.path)
         let recorded: [ManifestSegment]

@@ -36,13 +36,13 @@ struct TargetPlan {
     private static func job(
         _ request: ConversionRequest, _ chain: ImageChain, _ place: TargetPlace, _ overlay: OverlayPlan?, _ header: CowHeader?
     ) throws -> ManifestJob {
-        let size = header.map(\.fullLength) ?? chain.guestLength
+        let size = header.map(\.fullLength) ?? (request.asBase ? chain.top.size : chain.guestLength)
         let isLocked = try (chain.layers + (overlay.map { [$0.backing] } ?? [])).contains { try $0.file.writeLockHolder().isLocked }
         return ManifestJob(
             sources: try chain.layers.map(ManifestJob.Source.init),
             options: ManifestJob.Options(
                 format: header == nil ? "raw" : "cow", layout: header?.layout.rawValue ?? "raw", alignment: header.map(\.alignment),
-                depth: overlay?.depth, backing: try overlay.map { try ManifestJob.Source($0.backing) },
+                base: request.asBase ? true : nil, depth: overlay?.depth, backing: try overlay.map { try ManifestJob.Source($0.backing) },
                 backingName: overlay?.name.description, zeroRun: request.shortestZeroRun, segment: request.segmentLength),
             target: ManifestJob.Target(path: place.path.absolute.description, length: chain.guestLength, size: size), consistent: !isLocked)
     }

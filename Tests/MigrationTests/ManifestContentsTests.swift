@@ -27,9 +27,10 @@ struct ManifestContentsTests {
         for segment in found.segments { try manifest.append(segment) }
         try manifest.append(try #require(found.completion))
         let sorted = ManifestText.whole[..<2] + [ManifestText.whole[3], ManifestText.whole[2]] + ManifestText.whole[4...]
-        #expect(try FileChanges.bytes(of: manifest.path) == ManifestText.bytes(Array(sorted)))
+        #expect(try ManifestText.withoutTimes(of: manifest.path) == ManifestText.bytes(Array(sorted)))
         let again = try manifest.load()
-        #expect(again.job == found.job && again.segments == found.segments && again.completion == found.completion)
+        #expect(again.job == found.job && again.segments == found.segments && again.completion?.digest == found.completion?.digest)
+        #expect(again.segments.allSatisfy { $0.time ?? 0 > 1.7e9 })
     }
 
     @Test func anEmptyManifestRecordsNothing() throws {
@@ -57,7 +58,7 @@ struct ManifestContentsTests {
         let manifest = try ManifestFile(of: directory("out"))
         #expect(try manifest.load().segments.count == 1)
         try manifest.append(ManifestSegment(1 << 20..<2 << 20, .zero))
-        #expect(try FileChanges.bytes(of: manifest.path) == ManifestText.bytes(ManifestText.whole[..<2] + [ManifestText.whole[3]]))
+        #expect(try ManifestText.withoutTimes(of: manifest.path) == ManifestText.bytes(ManifestText.whole[..<2] + [ManifestText.whole[3]]))
     }
 
     @Test func itCoversADiskWhoseSegmentsLeaveNothingOut() throws {

@@ -34,6 +34,11 @@ enum ManifestText {
 
     static func bytes(_ lines: [String]) -> [UInt8] { Array(lines.map { $0 + "\n" }.joined().utf8) }
 
+    /// The bytes of a manifest, as if nothing had said when.
+    static func withoutTimes(of path: FilePath) throws -> [UInt8] {
+        Array(String(decoding: try FileChanges.bytes(of: path), as: UTF8.self).replacing(/,"time":[0-9.]+/, with: "").utf8)
+    }
+
     static func parse(_ lines: [String]) throws -> ManifestContents { try ManifestContents(parsing: bytes(lines), path: path) }
 
     /// Kind and text of the error that parsing ends with.
