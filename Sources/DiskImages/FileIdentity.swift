@@ -47,6 +47,20 @@ package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
         return "\(seconds)." + String(repeating: "0", count: max(0, 9 - digits.count)) + digits
     }
 
+    /// What `description` made; nil where the text is something else.
+    package init?(text: String) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 2, parts[1].count == 9, let nanoseconds = Timestamp.digits(parts[1]) else { return nil }
+        let isNegative = parts[0].first == UInt8(ascii: "-")
+        guard let seconds = Timestamp.digits(isNegative ? parts[0].dropFirst() : parts[0]) else { return nil }
+        self.init(seconds: isNegative ? -seconds : seconds, nanoseconds: nanoseconds)
+    }
+
+    private static func digits(_ text: Substring.UTF8View) -> Int? {
+        guard !text.isEmpty, text.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+        return Int(Substring(text))
+    }
+
     /// The header's form of it: the seconds in 32 bits, or nil where they do not fit.
     package var headerSeconds: UInt32? { UInt32(exactly: seconds) }
 }

@@ -43,6 +43,17 @@ package struct FolderTree: Sendable {
         return status.st_mode
     }
 
+    /// The `root` that a tree at `root` has, also where the folder is still to be created.
+    package static func path(of root: FilePath) throws -> FilePath {
+        if try mode(of: root) != nil { return try resolved(root) }
+        guard let last = root.lastComponent, last.kind == .regular else { return try resolved(root) }
+        let parent = root.removingLastComponent()
+        guard let folder = try mode(of: parent.isEmpty ? "." : parent).map({ _ in try resolved(parent.isEmpty ? "." : parent) }) else {
+            throw DiskImageError(.target, root, "cannot be created: the folder that it lies in is missing")
+        }
+        return folder.appending(last)
+    }
+
     /// The place of `name`, components joined by `/` that were checked; its folders are created. Throws `target` where a link or something else than a
     /// folder is in the way, or where the name itself is taken by a link.
     package func place(for name: String) throws -> FilePath {

@@ -35,6 +35,23 @@ package struct ImageLayer: Sendable {
         self.content = content
     }
 
+    /// Opens `path` alone as what it is known to be, whatever its bytes look like: a COW file of `layout`, or raw where that is nil.
+    package init(opening path: FilePath, as layout: CowLayout?) throws {
+        let file = try ImageFile(opening: path)
+        guard let layout else {
+            self.init(file: file, content: .raw)
+            return
+        }
+        var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)
+        let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
+        do throws(FormatError) {
+            let readings = try CowHeader.readings(of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
+            self.init(file: file, content: .cow(readings[0]))
+        } catch {
+            throw DiskImageError.format(error, path)
+        }
+    }
+
     package var path: FilePath { file.path }
 
     /// The COW header, where it has one.

@@ -11,12 +11,14 @@ package struct Conversion {
     private let job: ManifestJob
 
     /// Opens the chain and decides everything that can be decided without writing.
-    package init(_ request: ConversionRequest) throws { try self.init(request, job: nil) }
+    package init(_ request: ConversionRequest) throws {
+        try self.init(request, chain: try ImageChain.open(request.source, request.options), job: nil)
+    }
 
-    /// As above; `job` is what the manifest is to say of it where the source's files only stand for something else.
-    init(_ request: ConversionRequest, job: ManifestJob?) throws {
+    /// As above, of a chain that is open; `job` is what the manifest is to say of it where the source's files only stand for something else.
+    init(_ request: ConversionRequest, chain: ImageChain, job: ManifestJob?) throws {
         self.request = request
-        chain = try ImageChain.open(request.source, request.options)
+        self.chain = chain
         var files = chain.layers.map(\.file.identity)
         if let backing = request.backing {
             var options = request.options

@@ -21,7 +21,7 @@ package struct OverlayCreation {
         guard !overflow else { throw MigrationError(.usage, "\(file): a disk of \(length) bytes is too large") }
         header = try CowHeader(
             writing: layout, alignment: alignment, length: rounded / sectorSize * sectorSize,
-            over: (chain.top, OverlayPlan.name(of: backing, from: place.path, layout)), target: file)
+            over: try NamedBacking(chain.top, name: OverlayPlan.name(of: backing, from: place.path, layout)), target: file)
     }
 
     /// Writes it.

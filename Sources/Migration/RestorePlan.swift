@@ -12,9 +12,14 @@ struct RestorePlan: Sendable {
     let images: [Int]
     /// The layers that those need, in the archive's order.
     let needed: [Int]
-    /// The layers that others of them stand on.
+    /// The layers that others of the archive stand on: they get their times back, whether or not those others are restored with them.
     private let bases: Set<Int>
+    /// The folder that names are below, links resolved.
+    let root: FilePath
+    /// The headers of the COW files among `needed`, known before anything is written: what a layout cannot hold is found in time.
+    private(set) var headers: [Int: CowHeader] = [:]
 
+    /// Throws `badData` where a layout cannot hold what it would have to, before anything is written.
     init(_ reader: ArchiveReader, _ request: UnpackRequest) throws {
         header = reader.header
         id = reader.id
@@ -30,8 +35,9 @@ struct RestorePlan: Sendable {
             while let layer = next, seen.insert(layer).inserted { next = header.layers[layer].backing }
         }
         needed = seen.sorted()
-        bases = Set(needed.compactMap { header.layers[$0].backing })
-        for layer in needed { try check(layer) }
+        bases = Set(header.layers.compactMap(\.backing))
+        root = try FolderTree.path(of: request.directory)
+        for layer in needed { headers[layer] = try request.form == .raw ? scratchHeader(of: layer) : plannedHeader(of: layer) }
     }
 
     private static func find(_ name: String, in header: ArchiveHeader, _ archive: String) throws -> Int {
@@ -56,21 +62,29 @@ struct RestorePlan: Sendable {
         let described = header.layers[layer]
         let path = try tree.place(for: described.name)
         let place = try TargetPlace(path, sources: try archiveIdentity())
-        let cowHeader = try cowHeader(of: layer, at: path, in: tree)
+        let cowHeader = try writtenHeader(of: layer, in: tree)
         let size = cowHeader.map(\.fullLength) ?? described.size
-        let backing = described.backing.map { header.layers[$0] }
+        let backing = cowHeader?.backingPath.isEmpty == false ? described.backing : nil
         let job = ManifestJob(
             sources: [source(of: layer)],
             options: ManifestJob.Options(
                 format: cowHeader == nil ? "raw" : "cow", layout: cowHeader?.layout.rawValue ?? "raw",
                 alignment: cowHeader.map(\.alignment),
-                depth: cowHeader == nil ? nil : 1, backing: described.backing.map(source(of:)),
-                backingName: backing.map { tree.root.pushing(FilePath($0.name)).description }, zeroRun: 0, segment: request.segmentLength),
+                depth: cowHeader == nil ? nil : 1, backing: backing.map(source(of:)),
+                backingName: backing.map { self.path(of: $0, in: tree.root).description }, zeroRun: 0, segment: request.segmentLength),
             target: ManifestJob.Target(path: path.description, length: described.guestLength, size: size), consistent: true)
         return TargetMove(
-            name: path, place: place, job: job, header: cowHeader, mtime: bases.contains(layer) ? Timestamp(text: described.mtime) : nil,
+            name: path, place: place, job: job, header: cowHeader,
+            mtime: request.form != .raw && bases.contains(layer) ? described.time : nil,
             restart: request.restart, force: request.force)
     }
+
+    /// A layer that was restored before, opened as what the archive says it is, whatever its bytes look like.
+    func restored(_ layer: Int, in tree: FolderTree) throws -> ImageLayer {
+        try ImageLayer(opening: path(of: layer, in: tree.root), as: headers[layer]?.layout)
+    }
+
+    func path(of layer: Int, in root: FilePath) -> FilePath { root.pushing(FilePath(header.layers[layer].name)) }
 
     /// How the flattened image of `layer` is called in a manifest: what is in the archive, not the files it passes through.
     func flatteningJob(_ layer: Int, at path: FilePath) -> ManifestJob {
@@ -94,65 +108,4 @@ struct RestorePlan: Sendable {
             path: "archive \(id): \(layer.name)", size: layer.size, mtime: layer.mtime, inode: 0, layout: layer.layout)
     }
 
-    /// The layout that a COW layer is written in; nil for a raw one.
-    private func layout(of layer: Int) throws -> CowLayout? {
-        let described = header.layers[layer]
-        guard described.layout != "raw" else { return nil }
-        guard let original = CowLayout(rawValue: described.layout) else {
-            throw MigrationError(.badData, "\(request.archiveName): \(described.name) has an unknown layout, \(described.layout)")
-        }
-        if case .chains(let asked?, _) = request.form { return asked }
-        return original
-    }
-
-    /// Throws `badData` where a layout cannot hold what it would have to, before anything is written.
-    private func check(_ layer: Int) throws {
-        let described = header.layers[layer]
-        guard let layout = try layout(of: layer), layout.rawValue != described.layout else { return }
-        func refuse(_ what: String, _ instead: CowLayout) -> MigrationError {
-            MigrationError(.badData, "\(described.name): \(layout.rawValue) cannot hold \(what) (-o layout=\(instead.rawValue) can)")
-        }
-        // Which of the last sectors are allocated shows too late: the archive may come from a pipe.
-        if layout == .umlV2, described.guestLength % 4096 != 0 {
-            throw refuse("the last sectors of such a disk, for which it has no bits", .umlV3)
-        }
-        guard layout.isUML, CowLayout(rawValue: described.layout)?.isUML == false else { return }
-        guard let backing = described.backing.map({ header.layers[$0] }) else { throw refuse("an image without a backing file", .qemuV2) }
-        guard described.size > 0 else { throw refuse("a disk of size 0", .qemuV2) }
-        guard backing.layout == "raw" else { throw refuse("an overlay of the COW file \(backing.name)", .qemuV2) }
-        guard backing.guestLength == described.guestLength else {
-            throw refuse("a disk of \(described.size) bytes over \(backing.name), which has \(backing.size)", .qemuV2)
-        }
-    }
-
-    private func cowHeader(of layer: Int, at path: FilePath, in tree: FolderTree) throws -> CowHeader? {
-        guard let layout = try layout(of: layer) else { return nil }
-        let described = header.layers[layer]
-        // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.
-        var alignment = described.alignment.flatMap { $0 <= 1 << 20 ? $0 : nil } ?? CowHeader.usualAlignment
-        if case .chains(_, let asked?) = request.form { alignment = asked }
-        let backing = try described.backing.map {
-            (layer: try restored($0, in: tree), name: tree.root.pushing(FilePath(header.layers[$0].name)))
-        }
-        return try CowHeader(
-            writing: layout, alignment: alignment, length: described.guestLength, over: backing, target: path,
-            keepsChain: CowLayout(rawValue: described.layout)?.isUML == true, size: described.size)
-    }
-
-    /// A layer that was restored before, opened.
-    private func restored(_ layer: Int, in tree: FolderTree) throws -> ImageLayer {
-        let path = tree.root.pushing(FilePath(header.layers[layer].name))
-        guard let layout = try layout(of: layer) else { return ImageLayer(file: try ImageFile(opening: path), content: .raw) }
-        return try ImageChain.examine(path, ChainOptions(format: .cow(layout), location: try BackingLocation(), ignoreMtime: true)).top
-    }
-}
-
-extension Timestamp {
-    /// `SECONDS.NANOSECONDS`, or nil where the text is something else.
-    init?(text: String) {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 2, let seconds = Int(parts[0]), let nanoseconds = Int(parts[1]), (0..<1_000_000_000).contains(nanoseconds)
-        else { return nil }
-        self.init(seconds: seconds, nanoseconds: nanoseconds)
-    }
 }

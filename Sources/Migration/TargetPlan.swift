@@ -26,7 +26,8 @@ struct TargetPlan {
             }
             holding = overlay.map { .above(depth: $0.depth, backingLength: $0.backing.guestLength) } ?? .everything(marks: true)
             header = try CowHeader(
-                writing: layout, alignment: alignment, length: chain.guestLength, over: overlay.map { ($0.backing, $0.name) },
+                writing: layout, alignment: alignment, length: chain.guestLength,
+                over: try overlay.map { try NamedBacking($0.backing, name: $0.name) },
                 target: request.target)
             try header?.checkHolds(holding, of: chain, target: request.target)
         }
@@ -49,10 +50,10 @@ struct TargetPlan {
 }
 
 extension CowHeader {
-    /// A header for a new image of `length` bytes; `over` is its backing file and the name for it. Throws `badData` where the layout cannot say it.
+    /// A header for a new image of `length` bytes; `over` is its backing file. Throws `badData` where the layout cannot say it.
     /// `keepsChain` lets a UML layout stand over a COW file, where the source's did; `size` is what a QEMU header says where that is no whole sectors.
     init(
-        writing layout: CowLayout, alignment: UInt32, length: UInt64, over backing: (layer: ImageLayer, name: FilePath)?, target: FilePath,
+        writing layout: CowLayout, alignment: UInt32, length: UInt64, over backing: NamedBacking?, target: FilePath,
         keepsChain: Bool = false, size exactSize: UInt64? = nil
     ) throws {
         func refuse(_ what: String, _ instead: CowLayout?) -> MigrationError {
@@ -64,29 +65,25 @@ extension CowHeader {
         if layout.isUML {
             guard length > 0 else { throw refuse("a disk of size 0", .qemuV2) }
             guard let backing else { throw refuse("an image without a backing file", .qemuV2) }
-            guard backing.layer.header == nil || keepsChain else {
-                throw refuse("an overlay of the COW file \(backing.layer.path)", .qemuV2)
-            }
-            guard backing.layer.guestLength == length else {
-                throw refuse("a disk of \(length) bytes over \(backing.layer.path), which has \(backing.layer.size)", .qemuV2)
+            guard !backing.isCow || keepsChain else { throw refuse("an overlay of the COW file \(backing.path)", .qemuV2) }
+            guard backing.guestLength == length else {
+                throw refuse("a disk of \(length) bytes over \(backing.path), which has \(backing.size)", .qemuV2)
             }
             // UML compares with the file's own length, which need not be whole sectors.
-            size = backing.layer.size
+            size = backing.size
         }
-        if !layout.isUML, let backing, try backing.layer.isCowReadAsRaw() {
-            throw refuse("an overlay of \(backing.layer.path) as raw bytes, because it is a COW file", .umlV3)
+        if !layout.isUML, let backing, backing.isCowReadAsRaw {
+            throw refuse("an overlay of \(backing.path) as raw bytes, because it is a COW file", .umlV3)
         }
         guard path.count <= layout.longestPath else {
-            let fitsUML = backing.map { $0.layer.header == nil && $0.layer.guestLength == length && length > 0 } ?? false
+            let fitsUML = backing.map { !$0.isCow && $0.guestLength == length && length > 0 } ?? false
             let roomy = CowLayout.writable.first { $0.longestPath >= path.count && $0 != layout && (fitsUML || !$0.isUML) }
             throw refuse("a backing path of \(path.count) bytes", roomy)
         }
         let mtime = try backing.map { backing in
-            guard let seconds = backing.layer.file.identity.mtime.headerSeconds else {
+            guard let seconds = backing.mtime.headerSeconds else {
                 throw MigrationError(
-                    .badData,
-                    "\(target): no COW layout can hold the mtime \(backing.layer.file.identity.mtime.seconds) of \(backing.layer.path) (touch it)"
-                )
+                    .badData, "\(target): no COW layout can hold the mtime \(backing.mtime.seconds) of \(backing.path) (touch it)")
             }
             return seconds
         }

@@ -93,12 +93,12 @@ package struct Unpacking {
             at: tree.root.pushing(FilePath(".drover-scratch-\(plan.id)")), followsLink: false)
         _ = try await restore(in: scratch, progress, stop)
         for (layer, path) in missing {
-            let source = scratch.root.pushing(FilePath(reader.header.layers[layer].name))
-            let format: ImageFormat = reader.header.layers[layer].layout == "raw" ? .raw : .cow(nil)
+            // What each layer is says the archive, not its bytes: a raw one may look like anything.
+            let chain = ImageChain(layers: try reader.header.chain(of: layer).map { try plan.restored($0, in: scratch) })
             let conversion = ConversionRequest(
-                source: source, options: ChainOptions(format: format, location: try BackingLocation()), target: path, format: .raw,
+                source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path, format: .raw,
                 segmentLength: request.segmentLength, workers: request.workers, restart: request.restart, force: request.force)
-            _ = try await Conversion(conversion, job: plan.flatteningJob(layer, at: path)).run(progress: progress, stop: stop)
+            _ = try await Conversion(conversion, chain: chain, job: plan.flatteningJob(layer, at: path)).run(progress: progress, stop: stop)
             result.restored += 1
         }
         let names = plan.needed.map { reader.header.layers[$0].name }

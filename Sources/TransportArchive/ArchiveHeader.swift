@@ -1,4 +1,4 @@
-internal import DiskImages
+package import DiskImages
 internal import FoundationEssentials
 internal import ImageFormats
 
@@ -51,6 +51,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             self.alignment = alignment
             self.image = image
         }
+
+        /// `mtime` as a time. The header was checked to have one.
+        package var time: Timestamp { Timestamp(text: mtime) ?? Timestamp(seconds: 0, nanoseconds: 0) }
 
         /// The disk's length in bytes as a guest sees it: whole sectors.
         package var guestLength: UInt64 { (size + 511) / 512 * 512 }
@@ -114,6 +117,10 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             }
             guard layer.size <= UInt64(Int64.max) - 511 else {
                 throw ArchiveError(.damaged, "\(layer.name) has an impossible size of \(layer.size)")
+            }
+            guard Timestamp(text: layer.mtime) != nil else {
+                throw ArchiveError(
+                    .damaged, "\(layer.name) has the mtime \(layer.mtime); expected SECONDS.NANOSECONDS, nine digits of them")
             }
             if let backing = layer.backing, backing < 0 || backing >= index {
                 throw ArchiveError(.damaged, "\(layer.name) names layer \(backing) as its backing file; expected one before it")

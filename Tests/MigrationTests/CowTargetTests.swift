@@ -19,7 +19,7 @@ struct CowTargetTests {
     private func refusal(
         _ layout: CowLayout, length: UInt64 = 4096, over backing: FilePath? = nil, as name: FilePath? = nil, alignment: UInt32 = 4096
     ) throws -> String {
-        let over = try backing.map { (layer: try layer($0), name: name ?? $0) }
+        let over = try backing.map { try NamedBacking(try layer($0), name: name ?? $0) }
         return MigrationTests.refusal {
             _ = try CowHeader(writing: layout, alignment: alignment, length: length, over: over, target: target)
         }
@@ -38,7 +38,7 @@ struct CowTargetTests {
     func aHeaderNamesTheBackingFileWithItsSizeAndTime(layout: CowLayout) throws {
         let base = try base(9 * 512)
         let header = try CowHeader(
-            writing: layout, alignment: 8192, length: 9 * 512, over: (try layer(base), base), target: target)
+            writing: layout, alignment: 8192, length: 9 * 512, over: try NamedBacking(try layer(base), name: base), target: target)
         #expect(header.layout == layout)
         #expect(FilePath(bytes: header.backingPath) == base)
         #expect(header.mtime == SparseFile.usualMtime)
@@ -49,7 +49,8 @@ struct CowTargetTests {
     @Test(arguments: [CowLayout.umlV3, .umlV2])
     func umlLayoutsSayTheBackingFilesOwnLengthAlthoughItIsNotWholeSectors(layout: CowLayout) throws {
         let base = try base(1000)
-        let header = try CowHeader(writing: layout, alignment: 4096, length: 1024, over: (try layer(base), base), target: target)
+        let header = try CowHeader(
+            writing: layout, alignment: 4096, length: 1024, over: try NamedBacking(try layer(base), name: base), target: target)
         #expect(header.size == 1000)
     }
 
@@ -110,7 +111,8 @@ struct CowTargetTests {
     func aTimeOf32BitsIsHeld(seconds: Int) throws {
         let base = try base()
         try FileChanges.setMtime(of: base, Timestamp(seconds: seconds, nanoseconds: 999_999_999))
-        let header = try CowHeader(writing: .umlV3, alignment: 4096, length: 4096, over: (try layer(base), base), target: target)
+        let header = try CowHeader(
+            writing: .umlV3, alignment: 4096, length: 4096, over: try NamedBacking(try layer(base), name: base), target: target)
         #expect(header.mtime == UInt32(seconds))
     }
 

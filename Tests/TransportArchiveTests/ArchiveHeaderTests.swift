@@ -1,10 +1,11 @@
+import DiskImages
 import Testing
 import TransportArchive
 
 @Suite struct ArchiveHeaderTests {
-    private func layer(_ name: String, size: UInt64 = 4096, backing: Int? = nil) -> ArchiveHeader.Layer {
+    private func layer(_ name: String, size: UInt64 = 4096, backing: Int? = nil, mtime: String = "1.000000000") -> ArchiveHeader.Layer {
         ArchiveHeader.Layer(
-            name: name, layout: backing == nil ? "raw" : "uml-v3", size: size, mtime: "1.000000000", backing: backing, alignment: nil,
+            name: name, layout: backing == nil ? "raw" : "uml-v3", size: size, mtime: mtime, backing: backing, alignment: nil,
             image: true)
     }
 
@@ -52,6 +53,19 @@ import TransportArchive
 
     @Test func aSizePast63BitsIsRefused() {
         #expect(refusal([layer("a", size: .max)]) == "a has an impossible size of 18446744073709551615")
+    }
+
+    @Test(arguments: ["", "1", "1.5", "1.0000000000", "-.000000000", "+1.000000000", "1.00000000x", "99999999999999999999.000000000"])
+    func aTimeThatIsNoneIsRefused(_ mtime: String) {
+        #expect(
+            refusal([layer("a", mtime: mtime)]) == "a has the mtime \(mtime); expected SECONDS.NANOSECONDS, nine digits of them")
+    }
+
+    @Test(arguments: [("-1.999999999", -1, 999_999_999), ("0.000000000", 0, 0), ("4294967296.000000001", 1 << 32, 1)])
+    func aTimeMayBeAnySecond(_ mtime: String, _ seconds: Int, _ nanoseconds: Int) {
+        #expect(refusal([layer("a", mtime: mtime)]) == nil)
+        #expect(layer("a", mtime: mtime).time == Timestamp(seconds: seconds, nanoseconds: nanoseconds))
+        #expect(Timestamp(seconds: seconds, nanoseconds: nanoseconds).description == mtime)
     }
 
     @Test func anotherVersionIsRefusedByName() throws {

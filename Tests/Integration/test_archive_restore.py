@@ -1,0 +1,154 @@
+"""What a restored file's header cannot hold, times that are none, bases that are restored alone, raw bytes that look like COW."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from archive_writer import ArchiveWriter, Stretch, layer
+from archives import difference
+from cow_writer import CowWriter, set_mtime
+from harness import MIB, SECTOR, DroverCase, binary
+from reference import open_chain
+
+MTIME = 1_500_000_000
+
+
+class ArchiveRestoreTests(DroverCase):
+    def setUp(self):
+        super().setUp()
+        self.archive, self.out = self.path("fleet.drover"), self.path("out")
+
+    def write(self, layers, stretches=None):
+        Path(self.archive).write_bytes(ArchiveWriter(layers, stretches).bytes())
+
+    def unpack(self, source, *options, out=None):
+        with open(self.archive, "rb") as file:
+            command = [binary(), "unpack", *options, "-C", out or self.out, source]
+            return subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=60)
+
+    def assert_refused_untouched(self, text, *options, out=None):
+        """From a file and from a pipe: 65, one line that says `text`, and not even a folder is there."""
+        out = out or self.out
+        for source in (self.archive, "-"):
+            done = self.unpack(source, *options, out=out)
+            self.assertEqual(done.returncode, 65, done.stderr)
+            self.assertRegex(done.stderr, rf"\Adrover: [^\n]*{text}[^\n]*\n\Z")
+            self.assertFalse(os.path.lexists(out), f"something was written: {done.stderr}")
+
+    # Raw bytes that look like an image
+
+    def make_disguised(self, name, size=64 * SECTOR):
+        """A raw base whose bytes are those of a COW file or of qcow2, and an overlay of it. Returns base, overlay and guest bytes."""
+        base, image = self.path(f"{name}.img"), self.path(f"{name}.ovl")
+        if name == "qcow2":
+            Path(base).write_bytes(b"QFI\xfb\0\0\0\3" + bytes(96) + b"q" * (size - 104))
+        else:
+            inner = CowWriter(name, 16 * SECTOR, b"/nowhere/else.img", 7)
+            inner.allocate(0, 4)
+            inner.write_data(0, b"i" * 4 * SECTOR)
+            inner.save(base)
+            with open(base, "r+b") as file:
+                file.truncate(-(-os.path.getsize(base) // SECTOR) * SECTOR)
+        set_mtime(base, MTIME)
+        size = os.path.getsize(base)
+        writer = CowWriter("uml-v3", size, os.fsencode(base), MTIME)
+        writer.allocate(3, 2)
+        writer.write_data(3, b"o" * 2 * SECTOR)
+        writer.save(image)
+        guest = bytearray(Path(base).read_bytes())
+        guest[3 * SECTOR : 5 * SECTOR] = b"o" * 2 * SECTOR
+        return base, image, bytes(guest)
+
+    def test_a_raw_base_that_looks_like_an_image_is_flattened(self):
+        for name in ("qcow2", "uml-v3", "qemu-v2", "uml-v2"):
+            base, image, guest = self.make_disguised(name)
+            self.succeeds("pack", "--force", "--restart", "--backing-format", "raw", self.archive, image)
+            for source in (self.archive, "-"):
+                with self.subTest(name=name, source=source):
+                    out = self.path(f"out-{name}-{len(source)}")
+                    done = self.unpack(source, "-O", "raw", out=out)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.assertTrue(Path(out, f"{name}.ovl").read_bytes() == guest)
+                    self.assertEqual(sorted(os.listdir(out)), [f"{name}.ovl", f"{name}.ovl.manifest"])
+            self.succeeds("pack", "--force", "--restart", "-f", "raw", self.archive, base)
+            self.succeeds("unpack", "-O", "raw", "-C", self.path(f"raw-{name}"), self.archive)
+            self.assertTrue(Path(self.path(f"raw-{name}"), f"{name}.img").read_bytes() == Path(base).read_bytes())
+
+    def test_a_qemu_overlay_of_such_a_base_is_restored_as_it_was(self):
+        base, _, _ = self.make_disguised("uml-v3")
+        image = self.path("q.cow")
+        writer = CowWriter("qemu-v2", os.path.getsize(base), os.fsencode(base), MTIME)
+        writer.allocate(1, 1)
+        writer.save(image)
+        self.succeeds("pack", "--backing-format", "raw", self.archive, image)
+        self.succeeds("unpack", "-C", self.out, self.archive)
+        restored = os.path.join(self.out, "q.cow")
+        self.succeeds("compare", "--backing-format", "raw", image, restored)
+
+    # What a header cannot hold
+
+    def test_a_path_that_is_too_long_is_known_before_anything_is_written(self):
+        deep = "/".join(["d" * 200] * 6)
+        chain = [layer("base.img"), layer("fine.cow", layout="uml-v3", backing=0)]
+        long = [layer(f"{deep}/b.img"), layer(f"{deep}/q.cow", layout="qemu-v2", backing=2)]
+        self.write([*chain, *long])
+        self.assert_refused_untouched("qemu-v2 cannot hold a backing path of")
+        self.write([*chain, layer(f"{deep}/b.img"), layer("v3.cow", layout="uml-v3", backing=2)])
+        self.assertEqual(self.unpack(self.archive).returncode, 0)
+        self.assert_refused_untouched("qemu-v2 cannot hold a backing path of", "-o", "layout=qemu-v2", out=self.path("other"))
+
+    def test_a_time_past_32_bits_is_known_before_anything_is_written(self):
+        for seconds in (1 << 32, -1):
+            base = layer("base.img") | {"mtime": f"{seconds}.000000000"}
+            self.write([layer("a.img"), base, layer("b.cow", layout="uml-v3", backing=1)])
+            self.assert_refused_untouched("no COW layout can hold")
+            self.assert_refused_untouched("no COW layout can hold", "--force")
+            out = self.path(f"raw{seconds}")
+            self.assertEqual(self.unpack("-", "-O", "raw", out=out).returncode, 0)
+            self.assertEqual(sorted(name for name in os.listdir(out) if "manifest" not in name), ["a.img", "b.cow", "base.img"])
+
+    def test_a_disk_past_the_limit_of_uml_is_known_before_anything_is_written(self):
+        size = 9 << 40
+        self.write(
+            [layer("a.img"), layer("base.img", size), layer("b.cow", size, "uml-v3", backing=1)],
+            [[Stretch(0, 8)], [Stretch(0, size // SECTOR)], [Stretch(0, size // SECTOR, [(5, 6, b"x" * SECTOR)])]],
+        )
+        self.assert_refused_untouched("pass 2\\^31 bytes")
+        self.assertEqual(self.unpack("-", "-O", "raw").returncode, 0)
+        with open(os.path.join(self.out, "b.cow"), "rb") as file:
+            file.seek(5 * SECTOR)
+            self.assertEqual(file.read(2 * SECTOR), b"x" * SECTOR + bytes(SECTOR))
+
+    def test_only_what_is_asked_for_is_checked(self):
+        base = layer("base.img") | {"mtime": "-1.000000000"}
+        self.write([layer("a.img"), base, layer("b.cow", layout="uml-v3", backing=1)])
+        self.succeeds("unpack", "-C", self.out, self.archive, "a.img", "base.img")
+        self.fails(65, "unpack", "-C", self.out, self.archive, "b.cow")
+
+    # Times
+
+    def test_a_time_that_is_none_is_damage(self):
+        for mtime in ("", "1", "1.5", "1.0000000000", "a.000000000", "1.00000000x", "+1.000000000", "1.-00000001", "9" * 30 + ".000000000"):
+            with self.subTest(mtime=mtime):
+                self.write([layer("a.img"), layer("base.img") | {"mtime": mtime}])
+                self.assert_refused_untouched("base.img has the mtime")
+                self.fails(65, "list", self.archive)
+                self.succeeds("verify", self.archive, code=2)
+
+    def test_a_base_restored_alone_fits_the_overlays_that_follow(self):
+        base, image = self.path("base.img"), self.path("vm.cow")
+        Path(base).write_bytes(os.urandom(MIB))
+        set_mtime(base, MTIME, 123_456_789)
+        writer = CowWriter("uml-v3", MIB, os.fsencode(base), MTIME)
+        writer.allocate(5, 20)
+        writer.save(image)
+        self.succeeds("pack", self.archive, base, image)
+        for form in ((self.archive,), ("-o", "layout=qemu-v2", self.archive)):
+            out = self.path(f"out{len(form)}")
+            self.succeeds("unpack", "-C", out, *form, "base.img")
+            self.assertEqual(os.stat(f"{out}/base.img").st_mtime_ns, MTIME * 10**9 + 123_456_789)
+            self.succeeds("unpack", "-C", out, *form, "vm.cow")
+            self.assertEqual(open_chain(f"{out}/vm.cow").layers[0].header.mtime, MTIME)
+            self.succeeds("check", f"{out}/vm.cow")
+            self.succeeds("verify", f"{out}/base.img")
+        self.assertEqual(difference(image, f"{self.path('out1')}/vm.cow"), "")
