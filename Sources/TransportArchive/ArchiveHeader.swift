@@ -57,6 +57,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
 
         /// The disk's length in bytes as a guest sees it: whole sectors.
         package var guestLength: UInt64 { (size + 511) / 512 * 512 }
+
+        /// The part of the disk that the layer can hold: `uml-v2` has no bits for the last sectors where their number is no multiple of 8.
+        var heldLength: UInt64 { layout == CowLayout.umlV2.rawValue ? guestLength / 4096 * 4096 : guestLength }
     }
 
     package let version: Int

@@ -144,6 +144,9 @@ package final class ArchiveReader: @unchecked Sendable {
         guard run.range.upperBound <= length, run.range.upperBound == length || run.range.upperBound % chunk == 0 else {
             throw ArchiveError.damaged("there is a record of an impossible place", at: offset)
         }
+        guard run.runs.last.map({ $0.end <= header.layers[run.layer].heldLength }) ?? true else {
+            throw ArchiveError.damaged("there is a record of sectors that its layer has no bits for", at: offset)
+        }
     }
 
     /// Index, trailer, and nothing after them.

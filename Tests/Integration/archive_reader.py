@@ -139,6 +139,8 @@ class _Reader:
             data = decode_frame(frame, content) if stored else b""
             if data is None or (digest(frame), digest(data)) != (of_frame, of_content):
                 raise Damaged("a frame's or a content's digest is another")
+            if layer.entry["layout"] == "uml-v2" and runs and runs[-1][1] > layer.sectors // 8 * 8:
+                raise Damaged("a run covers sectors without a bit")
             _add_runs(layer, runs, data)
             entry["records"] += 1
             entry["data"] += content

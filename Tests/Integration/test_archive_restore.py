@@ -1,9 +1,12 @@
 """What a restored file's header cannot hold, times that are none, bases that are restored alone, raw bytes that look like COW."""
 
+import contextlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+from archive_reader import Damaged, read_archive
 from archive_writer import ArchiveWriter, Stretch, layer
 from archives import difference
 from cow_writer import CowWriter, set_mtime
@@ -124,6 +127,24 @@ class ArchiveRestoreTests(DroverCase):
         self.write([layer("a.img"), base, layer("b.cow", layout="uml-v3", backing=1)])
         self.succeeds("unpack", "-C", self.out, self.archive, "a.img", "base.img")
         self.fails(65, "unpack", "-C", self.out, self.archive, "b.cow")
+
+    def test_runs_past_the_last_bit_of_a_layer_are_damage(self):
+        """uml-v2 has bits for whole groups of eight sectors."""
+        for data in (None, b"x" * SECTOR):
+            for first, end, is_sound in ((0, 8, True), (7, 8, True), (8, 9, False), (12, 13, False), (0, 9, False)):
+                run = (first, end, data and data * (end - first))
+                with self.subTest(run=run[:2], data=bool(data)):
+                    layers = [layer("base.img", 13 * SECTOR), layer("v2.cow", 13 * SECTOR, "uml-v2", backing=0)]
+                    self.write(layers, [[Stretch(0, 13)], [Stretch(0, 13, [run])]])
+                    with open(self.archive, "rb") as file, contextlib.nullcontext() if is_sound else self.assertRaises(Damaged):
+                        read_archive(file)
+                    self.succeeds("verify", self.archive, code=0 if is_sound else 2)
+                    for source in (self.archive, "-"):
+                        out = self.path("out")
+                        shutil.rmtree(out, ignore_errors=True)
+                        done = self.unpack(source, out=out)
+                        self.assertEqual(done.returncode, 0 if is_sound else 65, done.stderr)
+                        self.assertEqual(os.path.exists(f"{out}/v2.cow"), is_sound)
 
     # Times
 
