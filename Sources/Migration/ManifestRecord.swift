@@ -47,6 +47,8 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         package let backingName: String?
         package let zeroRun: Int
         package let segment: UInt64
+        /// True where it is what could be saved of a damaged archive: no other job is the same, however equal its sources.
+        package var salvaged: Bool? = nil
     }
 
     /// What is written.
@@ -82,6 +84,13 @@ package struct ManifestJob: Codable, Equatable, Sendable {
     package let target: Target
     /// False where a source was read although somebody writes to it.
     package let consistent: Bool
+
+    /// The same job, of an archive that is damaged.
+    var salvaged: ManifestJob {
+        var options = options
+        options.salvaged = true
+        return ManifestJob(sources: sources, options: options, target: target, consistent: consistent)
+    }
 
     /// Whether both make the same target of the same sources. Where the target lies does not count: its folder may have been moved.
     func isSameMove(as other: ManifestJob) -> Bool {
@@ -133,6 +142,12 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
 
 /// The last record: the target is whole.
 package struct ManifestCompletion: Codable, Equatable, Sendable {
+    /// Sectors that could not be restored: the target has nothing there.
+    package struct Lost: Codable, Equatable, Sendable {
+        package let start: UInt64
+        package let count: UInt64
+    }
+
     package var record = "complete"
     /// The digest over all segments, the same however often the move was interrupted.
     package let digest: String
@@ -140,6 +155,8 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
     package let header: String?
     package let size: UInt64
     package let mtime: String
+    /// What a salvage could not restore; absent in every other move.
+    package var lost: [Lost]? = nil
     /// When it was recorded, in seconds since 1970.
     package var time: Double? = nil
 }

@@ -2,8 +2,8 @@ internal import DiskImages
 internal import SystemPackage
 internal import TransportArchive
 
-/// What is intact of a damaged archive, restored; what is lost, listed. It is holes (raw) or not allocated (COW) in the files, which have no
-/// manifest: nothing vouches for them.
+/// What is intact of a damaged archive, restored; what is lost, listed. It is holes (raw) or not allocated (COW) in the files, whose manifests say
+/// so: they are records of a salvage, and no other run takes them for whole.
 package struct Salvaging {
     private let request: UnpackRequest
     private let reader: ArchiveReader
@@ -36,9 +36,11 @@ package struct Salvaging {
         let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
         var losses: [ArchiveReader.Loss] = []
         var reasons: [String] = []
+        // Layers in or before which something was damaged: only the index can know then that their records belong here.
+        var doubted: Set<Int> = []
         var next = try reader.nextSalvaging { stop.isRequested }
         for layer in reader.header.layers.indices {
-            let target = needed.contains(layer) ? try SalvageTarget(plan.move(layer, in: tree), plan, layer) : nil
+            let target = needed.contains(layer) ? try SalvageTarget(layer, of: plan, in: tree) : nil
             var isWhole = true
             var lastDigest: ContentDigest?
             reading: while true {
@@ -47,6 +49,7 @@ package struct Salvaging {
                 case .lost(let lost, let error):
                     losses += lost.filter { needed.contains($0.layer) }
                     reasons.append(error.description)
+                    doubted.formUnion(lost.map(\.layer) + [layer, reader.layer])
                     if lost.contains(where: { $0.layer == layer }) { isWhole = false }
                 case .run(let run):
                     if run.layer != layer { break reading }
@@ -69,7 +72,11 @@ package struct Salvaging {
                 losses.removeAll { $0.layer == layer }
                 losses.append(ArchiveReader.Loss(layer: layer, range: 0..<reader.header.layers[layer].guestLength))
             }
-            if let target { if try target.finish() { result.restored += 1 } else { result.upToDate += 1 } }
+            if let target {
+                let isVouchedFor = anchors == nil ? reasons.isEmpty : !doubted.contains(layer)
+                let isNew = try target.finish(losses.filter { $0.layer == layer }, isVouchedFor: isVouchedFor)
+                if isNew { result.restored += 1 } else { result.upToDate += 1 }
+            }
         }
         while next != .end {
             if case .lost(let lost, let error) = next {
@@ -88,70 +95,11 @@ package struct Salvaging {
         _ run: RunRecord, to target: SalvageTarget?, _ opener: FrameOpener, _ frame: AlignedBuffer, _ progress: Progress
     ) throws {
         guard run.frameLength > 0 else {
-            try target?.write(run, UnsafeRawBufferPointer(start: nil, count: 0), reader.header)
+            try target?.write(run, UnsafeRawBufferPointer(start: nil, count: 0))
             return
         }
         try reader.readFrame(of: run, into: frame.bytes)
-        if let target { try target.write(run, try opener.open(run, frame), reader.header) }
+        if let target { try target.write(run, try opener.open(run, frame)) }
         progress.add(covered: run.range.upperBound - run.range.lowerBound, read: run.frameLength)
-    }
-}
-
-/// One file that is being salvaged.
-private struct SalvageTarget {
-    private let move: TargetMove
-    /// Locked until the file has its name; what it said of an earlier run is forgotten.
-    private let manifest: ManifestFile?
-    private let file: TargetFile?
-    private let writer: RecordWriter?
-    private let holding: Holding
-    private let length: UInt64
-
-    init(_ move: TargetMove, _ plan: RestorePlan, _ layer: Int) throws {
-        self.move = move
-        holding = plan.holding(of: layer)
-        length = plan.header.layers[layer].guestLength
-        guard try !move.isUpToDate() else {
-            (manifest, file, writer) = (nil, nil, nil)
-            return
-        }
-        try move.checkReplaceable()
-        let manifest = try ManifestFile(of: move.place.path)
-        try manifest.forget()
-        self.manifest = manifest
-        let file = try TargetFile(staging: move.place.path)
-        let sink = move.sink(in: file)
-        try sink.prepare()
-        self.file = file
-        writer = try RecordWriter(holding, sink: sink)
-    }
-
-    func write(_ run: RunRecord, _ content: UnsafeRawBufferPointer, _ header: ArchiveHeader) throws {
-        guard let writer else { return }
-        var planner = ChunkPlanner(
-            RecordRuns(run, isRaw: header.layers[run.layer].layout == "raw"), run.range, length: length, holding,
-            segmentLength: Bounds.segment,
-            finished: [])
-        while let next = try planner.next() {
-            switch next {
-            case .chunk(let chunk): _ = try writer.write(chunk, content)
-            case .span(let span): try writer.write(span)
-            }
-        }
-    }
-
-    /// Drops all that was written.
-    func reset() throws {
-        if let file { try move.sink(in: file).prepare() }
-    }
-
-    /// Gives the file its name; false where it was there, whole, before.
-    func finish() throws -> Bool {
-        guard let file else { return false }
-        try manifest?.checkStillLocked()
-        if let mtime = move.mtime { try file.setMtime(mtime) }
-        try file.synchronizeWithTimes()
-        try file.publish()
-        return true
     }
 }

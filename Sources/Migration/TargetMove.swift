@@ -143,7 +143,9 @@ struct TargetMove {
     }
 
     /// The end, in the order that leaves nothing half-written under the final name.
-    private func complete(_ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment]) throws {
+    func complete(_ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment], lost: [ManifestCompletion.Lost]? = nil)
+        throws
+    {
         if let mtime { try file.setMtime(mtime) }
         try file.synchronizeWithTimes()
         let identity = try file.identity()
@@ -151,7 +153,7 @@ struct TargetMove {
             ManifestCompletion(
                 digest: ManifestSegment.digest(of: segments).description,
                 header: try header.map { try $0.digest(in: file.partialPath).description },
-                size: identity.size, mtime: identity.mtime.description))
+                size: identity.size, mtime: identity.mtime.description, lost: lost))
         try manifest.checkStillLocked()
         try file.publish()
     }

@@ -39,6 +39,13 @@ package struct Verification: Sendable {
         segments = manifest.segments
     }
 
+    /// What the target never had, because the archive it was salvaged from was damaged: a line each.
+    package var notRestored: [String] {
+        guard job.options.salvaged == true else { return [] }
+        let lost = (completion.lost ?? []).map { "\(path): sectors \($0.start) to \($0.start &+ $0.count &- 1) could not be restored" }
+        return lost.isEmpty ? ["\(path): was salvaged from an archive without an index that vouches for it"] : lost
+    }
+
     /// Reads everything with `workers` workers. Damage is a finding; what cannot be read is thrown.
     package func run(workers: Int, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
         let file = try ImageFile(opening: path)

@@ -93,6 +93,8 @@ extension ArchiveReader {
                 return .lost(losses, error)
             }
             defer { stream.seek(to: found.offset) }
+            // Of what was left out nothing was counted: the index cannot be held against it any more.
+            forgetSeen()
             let losses = losses(to: found.run.layer, found.run.range.lowerBound)
             (layer, position, sequence, previous) = (
                 found.run.layer, found.run.range.lowerBound, found.record.sequence, found.record.previous

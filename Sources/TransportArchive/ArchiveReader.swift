@@ -95,6 +95,9 @@ package final class ArchiveReader: @unchecked Sendable {
         passEmptyLayers()
     }
 
+    /// What follows is not all that there was.
+    func forgetSeen() { seen = nil }
+
     /// Accepts a record that is in its place.
     func take(_ record: ArchiveRecord, _ run: RunRecord) {
         while seen != nil, seen!.layers.count <= run.layer {
