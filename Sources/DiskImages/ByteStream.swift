@@ -4,7 +4,7 @@ package import SystemPackage
 /// Bytes that come one after the other: from a pipe, or from a file that can also be read from another place.
 package final class ByteStream: @unchecked Sendable {
     private enum Source {
-        case pipe(CInt)
+        case pipe(CInt, isStopped: @Sendable () -> Bool)
         case file(ImageFile)
     }
 
@@ -14,9 +14,9 @@ package final class ByteStream: @unchecked Sendable {
     /// Where the next byte is read from. One task reads.
     package private(set) var offset: UInt64 = 0
 
-    /// Standard input.
-    package init() {
-        source = .pipe(STDIN_FILENO)
+    /// Standard input. `isStopped` is asked while nothing comes.
+    package init(isStopped: @escaping @Sendable () -> Bool) {
+        source = .pipe(STDIN_FILENO, isStopped: isStopped)
         path = "standard input"
     }
 
@@ -31,19 +31,20 @@ package final class ByteStream: @unchecked Sendable {
         if case .file(let file) = source { file } else { nil }
     }
 
-    /// Reads until `buffer` is full or the bytes end; returns how many there were.
+    /// Reads until `buffer` is full or the bytes end; returns how many there were. Throws `stopped` where a pipe stalls and somebody asks to stop.
     package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         var done = 0
         switch source {
         case .file(let file): done = try file.readAvailable(into: buffer, at: offset)
-        case .pipe(let descriptor):
+        case .pipe(let descriptor, let isStopped):
             while done < buffer.count {
+                try PipeWait.wait(for: descriptor, POLLIN, path, isStopped)
                 let count = Glibc.read(descriptor, buffer.baseAddress! + done, buffer.count - done)
                 if count > 0 {
                     done += count
                 } else if count == 0 {
                     break
-                } else if errno != EINTR {
+                } else if errno != EINTR, errno != EAGAIN {
                     throw DiskImageError.system(path, "reading", .current)
                 }
             }
@@ -86,22 +87,4 @@ package final class ByteStream: @unchecked Sendable {
 
     /// Goes on at `offset` of a file.
     package func seek(to offset: UInt64) { self.offset = offset }
-}
-
-/// Standard output, for bytes that go to a pipe.
-package struct PipeWriter: Sendable {
-    package init() {}
-
-    /// Writes all of `bytes`.
-    package func write(_ bytes: UnsafeRawBufferPointer) throws {
-        var done = 0
-        while done < bytes.count {
-            let count = Glibc.write(STDOUT_FILENO, bytes.baseAddress! + done, bytes.count - done)
-            if count >= 0 {
-                done += count
-            } else if errno != EINTR {
-                throw DiskImageError.system("standard output", "cannot be written", .current)
-            }
-        }
-    }
 }

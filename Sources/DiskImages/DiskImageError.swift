@@ -13,6 +13,8 @@ package struct DiskImageError: Error, CustomStringConvertible {
         case target
         /// A read or write failed.
         case io
+        /// Somebody asked to stop while a pipe was waited for.
+        case stopped
     }
 
     package let kind: Kind

@@ -27,7 +27,9 @@ package struct ArchiveVerification: Sendable {
     package func run(workers: Int, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
         let reader: ArchiveReader
         do {
-            reader = try archive.map { try ArchiveReader.salvaging(try ImageFile(opening: $0)) } ?? ArchiveReader(ByteStream())
+            reader =
+                try archive.map { try ArchiveReader.salvaging(try ImageFile(opening: $0)) }
+                ?? ArchiveReader(ByteStream { stop.isRequested })
         } catch let error as ArchiveError where error.kind == .damaged {
             return Finding(damage: ["\(name): \(error)"], intact: 0, length: 0)
         }

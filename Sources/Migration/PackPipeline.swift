@@ -2,13 +2,20 @@ internal import DiskImages
 internal import TransportArchive
 
 /// Where an archive goes.
-struct PackOutput: Sendable {
-    /// nil is standard output.
-    let file: TargetFile?
+enum PackOutput: Sendable {
+    case file(TargetFile)
+    case pipe(PipeWriter)
+
+    var file: TargetFile? {
+        if case .file(let file) = self { file } else { nil }
+    }
 
     /// Writes `bytes`, which follow what was written before and begin at `offset` of the archive.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
-        if let file { try file.write(bytes, at: offset) } else { try PipeWriter().write(bytes) }
+        switch self {
+        case .file(let file): try file.write(bytes, at: offset)
+        case .pipe(let pipe): try pipe.write(bytes)
+        }
     }
 }
 

@@ -29,8 +29,9 @@ package struct Packing {
         let beginning = composer.begin()
         guard let place else {
             try beginProgress(progress)
-            try beginning.withUnsafeBytes { try PipeWriter().write($0) }
-            try await finish(composer, PackOutput(file: nil), nil, 0, progress, stop)
+            let pipe = PipeWriter { stop.isRequested }
+            try beginning.withUnsafeBytes { try pipe.write($0) }
+            try await finish(composer, .pipe(pipe), nil, 0, progress, stop)
             return .packed(length: 0, resumed: 0)
         }
         var job = try job(of: composer, at: place)
@@ -61,7 +62,7 @@ package struct Packing {
             try beginning.withUnsafeBytes { try file.write($0, at: 0) }
         }
         try beginProgress(progress)
-        let output = PackOutput(file: file)
+        let output = PackOutput.file(file)
         let end = try await finish(composer, output, manifest, composer.sequence - 1, progress, stop)
         if request.replacing != nil, let now = try ImageFile.identity(at: place.path), !mayReplace(now) { throw targetExists }
         try file.synchronizeWithTimes()

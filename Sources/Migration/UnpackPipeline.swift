@@ -36,7 +36,7 @@ struct UnpackPipeline: Sendable {
         _ frames: BufferPool
     ) async throws -> [ManifestSegment] {
         let description = reader.header.layers[layer]
-        while reader.layer == layer, !stop.isRequested {
+        reading: while reader.layer == layer, !stop.isRequested {
             let position = reader.position
             do {
                 guard let run = try reader.next() else { break }
@@ -54,6 +54,9 @@ struct UnpackPipeline: Sendable {
                 try await stored.send(
                     StoredRecord(run: run, frame: try await frame(of: run, frames), planned: planned),
                     weight: max(run.contentLength, planned.count << 10))
+            } catch let error as DiskImageError where error.kind == .stopped {
+                // What was read is still written and recorded.
+                break reading
             } catch let error as ArchiveError {
                 throw ArchiveError(error.kind, "\(description.name): sectors from \(position / 512) on: \(error)")
             }

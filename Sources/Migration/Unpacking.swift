@@ -14,9 +14,10 @@ package struct Unpacking {
     private let anchors: ArchiveAnchors?
 
     /// Opens the archive and finds what is asked for; throws before anything is written.
-    package init(_ request: UnpackRequest) throws {
+    package init(_ request: UnpackRequest, stop: StopFlag) throws {
         self.request = request
-        reader = try ArchiveReader(try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream())
+        reader = try ArchiveReader(
+            try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream { stop.isRequested })
         plan = try RestorePlan(reader, request)
         let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
         anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }

@@ -103,6 +103,7 @@ struct CheckResult {
         case .unavailable: "missing"
         case .target: "target"
         case .io: "io"
+        case .stopped: "stopped"
         }
     }
 }

@@ -45,6 +45,7 @@ extension ExitCode {
             case .unavailable: .unavailable
             case .target: .target
             case .io: .io
+            case .stopped: .stopped
             }
     }
 

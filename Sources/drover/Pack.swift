@@ -58,6 +58,10 @@ struct Pack: AsyncParsableCommand {
         do {
             try await pack(display, stop)
         } catch {
+            // A pipe that is closed because its reader was stopped too is no failure.
+            if archive == "-", stop.isRequested {
+                throw MigrationError(.stopped, "standard output: stopped by a signal (run the same command again)")
+            }
             throw ArchiveFailure(archive, error)
         }
     }

@@ -69,7 +69,7 @@ struct Unpack: AsyncParsableCommand {
             result =
                 salvage
                 ? try await display.during { try Salvaging(request).run(progress: display.progress, stop: stop) }
-                : try await display.during { try await Unpacking(request).run(progress: display.progress, stop: stop) }
+                : try await display.during { try await Unpacking(request, stop: stop).run(progress: display.progress, stop: stop) }
         } catch {
             // A pipe that ends because its writer was stopped too is no damage.
             if stop.isRequested { throw MigrationError(.stopped, "\(archive): stopped by a signal (run the same command again to go on)") }
