@@ -47,7 +47,7 @@ package struct BackingLocation: Sendable {
         }
         guard confinement.contains(where: { real.starts(with: $0) }) else {
             throw DiskImageError(
-                .badData, image,
+                .confined, image,
                 "backing file \(place) lies at \(real), outside of \(confinement.map(\.description).joined(separator: ", ")) (--confine)")
         }
         return real

@@ -37,7 +37,13 @@ struct ChainOpener {
         do {
             while let next = try openBacking(of: layers[layers.count - 1]) { try append(next) }
         } catch let error as DiskImageError where isExamining {
-            problems.append(ChainProblem(kind: error.kind == .unavailable ? .missing : .invalid, depth: layers.count - 1, error: error))
+            let kind: ChainProblem.Kind =
+                switch error.kind {
+                case .unavailable: .missing
+                case .confined: .confined
+                default: .invalid
+                }
+            problems.append(ChainProblem(kind: kind, depth: layers.count - 1, error: error))
         }
         return ImageChain(layers: layers, problems: problems)
     }

@@ -5,8 +5,10 @@ package import SystemPackage
 package struct DiskImageError: Error, CustomStringConvertible {
     /// What went wrong, as far as a caller or an exit code needs to tell it.
     package enum Kind: Equatable, Sendable {
-        /// The bytes are not what they should be: no image, corrupt, ambiguous, confined, changed.
+        /// The bytes are not what they should be: no image, corrupt, ambiguous, changed.
         case badData
+        /// A backing file lies where `--confine` forbids to open it: nothing is said of its bytes.
+        case confined
         /// An input is missing, unreadable, or locked by somebody who writes to it.
         case unavailable
         /// A target exists, or cannot be created.

@@ -39,7 +39,7 @@ package struct ImageChain: Sendable {
 package struct ChainProblem: Sendable {
     /// What kind of problem it is.
     package enum Kind: Equatable, Sendable {
-        case mtime, size, truncated, missing, invalid, locked
+        case mtime, size, truncated, missing, invalid, confined, locked
     }
 
     package let kind: Kind

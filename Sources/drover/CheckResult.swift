@@ -50,13 +50,22 @@ struct CheckResult {
         do {
             let chain = try ImageChain.examine(image, options)
             report.format = chain.top.formatName
-            for problem in chain.problems { note(problem.kind.name, problem.error, problem.kind == .locked ? .unavailable : .damaged) }
+            for problem in chain.problems { note(problem.kind.name, problem.error, CheckResult.code(of: problem.kind)) }
             report.warnings = chain.layers.compactMap { layer in layer.warning.map { "\(layer.path): \($0)" } }
             try measure(chain.top)
         } catch let error as DiskImageError {
             let isDamaged = try error.kind == .badData && CheckResult.isBrokenCow(image)
             if isDamaged { report.format = "cow" }
             note(CheckResult.name(of: error.kind), error, isDamaged ? .damaged : ExitCode(for: error))
+        }
+    }
+
+    /// What could not be looked at is no damage.
+    private static func code(of kind: ChainProblem.Kind) -> ExitCode {
+        switch kind {
+        case .locked: .unavailable
+        case .confined: .badData
+        case .mtime, .size, .truncated, .missing, .invalid: .damaged
         }
     }
 
@@ -100,6 +109,7 @@ struct CheckResult {
     private static func name(of kind: DiskImageError.Kind) -> String {
         switch kind {
         case .badData: "invalid"
+        case .confined: "confined"
         case .unavailable: "missing"
         case .target: "target"
         case .io: "io"

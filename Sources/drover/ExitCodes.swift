@@ -41,7 +41,7 @@ extension ExitCode {
     init(for kind: DiskImageError.Kind) {
         self =
             switch kind {
-            case .badData: .badData
+            case .badData, .confined: .badData
             case .unavailable: .unavailable
             case .target: .target
             case .io: .io

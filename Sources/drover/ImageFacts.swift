@@ -92,6 +92,7 @@ extension ChainProblem.Kind {
         case .truncated: "truncated"
         case .missing: "missing"
         case .invalid: "invalid"
+        case .confined: "confined"
         case .locked: "locked"
         }
     }

@@ -22,7 +22,7 @@ struct ConfinementTests {
         let base = try directory.raw("b.raw")
         let top = try directory.cow("in/top.cow", over: "../b.raw")
         let error = try diskImageError { _ = try open(top, within: [directory("in")]) }
-        #expect(error.kind == .badData)
+        #expect(error.kind == .confined)
         #expect(
             error.description
                 == "\(top): backing file \(directory("in/../b.raw")) lies at \(base), outside of \(directory("in")) (--confine)")
@@ -33,7 +33,7 @@ struct ConfinementTests {
         try directory.directory("in2")
         try directory.raw("in2/b.raw")
         let top = try directory.cow("in/top.cow", over: directory("in2/b.raw").string)
-        #expect(try diskImageError { _ = try open(top, within: [directory("in")]) }.kind == .badData)
+        #expect(try diskImageError { _ = try open(top, within: [directory("in")]) }.kind == .confined)
     }
 
     @Test func aSymbolicLinkThatLeavesIsRefused() throws {

@@ -95,6 +95,14 @@ class BackingFileTests(DroverCase):
         self.fails(65, "convert", "--confine", self.path("inside"), self.image, self.out)
         self.assert_converts("--confine", self.path("inside"), "--confine", self.path("bases"))
 
+    def test_what_confine_forbids_is_no_damage(self):
+        os.makedirs(self.path("inside"))
+        for more in ((), ("--output", "json")):
+            result = self.fails(65, "check", *more, "--confine", self.path("inside"), self.image)
+            self.assertIn("confine", result.err)
+        self.assertEqual([problem["kind"] for problem in result.json()["problems"]], ["confined"])
+        self.succeeds("check", "--confine", self.path("bases"), self.image)
+
     def test_confine_takes_whole_components(self):
         os.mkdir(self.path("base"))
         self.fails(65, "convert", "--confine", self.path("base"), self.image, self.out)
