@@ -35,14 +35,6 @@ package struct BlockStatus: Sendable {
         return current
     }
 
-    /// Goes on at guest offset `start`, not before where it is.
-    package mutating func skip(to start: UInt64) {
-        if let extent = pending {
-            pending = extent.end > start ? extent.clipped(to: max(start, extent.start)..<extent.end) : nil
-        }
-        position = max(position, start)
-    }
-
     /// Asks one layer after the other, each about no more than the one above left open.
     private mutating func resolve(at position: UInt64, upTo limit: UInt64) throws -> Extent {
         var end = limit

@@ -7,8 +7,6 @@ package struct FileIdentity: Equatable, Sendable {
     /// Length in bytes; of a block device, its size.
     package let size: UInt64
     package let mtime: Timestamp
-    /// Change time: moves with every change of content or attributes, and cannot be put back.
-    package let ctime: Timestamp
     /// Bytes that the file takes on its file system.
     package let allocated: UInt64
     package let isRegular: Bool
@@ -24,7 +22,6 @@ package struct FileIdentity: Equatable, Sendable {
         inode = UInt64(status.st_ino)
         self.size = size
         mtime = Timestamp(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
-        ctime = Timestamp(seconds: status.st_ctim.tv_sec, nanoseconds: status.st_ctim.tv_nsec)
         allocated = UInt64(max(0, status.st_blocks)) * 512
         isRegular = status.st_mode & S_IFMT == S_IFREG
         isBlockDevice = status.st_mode & S_IFMT == S_IFBLK

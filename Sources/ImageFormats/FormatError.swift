@@ -10,10 +10,6 @@ package struct FormatError: Error, Equatable, CustomStringConvertible {
         case invalid
         /// The bytes may be right, but this program does not read them.
         case unsupported
-        /// More than one reading fits.
-        case ambiguous
-        /// A value cannot be represented by the layout it is to be written in.
-        case unrepresentable
     }
 
     package let kind: Kind

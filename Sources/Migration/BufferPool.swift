@@ -1,6 +1,7 @@
 package import DiskImages
 
-/// A fixed number of aligned buffers that go round: whoever needs one waits until one is given back. The pipeline's memory is this.
+/// A fixed number of aligned buffers that go round: whoever needs one waits until one is given back. It bounds what is read ahead; a worker may
+/// have buffers of its own beside it.
 package struct BufferPool: Sendable {
     private let free: BoundedChannel<AlignedBuffer>
 

@@ -51,10 +51,9 @@ package struct ArchiveComposer: Sendable {
     }
 
     private mutating func record(_ kind: ArchiveRecord.Kind, _ body: [UInt8]) -> [UInt8] {
-        let record = ArchiveRecord(kind, sequence: sequence, id: id, previous: previous, body: body)
+        let (bytes, digest) = ArchiveRecord.serialize(kind, sequence: sequence, id: id, previous: previous, body: body)
         sequence += 1
-        previous = record.digest
-        let bytes = record.serialized()
+        previous = digest
         offset += UInt64(bytes.count)
         return bytes
     }

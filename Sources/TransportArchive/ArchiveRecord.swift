@@ -39,24 +39,10 @@ package struct ArchiveRecord: Equatable, Sendable {
     /// The record's own digest, which the next one carries.
     package let digest: ContentDigest
 
-    /// The record as it stands in the archive.
-    package func serialized() -> [UInt8] {
-        let bytes = ArchiveRecord.serialize(kind, sequence, id, previous, body)
-        return bytes + digest.bytes
-    }
-
-    package init(_ kind: Kind, sequence: UInt64, id: ContentDigest, previous: ContentDigest, body: [UInt8]) {
-        self.kind = kind
-        self.sequence = sequence
-        self.id = id
-        self.previous = previous
-        self.body = body
-        digest = ContentDigest(of: ArchiveRecord.serialize(kind, sequence, id, previous, body))
-    }
-
-    private static func serialize(
-        _ kind: Kind, _ sequence: UInt64, _ id: ContentDigest, _ previous: ContentDigest, _ body: [UInt8]
-    ) -> [UInt8] {
+    /// A record as it stands in the archive, and its digest, with which it ends.
+    static func serialize(
+        _ kind: Kind, sequence: UInt64, id: ContentDigest, previous: ContentDigest, body: [UInt8]
+    ) -> (bytes: [UInt8], digest: ContentDigest) {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(overhead + body.count)
         bytes.append(number: magic)
@@ -67,7 +53,9 @@ package struct ArchiveRecord: Equatable, Sendable {
         bytes += id.bytes
         bytes += previous.bytes
         bytes += body
-        return bytes
+        let digest = ContentDigest(of: bytes)
+        bytes += digest.bytes
+        return (bytes, digest)
     }
 
     /// The length of the whole record that begins with `prefix` (8 bytes or more), or nil where that is no skippable frame of ours.

@@ -10,7 +10,8 @@ struct Check: ParsableCommand {
         discussion: """
             Looks at header, bitmap and length of every image and of all images below it, and whether each backing file is there, unchanged \
             and not part of a loop. Everything that is wrong is listed. Ends with 0 where all images are sound, with 2 where one is damaged, \
-            with 65 or 66 where one is no image, needs a file outside of --confine, or cannot be read. JSON is one object for one image and an array for several.
+            with 65 or 66 where one is no image, needs a file outside of --confine, or cannot be read. JSON is one object for one image and an \
+            array for several.
 
             For example: drover check guests/*.cow
             """)

@@ -73,20 +73,6 @@ struct RandomChainTests {
         }
     }
 
-    @Test func aWalkMaySkipToAnySectorAhead() throws {
-        try onRandomChains(60) { _, chain, generator, comment in
-            let start = UInt64.random(in: 0..<chain.guestLength / 512, using: &generator) * 512
-            var status = BlockStatus(of: chain)
-            let taken = Int.random(in: 0...3, using: &generator)
-            var walked: UInt64 = 0
-            for _ in 0..<taken { walked = try status.next()?.end ?? chain.guestLength }
-            let target = max(start, walked)
-            status.skip(to: target)
-            let whole = try chain.extents.filter { $0.end > target }.map { $0.clipped(to: target..<chain.guestLength) }
-            #expect(try chain.extents(from: status) == whole, comment)
-        }
-    }
-
     @Test func everyLayerCountsTheBytesThatItHolds() throws {
         try onRandomChains(40) { model, chain, _, comment in
             for (layer, expected) in zip(chain.layers, model.layers) where layer.header != nil {
