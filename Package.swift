@@ -45,6 +45,12 @@ let package = Package(
         .testTarget(
             name: "TransportArchiveTests", dependencies: ["TransportArchive", "DiskImages", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "MigrationTests", dependencies: ["Migration", "DiskImages", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "DroverTests",
+            dependencies: [
+                "drover", "DiskImages", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -60,4 +60,7 @@ extension FilePath {
         guard !argument.isEmpty else { throw ValidationError("expected the name of a file") }
         self.init(bytes: ArgumentBytes.bytes(of: argument))
     }
+
+    /// The path as text for one line: what is no text in it is shown as `\xff`.
+    var printed: String { ErrorLine.escaped(ArgumentBytes.text(of: pathBytes)) }
 }

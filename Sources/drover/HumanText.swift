@@ -24,6 +24,14 @@ enum HumanText {
     /// `1.5 MiB (1572864 bytes)`.
     static func sizeAndBytes(_ bytes: UInt64) -> String { "\(size(bytes)) (\(bytes) bytes)" }
 
+    /// `43 %`; `<1 %` of what is not nothing, and `>99 %` of what is not all.
+    static func percent(_ part: UInt64, of whole: UInt64) -> String {
+        guard part > 0, whole > 0 else { return "0 %" }
+        guard part < whole else { return "100 %" }
+        let share = Double(part) / Double(whole) * 100
+        return share < 1 ? "<1 %" : share > 99 ? ">99 %" : "\(Int(share.rounded())) %"
+    }
+
     /// `2026-11-22 21:41:00 UTC`, of seconds since 1970.
     static func time(_ seconds: Int) -> String {
         var moment = time_t(seconds)

@@ -11,10 +11,20 @@ struct Map: ParsableCommand {
             Prints the block status of the whole chain, in the form of qemu-img map. No data is read: bitmaps and holes are asked. Depth 0 \
             is the image itself, 1 its backing file, and so on; zero is true only where the bytes are known to be zero.
 
-            For example: drover map --output json guests/web-01.cow
+            --output picture draws the disk: a character for each part of it, with the depth of the layer that has its data, z for \
+            allocated zeros, a dot for holes and + where several layers have data. It is as wide as the terminal (or COLUMNS), coloured on \
+            a terminal unless NO_COLOR is set, and plain ASCII unless the locale is UTF-8.
+
+            For example: drover map --output picture guests/web-01.cow
             """)
 
-    @OptionGroup var outputOptions: OutputOptions
+    enum Style: String, CaseIterable, ExpressibleByArgument {
+        case human, json, picture
+    }
+
+    @Option(help: ArgumentHelp("How to print: human, json (one document on standard output) or picture.", valueName: "style"))
+    var output = Style.human
+
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
     @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image: FilePath
@@ -22,12 +32,13 @@ struct Map: ParsableCommand {
     func run() throws {
         let chain = try imageOptions.open(image, verbosity)
         var status = BlockStatus(of: chain)
-        var output = Output()
-        switch outputOptions.output {
-        case .human: try printTable(of: &status, chain, to: &output)
-        case .json: try printJSON(of: &status, to: &output)
+        var printed = Output()
+        switch output {
+        case .human: try printTable(of: &status, chain, to: &printed)
+        case .json: try printJSON(of: &status, to: &printed)
+        case .picture: try printPicture(of: chain, to: &printed)
         }
-        try output.finish()
+        try printed.finish()
     }
 
     /// Only what is data, and which file has it.
@@ -54,6 +65,15 @@ struct Map: ParsableCommand {
             separator = ",\n"
         }
         try output.line(separator == "[" ? "[]" : "]")
+    }
+
+    /// The disk in rows of characters, and what they mean.
+    private func printPicture(of chain: ImageChain, to output: inout Output) throws {
+        let style = TerminalStyle.ofStandardOutput
+        let length = TerminalPicture.cellLength(guestLength: chain.guestLength, style)
+        let layers = chain.layers.map { TerminalPicture.Layer(name: $0.path.printed, layout: $0.layoutName) }
+        let picture = TerminalPicture(picture: try BlockPicture(of: chain, cellLength: length), layers: layers, style: style)
+        for line in picture.lines { try output.line(line) }
     }
 
     private static func columns(_ texts: String...) -> String { texts.map { HumanText.padded($0, to: 16) }.joined() }
