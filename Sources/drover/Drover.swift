@@ -25,13 +25,15 @@ struct Drover: AsyncParsableCommand {
         Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue)
     }
 
+    private static var commandNames: [String] { configuration.subcommands.compactMap { $0.configuration.commandName } }
+
     /// Does what `arguments` ask for and says what became of it.
     private static func outcome(of arguments: [String]) async -> ExitCode {
         let command: any ParsableCommand
         do {
             command = try await asyncParseAsRoot(arguments)
         } catch {
-            return exitCode(for: error).isSuccess ? answer(error) : refuse(error, arguments)
+            return exitCode(for: error).isSuccess ? answer(error, arguments) : refuse(error, arguments)
         }
         do {
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -44,17 +46,19 @@ struct Drover: AsyncParsableCommand {
         } catch let code as ExitCode {
             return code
         } catch  where exitCode(for: error).isSuccess {
-            return answer(error)
+            return answer(error, arguments)
         } catch {
             return fail(error)
         }
     }
 
     /// Prints the help, the version or the completion script that was asked for.
-    private static func answer(_ request: any Error) -> ExitCode {
+    private static func answer(_ request: any Error, _ arguments: [String]) -> ExitCode {
         do {
             var output = Output()
-            try output.line(message(for: request))
+            let text = message(for: request)
+            let isScript = arguments.first?.hasPrefix("--generate-completion-script") == true
+            try output.line(isScript ? CompletionScript(generated: text).text(commands: commandNames) : text)
             try output.finish()
             return .success
         } catch {
@@ -64,8 +68,7 @@ struct Drover: AsyncParsableCommand {
 
     /// A command line that is wrong.
     private static func refuse(_ error: any Error, _ arguments: [String]) -> ExitCode {
-        let names = configuration.subcommands.compactMap { $0.configuration.commandName }
-        let command = arguments.first.flatMap { names.contains($0) ? "drover \($0)" : nil } ?? "drover"
+        let command = arguments.first.flatMap { commandNames.contains($0) ? "drover \($0)" : nil } ?? "drover"
         let fact = ErrorLine.usage(message(for: error))
         StandardError.line(fact.hasSuffix(")") ? fact : "\(fact) (see \(command) --help)")
         return .usage

@@ -4,24 +4,27 @@ internal import ImageFormats
 internal import Migration
 
 /// The exit codes, after sysexits.h. `ExitCode.success` is 0.
+///
+/// What is written here is what the manual says (`.ci/manual`): clauses with semicolons between; one that begins with commands' names
+/// is about these commands alone.
 extension ExitCode {
-    /// `compare`: they differ.
+    /// `compare`: the images differ.
     static let differs = ExitCode(1)
-    /// `check`, `verify`: damage found.
+    /// `check`, `verify`, `unpack`: damage was found.
     static let damaged = ExitCode(2)
     /// The command line is wrong.
     static let usage = ExitCode(64)
-    /// The input is not what it should be.
+    /// An input is not what it should be: no image, corrupt, ambiguous, confined, or changed since the checkpoint.
     static let badData = ExitCode(65)
-    /// An input is missing or unreadable.
+    /// An input is missing, unreadable, or locked by a guest that is using it.
     static let unavailable = ExitCode(66)
     /// A bug in Drover.
     static let bug = ExitCode(70)
-    /// A target exists or cannot be created.
+    /// A target exists, is in use, or cannot be created.
     static let target = ExitCode(73)
-    /// An I/O error.
+    /// An I/O error; everything up to the last checkpoint is kept.
     static let io = ExitCode(74)
-    /// Stopped; the same command goes on.
+    /// Stopped by a signal or a limit; the same command goes on where it stopped.
     static let stopped = ExitCode(75)
 
     /// The code that a command ends with when `error` ends it.

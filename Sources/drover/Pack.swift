@@ -19,6 +19,7 @@ struct Pack: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp("none, lz4, or lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC).", valueName: "method"),
+        completion: .list(["none", "lz4"]),
         transform: { text in
             guard let compression = Compression(name: text) else {
                 throw ValidationError("'\(text)' is no compression (none, lz4, lz4:1 to lz4:\(Compression.highestLevel))")

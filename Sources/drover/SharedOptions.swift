@@ -67,6 +67,8 @@ enum SourceFormat: ExpressibleByArgument {
 
     static var allValueStrings: [String] { ["raw", "cow", "qcow2"] + CowLayout.allCases.map(\.rawValue) }
 
+    static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
+
     /// The format to read; throws `badData` for qcow2.
     func readable(_ image: FilePath) throws -> ImageFormat {
         guard case .known(let format) = self else {

@@ -16,7 +16,7 @@ struct TargetOptions: ParsableArguments {
         help: ArgumentHelp(
             "Options of the format, of cow: layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.",
             valueName: "key=value,..."),
-        transform: CowTargetOptions.init(text:))
+        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(text:))
     var formatOptions = CowTargetOptions()
 
     func validate() throws {
@@ -32,6 +32,9 @@ struct CowTargetOptions: Equatable {
     var layout: CowLayout?
     /// Where bitmap and data begin, in bytes: multiples of it. V3 alone has one.
     var alignment: UInt32?
+
+    /// What shells offer for the value of `-o`.
+    static var completion: CompletionKind { .list(CowLayout.writable.map { "layout=\($0.rawValue)" } + ["alignment=4096"]) }
 
     init() {}
 
