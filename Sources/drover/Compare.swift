@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import ImageFormats
+internal import Migration
 internal import SystemPackage
 
 /// `drover compare`: do two images show a guest the same bytes?

@@ -28,7 +28,7 @@ struct Create: ParsableCommand {
     @Option(
         name: .customShort("o", allowingJoined: true),
         help: ArgumentHelp("layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
-        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(text:))
+        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
     var layoutOptions = CowTargetOptions()
 
     @Flag(help: "Replace an existing file.") var force = false

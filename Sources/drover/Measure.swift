@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import ImageFormats
+internal import Migration
 internal import SystemPackage
 
 /// `drover measure`: the room that a conversion would take.

@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import DiskImages
-internal import ImageFormats
+internal import Migration
 internal import SystemPackage
 
 /// How an image and its backing files are found and read.
@@ -50,32 +50,12 @@ extension BackingLocation.Move {
     }
 }
 
-/// What a user may say an image is. `qcow2` is a format, but none that this version reads.
-enum SourceFormat: ExpressibleByArgument {
-    case known(ImageFormat)
-    case qcow2
+extension SourceFormat: ExpressibleByArgument {
+    package init?(argument: String) { self.init(name: argument) }
 
-    init?(argument: String) {
-        if argument == "qcow2" {
-            self = .qcow2
-        } else if let format = ImageFormat(name: argument) {
-            self = .known(format)
-        } else {
-            return nil
-        }
-    }
-
-    static var allValueStrings: [String] { ["raw", "cow", "qcow2"] + CowLayout.allCases.map(\.rawValue) }
+    package static var allValueStrings: [String] { names }
 
     static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
-
-    /// The format to read; throws `badData` for qcow2.
-    func readable(_ image: FilePath) throws -> ImageFormat {
-        guard case .known(let format) = self else {
-            throw DiskImageError(.badData, image, "qcow2 is not read by this version (qemu-img convert makes a raw image of it)")
-        }
-        return format
-    }
 }
 
 /// How a command that reports something does so.

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import ImageFormats
+internal import Migration
 
 /// What is to be written: the format and what `-o` says of it.
 struct TargetOptions: ParsableArguments {
@@ -16,7 +17,7 @@ struct TargetOptions: ParsableArguments {
         help: ArgumentHelp(
             "Options of the format, of cow: layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.",
             valueName: "key=value,..."),
-        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(text:))
+        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
     var formatOptions = CowTargetOptions()
 
     func validate() throws {
@@ -27,38 +28,16 @@ struct TargetOptions: ParsableArguments {
     }
 }
 
-/// What `-o` says of a COW file.
-struct CowTargetOptions: Equatable {
-    var layout: CowLayout?
-    /// Where bitmap and data begin, in bytes: multiples of it. V3 alone has one.
-    var alignment: UInt32?
-
+extension CowTargetOptions {
     /// What shells offer for the value of `-o`.
     static var completion: CompletionKind { .list(CowLayout.writable.map { "layout=\($0.rawValue)" } + ["alignment=4096"]) }
 
-    init() {}
-
-    /// `KEY=VALUE` with commas between.
-    init(text: String) throws {
-        let layouts = CowLayout.writable.map(\.rawValue).joined(separator: ", ")
-        for item in text.split(separator: ",", omittingEmptySubsequences: false) {
-            let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map { String($0) }
-            switch (parts[0], parts.count == 2 ? parts[1] : "") {
-            case ("layout", let name):
-                guard let layout = CowLayout(rawValue: name), CowLayout.writable.contains(layout) else {
-                    throw ValidationError("layout '\(name)' is not written (layouts that are: \(layouts))")
-                }
-                self.layout = layout
-            case ("alignment", let size):
-                guard let bytes = ByteSize(argument: size)?.bytes, let alignment = UInt32(exactly: bytes), bytes.nonzeroBitCount == 1,
-                    (512...1 << 20).contains(bytes)
-                else {
-                    throw ValidationError("alignment '\(size)' is no power of two from 512 to 1M (4096 is usual)")
-                }
-                self.alignment = alignment
-            default: throw ValidationError("'\(item)' is no option (there are layout=NAME and alignment=BYTES)")
-            }
+    /// What `-o` takes: `KEY=VALUE` with commas between.
+    init(argument: String) throws {
+        do throws(Fault) {
+            try self.init(text: argument)
+        } catch {
+            throw ValidationError(error.description)
         }
-        if alignment != nil, let layout, layout != .umlV3 { throw ValidationError("\(layout.rawValue) has no alignment (uml-v3 has one)") }
     }
 }

@@ -28,7 +28,7 @@ struct Unpack: AsyncParsableCommand {
     @Option(
         name: .customShort("o", allowingJoined: true),
         help: ArgumentHelp("layout=uml-v3, uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
-        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(text:))
+        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
     var formatOptions = CowTargetOptions()
 
     @Flag(help: "Restore what is intact of a damaged archive, and list what is not.") var salvage = false
