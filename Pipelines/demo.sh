@@ -76,10 +76,14 @@ for _ in $(seq 200); do
     kill -0 "$job" 2>/dev/null || break
     sleep 0.05
 done
-kill -9 "$job" 2>/dev/null || true
-wait "$job" 2>/dev/null || true
+code=0
+{ # the shell reports a killed job as soon as it sees it, so both stand under the redirection
+    kill -9 "$job"
+    wait "$job"
+} 2>/dev/null || code=$?
 before=$(recorded "$target.manifest")
 cp "$target.manifest" "$out/before-the-kill" 2>/dev/null || true
+fact "it was killed and did not end by itself" test "$code" -eq 137
 fact "nothing stands under the final name" test ! -e "$target"
 fact "the unfinished image is $target.partial, with $before lines in its manifest" test "$before" -ge 2 -a -e "$target.partial"
 say "The same command again takes up the work at the last checkpoint:"
