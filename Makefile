@@ -6,8 +6,12 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 
 DROVER      := .build/release/drover
-BUILD       := $(SWIFT) build -c release --static-swift-stdlib
+DEB         := .build/deb
+# Swift's runtime is in the binary, and no library is looked for beside it.
+BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath
 SWIFT_CODE  := Sources Tests Package.swift
+INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.gz share/man/man1/drover-*.1.gz \
+               share/bash-completion/completions/drover share/zsh/site-functions/_drover share/fish/vendor_completions.d/drover.fish
 
 # The targets of `test` build on each other, and Swift uses every core by itself.
 .NOTPARALLEL:
@@ -15,7 +19,7 @@ SWIFT_CODE  := Sources Tests Package.swift
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit-test integration-test lint format bench install packages clean
+.PHONY: help build demo test unit-test integration-test lint format bench install uninstall deb packages clean
 
 help: ## list these targets
 	@echo "Drover moves herds of copy-on-write disk images. Targets:"
@@ -48,8 +52,19 @@ bench: build ## time Drover beside the real programs (BENCH_SIZE=2G BENCH_ROUNDS
 	@.ci/packages bench
 	@$(PYTHON) Tests/Bench/bench.py
 
-install: $(DROVER) ## install the binary under DESTDIR and PREFIX (/usr/local)
-	install -D -m 755 $(DROVER) $(DESTDIR)$(PREFIX)/bin/drover
+install: $(DROVER) ## install binary, man pages, completions, documentation under DESTDIR and PREFIX (/usr/local)
+	install -D -m 755 $(DROVER) "$(DESTDIR)$(PREFIX)/bin/drover"
+	@.ci/share $(DROVER) "$(DESTDIR)$(PREFIX)/share"
+
+uninstall: ## remove what install put there
+	rm -rf $(foreach path,$(INSTALLED),"$(DESTDIR)$(PREFIX)"/$(path))
+
+deb: build ## make the Debian package, .build/deb/drover_VERSION_ARCH.deb
+	@.ci/packages package
+	@.ci/deb $(DROVER) "$(DEB)"
+
+# Man pages and the package bear the date of the last commit, not that of the day they are made.
+install deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 
 # Only where there is none yet: `sudo make install` after `make build` compiles nothing as root.
 $(DROVER):
