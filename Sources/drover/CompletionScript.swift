@@ -24,7 +24,12 @@ struct CompletionScript {
                 generated
                 .replacing(":old=new:_files -/'", with: ":old=new:{compset -P \"*=\"; _files -/}'")
                 .replacing("'*:subcommands:'", with: "':command:(\(names))'")
-        case .bash: return generated.replacing("complete -o filenames -F _drover drover", with: Self.bash(names))
+        case .bash:
+            // A file that is sourced has no interpreter of its own.
+            return
+                generated
+                .replacing("#!/bin/bash\n\n", with: "")
+                .replacing("complete -o filenames -F _drover drover", with: Self.bash(names))
         default: return generated + "\n" + Self.fish(names)
         }
     }
