@@ -15,6 +15,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         .systemLibrary(
@@ -28,7 +29,8 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "TransportArchive", dependencies: ["DiskImages", "ImageFormats", "CLZ4", "CXXHash"], swiftSettings: settings),
-        .target(name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats"], swiftSettings: settings),
+        .target(
+            name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats", "Yams"], swiftSettings: settings),
         .executableTarget(
             name: "drover",
             dependencies: [

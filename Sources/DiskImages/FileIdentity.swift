@@ -10,6 +10,7 @@ package struct FileIdentity: Equatable, Sendable {
     /// Bytes that the file takes on its file system.
     package let allocated: UInt64
     package let isRegular: Bool
+    package let isDirectory: Bool
     package let isBlockDevice: Bool
 
     /// The same file, whatever its state.
@@ -23,6 +24,7 @@ package struct FileIdentity: Equatable, Sendable {
         self.size = size
         mtime = Timestamp(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
         allocated = UInt64(max(0, status.st_blocks)) * 512
+        isDirectory = status.st_mode & S_IFMT == S_IFDIR
         isRegular = status.st_mode & S_IFMT == S_IFREG
         isBlockDevice = status.st_mode & S_IFMT == S_IFBLK
     }

@@ -1,8 +1,10 @@
 internal import ArgumentParser
 internal import CLinux
 internal import Glibc
+internal import Migration
 
-/// The root command: names the others and turns every outcome into an exit code and at most one line on standard error.
+/// The root command: names the others and turns every outcome into an exit code and at most one line on standard error, or one for each problem of a
+/// pipeline file.
 @main
 struct Drover: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -76,7 +78,11 @@ struct Drover: AsyncParsableCommand {
 
     private static func fail(_ error: any Error) -> ExitCode {
         // Whoever read our output wants no more of it: nothing to complain about.
-        if !(error is OutputClosed) { StandardError.line(ErrorLine.text(of: error)) }
+        if let problems = error as? PipelineProblems {
+            for line in problems.lines { StandardError.line(line) }
+        } else if !(error is OutputClosed) {
+            StandardError.line(ErrorLine.text(of: error))
+        }
         return ExitCode(for: error)
     }
 

@@ -33,6 +33,7 @@ extension ExitCode {
             switch error {
             case let error as DiskImageError: ExitCode(for: error.kind)
             case let error as MigrationError: ExitCode(for: error.kind)
+            case let error as PipelineProblems: ExitCode(for: error.kind)
             case let error as ArchiveFailure: error.code
             case is FormatError: .badData
             case is ValidationError: .usage

@@ -1,0 +1,87 @@
+internal import SystemPackage
+internal import TransportArchive
+
+extension PipelineKeys {
+    /// What `target` may say of the format; this version does not write all of it.
+    private enum Format: String, CaseIterable {
+        case raw, cow, qcow2
+    }
+
+    /// What stands under `target`, and whether it goes together with `operation` and with itself.
+    mutating func target(_ node: PipelineNode?, _ operation: PipelineSpec.Operation) -> PipelineSpec.Target {
+        let values = values(of: node, .target, required: node?.hasKey("archive") == true ? [] : ["directory"])
+        let archive = path(values["archive"], "'archive'")
+        let format = choice(values["format"], "'format'", Format.allCases.map(\.rawValue), Format.init(rawValue:)) ?? .raw
+        let keepsChain = flag(values["keep-chain"], "'keep-chain'") ?? false
+        let options = options(values["options"])
+        checkFit(values, operation, format, keepsChain: keepsChain)
+        if let node = values["archive"], let name = archive?.lastComponent?.string, let fault = ArchiveName.fault(of: name) {
+            report(node.line, "'archive' \(fault); expected the name of a file")
+        }
+        return PipelineSpec.Target(
+            directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent() ?? directory,
+            name: template(values["name"]) ?? .usual, format: format == .cow ? .cow : .raw, keepChain: keepsChain, layout: options.layout,
+            alignment: options.alignment, archive: archive)
+    }
+
+    /// Keys that are there and have no say are refused: somebody expects something of them.
+    private mutating func checkFit(
+        _ values: [String: PipelineNode], _ operation: PipelineSpec.Operation, _ format: Format, keepsChain: Bool
+    ) {
+        func line(_ key: String) -> Int { lines["target.\(key)"] ?? 0 }
+        if operation == .convert, values["archive"] != nil {
+            report(line("archive"), "'archive' is of operation pack or verify, and the operation is convert")
+        }
+        if operation == .pack || values["archive"] != nil, operation != .convert {
+            for key in ["format", "keep-chain", "options"] where values[key] != nil {
+                report(line(key), "'\(key)' has no say here: an archive keeps every image and chain as it is")
+            }
+            if values["archive"] != nil, values["name"] != nil {
+                report(line("name"), "'name' has no say here: 'archive' is the one archive for all (remove one of them)")
+            }
+        } else {
+            if format == .qcow2 { report(line("format"), "'format': qcow2 is not written by this version (raw and cow are)") }
+            if format == .raw, keepsChain {
+                report(line("keep-chain"), "'keep-chain' keeps overlays, and a raw image is none (add format: cow)")
+            }
+            if format == .raw, values["options"] != nil {
+                report(line("options"), "'options' say something of COW files, and the format is raw (add format: cow)")
+            }
+        }
+    }
+
+    private mutating func options(_ node: PipelineNode?) -> CowTargetOptions {
+        var options = CowTargetOptions()
+        let values = values(of: node, .options)
+        do throws(CowTargetOptions.Fault) {
+            if let name = text(values["layout"], "'layout'", "the name of a layout") { try options.setLayout(name) }
+        } catch {
+            report(lines["options.layout"] ?? 0, error.description)
+        }
+        do throws(CowTargetOptions.Fault) {
+            if let size = text(values["alignment"], "'alignment'", "a number of bytes") { try options.setAlignment(size) }
+            try options.check()
+        } catch {
+            report(lines["options.alignment"] ?? 0, error.description)
+        }
+        return options
+    }
+
+    private mutating func template(_ node: PipelineNode?) -> NameTemplate? {
+        guard let node, let text = text(node, "'name'", "a template such as \"\(NameTemplate.usual)\", in quotes") else { return nil }
+        do throws(NameTemplate.Fault) {
+            return try NameTemplate(text)
+        } catch {
+            report(node.line, "'name' \(error)")
+            return nil
+        }
+    }
+}
+
+extension PipelineNode {
+    /// Whether it is a mapping that has `key`.
+    fileprivate func hasKey(_ key: String) -> Bool {
+        guard case .mapping(let entries) = content else { return false }
+        return entries.contains { $0.key == key }
+    }
+}

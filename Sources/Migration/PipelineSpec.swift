@@ -1,0 +1,67 @@
+package import DiskImages
+package import ImageFormats
+package import SystemPackage
+package import TransportArchive
+
+/// A pipeline file, checked: which images become what. Every path is absolute.
+package struct PipelineSpec: Equatable, Sendable {
+    /// What becomes of the sources.
+    package enum Operation: String, CaseIterable, Sendable {
+        case convert, pack, verify
+    }
+
+    /// What is written, where, and how it is called.
+    package struct Target: Equatable, Sendable {
+        /// What a converted image is.
+        package enum Format: String, CaseIterable, Sendable {
+            case raw, cow
+        }
+
+        /// The folder of the targets; where one archive is all there is and no folder is given, the archive's.
+        package var directory: FilePath
+        /// How they are called below it. With `archive` it has no say.
+        package var name: NameTemplate
+        /// With `convert`, and with `verify` what was converted.
+        package var format: Format
+        /// Overlays stay overlays of one converted base.
+        package var keepChain: Bool
+        package var layout: CowLayout?
+        package var alignment: UInt32?
+        /// One archive for the whole fleet.
+        package var archive: FilePath?
+
+        /// What `{format}` stands for with `operation`.
+        package func formatName(_ operation: Operation) -> String { operation == .pack ? "drover" : format.rawValue }
+    }
+
+    /// The pipeline file.
+    package var file: FilePath
+    /// Its name as it was given, with which messages begin.
+    package var givenName: FilePath
+    /// The folder that it lies in: its relative paths start here.
+    package var directory: FilePath
+    package var operation: Operation
+    package var sources: [SourceGlob]
+    package var exclude: [SourceGlob]
+    package var sourceFormat: ImageFormat?
+    package var backingFormat: ImageFormat?
+    /// Sources and backing files outside of these folders are refused.
+    package var confine: [FilePath]
+    /// `old` as headers have it.
+    package var backingMap: [BackingLocation.Move]
+    package var ignoreMtime: Bool
+    package var target: Target
+    package var compression: Compression
+    /// How many images at once, at least 1.
+    package var jobs: Int?
+    /// Bytes read a second, more than 0.
+    package var rate: UInt64?
+    /// The line of each key that is there: `jobs`, `target.name`, `options.layout`.
+    package var lines: [String: Int]
+
+    /// `path` as a message has it: from the pipeline's folder where it lies in it.
+    package func shown(_ path: FilePath) -> String {
+        var rest = path
+        return rest.removePrefix(directory) && !rest.isEmpty ? rest.description : path.description
+    }
+}
