@@ -1,0 +1,82 @@
+package import DiskImages
+internal import ImageFormats
+package import SystemPackage
+
+/// One target of a fleet, and what it is made from.
+package struct FleetItem: Sendable {
+    /// What the target is to the fleet.
+    package enum Role: String, Sendable {
+        /// A backing file that overlays of the fleet will stand on: it comes before them.
+        case base
+        /// A guest's image.
+        case image
+        /// An archive of one image or of all.
+        case archive
+    }
+
+    package let role: Role
+    /// What tables call it: its source as the pipeline file would write it, or the archive's name.
+    package let name: String
+    /// The images it is made from; one, but for an archive of all.
+    package let sources: [FilePath]
+    package let target: FilePath
+    /// The place in the fleet of the base that it stays an overlay of; nil where it stands alone.
+    package let base: Int?
+    /// The source's chain, top first; nil where it cannot be opened, or for an archive of all.
+    package let chain: ChainFacts?
+    /// Why it cannot be done; nil where nothing is known to be in the way.
+    package var problem: FleetProblem?
+}
+
+/// What is in the way of one item.
+package struct FleetProblem: Error, Sendable, CustomStringConvertible {
+    package let description: String
+    /// The error that says it, for an exit code.
+    package let cause: any Error
+    /// Whether it lies in how the fleet is laid out, and not in this item's files: nothing is written for it then, not even the reason.
+    package let isOfLayout: Bool
+
+    init(_ error: any Error, isOfLayout: Bool = false) {
+        cause = error
+        self.isOfLayout = isOfLayout
+        description = "\(error)"
+    }
+}
+
+/// What is remembered of a chain when its files are closed again.
+package struct ChainFacts: Sendable {
+    /// One file of the chain.
+    package struct Layer: Sendable {
+        package let path: FilePath
+        package let identity: FileIdentity
+        /// `raw` or the layout's name.
+        package let layout: String
+        package let isRaw: Bool
+        /// How it is read, whatever its content looks like.
+        package let format: ImageFormat
+        /// Length of the layer's own disk in bytes.
+        package let guestLength: UInt64
+    }
+
+    /// Top first.
+    package let layers: [Layer]
+    /// The guest disk's length in bytes.
+    package let guestLength: UInt64
+
+    /// The file at the end of `chain`, alone.
+    init(bottomOf chain: ChainFacts) {
+        layers = [chain.bottom]
+        guestLength = chain.bottom.guestLength
+    }
+
+    init(_ chain: ImageChain) {
+        layers = chain.layers.map { layer in
+            Layer(
+                path: layer.path, identity: layer.file.identity, layout: layer.layoutName, isRaw: layer.header == nil,
+                format: layer.header.map { .cow($0.layout) } ?? .raw, guestLength: layer.guestLength)
+        }
+        guestLength = chain.guestLength
+    }
+
+    package var bottom: Layer { layers[layers.count - 1] }
+}

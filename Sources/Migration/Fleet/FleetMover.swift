@@ -1,0 +1,164 @@
+internal import DiskImages
+internal import SystemPackage
+
+/// Moves one item of a fleet, whatever an earlier run left of it, and records why where it fails.
+struct FleetMover {
+    let run: FleetRun
+    let place: Int
+    let workers: Int
+    let progress: Progress
+    let stop: StopFlag
+    let tell: @Sendable (FleetEvent) -> Void
+
+    private var item: FleetItem { run.plan.items[place] }
+
+    /// Does what is left to do. `baseFailure` is how the base that the item stands on ended, where that is in the way.
+    func result(baseFailure: FleetOutcome?) async -> FleetResult {
+        let start = ContinuousClock.now
+        let outcome = await outcome(baseFailure)
+        let elapsed = start.duration(to: .now).components
+        return FleetResult(
+            place: place, outcome: outcome, written: progress.snapshot.written,
+            seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18)
+    }
+
+    private func outcome(_ baseFailure: FleetOutcome?) async -> FleetOutcome {
+        if stop.isRequested { return .stopped }
+        do {
+            if case .stopped = baseFailure { return .stopped }
+            if case .failed(let problem) = baseFailure, let base = item.base {
+                throw MigrationError(.badData, "\(item.name): its base \(run.plan.items[base].name) failed: \(problem)")
+            }
+            if let problem = item.problem { throw problem.cause }
+            return try await moveWhenFree()
+        } catch let error as MigrationError where error.kind == .stopped {
+            return .stopped
+        } catch {
+            let problem = FleetProblem(error)
+            record(problem)
+            return .failed(problem)
+        }
+    }
+
+    /// Waits while another process works on the target, then does what that has left.
+    private func moveWhenFree() async throws -> FleetOutcome {
+        var hasSaid = false
+        while true {
+            while try run.usesLocks && ManifestFile.isHeld(of: item.target) {
+                if stop.isRequested { return .stopped }
+                if !hasSaid { tell(.waiting(place)) }
+                hasSaid = true
+                try await Task.sleep(for: .milliseconds(200))
+            }
+            do {
+                return try await move()
+            } catch let error as DiskImageError where error.kind == .target {
+                // Somebody else was faster by a moment.
+                guard run.usesLocks, try ManifestFile.isHeld(of: item.target) else { throw error }
+            }
+        }
+    }
+
+    private func move() async throws -> FleetOutcome {
+        if run.plan.spec.operation != .verify { try FolderTree.make(item.target.removingLastComponent()) }
+        switch run.plan.spec.operation {
+        case .convert: return try await convert()
+        case .pack: return try await pack()
+        case .verify: return try await verify()
+        }
+    }
+
+    private func convert() async throws -> FleetOutcome {
+        var request = try run.plan.conversion(at: place, workers: workers)
+        (request.rate, request.usesLock) = (run.rate, run.usesLocks)
+        let state = try self.state { try Conversion(request).state() }
+        guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
+            return try settled(state)
+        }
+        let conversion = try Conversion(request)
+        for warning in conversion.warnings { tell(.warned(place, warning)) }
+        tell(.began(place))
+        switch try await conversion.run(progress: progress, stop: stop) {
+        case .upToDate: return .upToDate
+        case .named: return .done(resumed: 0)
+        case .converted(let resumed, _): return .done(resumed: resumed)
+        }
+    }
+
+    private func pack() async throws -> FleetOutcome {
+        var request = run.plan.packing(at: place, workers: workers)
+        (request.rate, request.usesLock) = (run.rate, run.usesLocks)
+        let state = try self.state { try Packing(request, stop: stop).state() }
+        guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
+            return try settled(state)
+        }
+        tell(.began(place))
+        switch try await Packing(request, stop: stop).run(progress: progress, stop: stop) {
+        case .upToDate: return .upToDate
+        case .named: return .done(resumed: 0)
+        case .packed(_, let resumed): return .done(resumed: resumed)
+        }
+    }
+
+    private func verify() async throws -> FleetOutcome {
+        tell(.began(place))
+        if try ArchiveVerification.isArchive(item.target) {
+            let finding = try await ArchiveVerification(item.target).run(workers: workers, rate: run.rate, progress: progress, stop: stop)
+            if let damage = finding.damage.first { throw MigrationError(.badData, damage) }
+        } else {
+            let finding = try await Verification(of: item.target).run(workers: workers, rate: run.rate, progress: progress, stop: stop)
+            if let damage = finding.damage { throw MigrationError(.badData, damage) }
+        }
+        return .done(resumed: 0)
+    }
+
+    /// What is there; where checkpoints are to be forgotten, one that cannot be read is as good as one of another job.
+    private func state(_ look: () throws -> TargetState) throws -> TargetState {
+        do {
+            let state = try look()
+            return state == .unfinished && run.restart ? .outdated : state
+        } catch let error as MigrationError where error.kind == .badData && run.restart {
+            return .outdated
+        }
+    }
+
+    /// Whether there is anything to do, and what the move needs to be allowed to do it.
+    private func permit(_ state: TargetState, restart: inout Bool, force: inout Bool, replacing: inout FileIdentity?) throws -> Bool {
+        let existing = try ImageFile.identity(at: item.target)
+        switch state {
+        case .upToDate: return false
+        case .absent: return true
+        case .altered where !run.force: return false
+        case .foreign where !run.force:
+            throw MigrationError(.target, "\(item.target): exists and was not made by this move (--force replaces it)")
+        case .unfinished, .stale, .outdated, .altered, .foreign:
+            if state == .stale { tell(.beganAnew(place, "its source, base or options changed since it was completed")) }
+            if state == .outdated {
+                let reason = run.restart ? "its checkpoint is forgotten" : "its source, base or options changed since it was interrupted"
+                tell(.beganAnew(place, reason))
+                restart = true
+            }
+            if state == .altered || state == .foreign { restart = true }
+            if run.force { force = true } else { replacing = existing }
+            return true
+        }
+    }
+
+    /// The outcome where nothing is to be done.
+    private func settled(_ state: TargetState) throws -> FleetOutcome {
+        guard state == .upToDate else { return .leftAlone("was written to since it was completed (--force replaces it)") }
+        try ManifestFile.dropFailure(of: item.target)
+        return .upToDate
+    }
+
+    /// Leaves the reason with the target, for whoever asks for the status. Where that is not possible the summary alone has it.
+    private func record(_ problem: FleetProblem) {
+        guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true else { return }
+        do {
+            try FolderTree.make(item.target.removingLastComponent())
+            try ManifestFile.recordFailure("\(problem)", of: item.target)
+        } catch {
+            tell(.warned(place, "the reason cannot be recorded: \(error)"))
+        }
+    }
+}

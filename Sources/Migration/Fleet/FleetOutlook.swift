@@ -1,0 +1,97 @@
+internal import DiskImages
+internal import SystemPackage
+
+/// What a run would do with one item.
+package struct FleetOutlook: Sendable {
+    package let place: Int
+    /// What is there; nil where a problem keeps it from being found out.
+    package let state: TargetState?
+    package let problem: FleetProblem?
+    /// Bytes of data that would be read; at most as many are written, and fewer where there are zeros among them.
+    package let read: UInt64
+
+    /// Whether a run would write to the target.
+    package var isToDo: Bool {
+        switch state {
+        case nil, .upToDate, .altered, .foreign: false
+        case .absent, .unfinished, .outdated, .stale: problem == nil
+        }
+    }
+}
+
+extension FleetPlan {
+    /// What a run would do with the items at `places`, bases first, from headers, bitmaps, holes and manifests alone.
+    package func outlooks(of places: [Int], stop: StopFlag) -> [FleetOutlook] {
+        var isReady: [Int: Bool] = [:]
+        return places.map { place in
+            let outlook = outlook(of: place, isBaseReady: items[place].base.map { isReady[$0] ?? true } ?? true, stop)
+            isReady[place] = outlook.state == .upToDate
+            return outlook
+        }
+    }
+
+    private func outlook(of place: Int, isBaseReady: Bool, _ stop: StopFlag) -> FleetOutlook {
+        let item = items[place]
+        if let problem = item.problem { return FleetOutlook(place: place, state: nil, problem: problem, read: 0) }
+        do {
+            switch spec.operation {
+            case .verify: return try verification(of: place)
+            case .pack:
+                let packing = try Packing(packing(at: place, workers: 1), stop: stop)
+                let state = try packing.state()
+                return try outlook(of: place, state) { try packing.dataLength() }
+            case .convert:
+                let request = try conversion(at: place, workers: 1)
+                // As long as its base is not there or will change, an overlay cannot be what it is to be.
+                let state = isBaseReady ? try Conversion(request).state() : try TargetHistory.withoutJob(of: item.target)
+                return try outlook(of: place, state) { try dataLength(of: item, request.options) }
+            }
+        } catch {
+            return FleetOutlook(place: place, state: nil, problem: FleetProblem(error), read: 0)
+        }
+    }
+
+    private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws -> FleetOutlook {
+        var problem: FleetProblem?
+        if state == .foreign {
+            problem = FleetProblem(
+                MigrationError(.target, "\(items[place].target): exists and was not made by this move (--force replaces it)"))
+        }
+        let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
+        return FleetOutlook(place: place, state: state, problem: problem, read: isToDo ? try read() : 0)
+    }
+
+    private func verification(of place: Int) throws -> FleetOutlook {
+        let target = items[place].target
+        guard let found = try ImageFile.identity(at: target) else {
+            throw MigrationError(.badData, "\(target): is not there (move the fleet first)")
+        }
+        return FleetOutlook(place: place, state: .absent, problem: nil, read: found.allocated)
+    }
+
+    /// Bytes of data that a target at `item`'s place would be read from.
+    private func dataLength(of item: FleetItem, _ options: ChainOptions) throws -> UInt64 {
+        guard let facts = item.chain else { return 0 }
+        let source = item.role == .base ? facts.bottom.path : item.sources[0]
+        let chain = try ImageChain.open(source, options)
+        let depth = chain.layers.count - 1
+        let holding: Holding =
+            item.base == nil ? .everything(marks: false) : .above(depth: depth, backingLength: chain.layers[depth].guestLength)
+        let finished = ManifestSegment.ranges(
+            of: try ManifestFile.read(of: item.target).map { $0.completion == nil ? $0.segments : [] } ?? [])
+        let data = try chain.countData(holding, in: finished)
+        return data.all - data.within
+    }
+}
+
+extension TargetHistory {
+    /// The state of a target, as far as its files tell it without knowing which job is meant: never `upToDate`.
+    static func withoutJob(of target: FilePath) throws -> TargetState {
+        let manifest = try ManifestFile.readEnds(of: target)
+        let history = TargetHistory(
+            isSameJob: false, hasCheckpoint: manifest?.segments.isEmpty == false, completion: manifest?.completion,
+            replaces: manifest?.job?.replaces)
+        return history.state(
+            existing: try ImageFile.identity(at: target), partial: try ImageFile.identity(at: TargetFile.partialPath(of: target)))
+    }
+}

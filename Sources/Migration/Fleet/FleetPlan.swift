@@ -1,0 +1,68 @@
+internal import DiskImages
+internal import ImageFormats
+internal import SystemPackage
+
+/// A fleet as its pipeline file describes it: every target with what it is made from, and what is in the way. Nothing is written to find out.
+package struct FleetPlan: Sendable {
+    package let spec: PipelineSpec
+    /// Bases first, by name; then images in the order of their names.
+    package let items: [FleetItem]
+
+    /// Opens every chain once. What is wrong with one image is said in its item; throws where there can be no plan at all.
+    package init(_ spec: PipelineSpec, _ sources: [FleetSource]) throws {
+        self.spec = spec
+        var planner = FleetPlanner(spec, try spec.chainOptions())
+        for source in sources { planner.open(source) }
+        items = try planner.items()
+    }
+
+    /// The places of the items that `shard` is to move: its share of the images, and the bases they stand on, which come first.
+    package func places(in shard: Shard?) -> [Int] {
+        let images = items.indices.filter { items[$0].role != .base }
+        let chosen = shard.map { shard in images.enumerated().filter { shard.contains($0.offset) }.map(\.element) } ?? images
+        let isWhole = chosen.count == images.count
+        let needed = Set(chosen.compactMap { items[$0].base })
+        return items.indices.filter { items[$0].role == .base && (isWhole || needed.contains($0)) } + chosen
+    }
+
+    /// The conversion that makes the target at `place`.
+    func conversion(at place: Int, workers: Int) throws -> ConversionRequest {
+        let item = items[place]
+        var options = try spec.chainOptions()
+        var source = item.sources[0]
+        if item.role == .base, let chain = item.chain {
+            // As the overlays read it, whatever its content looks like.
+            source = chain.bottom.path
+            (options.format, options.backingFormat) = (chain.bottom.format, nil)
+        }
+        let backing = item.base.map { items[$0].target }
+        var request = ConversionRequest(
+            source: source, options: options, target: item.target, format: item.role == .base ? .raw : spec.target.requested,
+            backing: backing, backingFormat: backing == nil ? nil : .raw, workers: workers)
+        request.asBase = item.role == .base
+        return request
+    }
+
+    /// The packing that makes the archive at `place`.
+    func packing(at place: Int, workers: Int) -> PackRequest {
+        PackRequest(
+            archive: items[place].target, images: items[place].sources, options: { [spec] _ in try spec.chainOptions() },
+            compression: spec.compression, workers: workers)
+    }
+}
+
+extension PipelineSpec {
+    /// How the fleet's images are opened. Throws `unavailable` where a directory of `confine` is missing.
+    func chainOptions() throws -> ChainOptions {
+        ChainOptions(
+            format: sourceFormat, backingFormat: backingFormat, location: try BackingLocation(moves: backingMap, confinement: confine),
+            ignoreMtime: ignoreMtime)
+    }
+}
+
+extension PipelineSpec.Target {
+    /// The format as a request has it.
+    fileprivate var requested: ConversionRequest.Format {
+        format == .raw ? .raw : .cow(layout ?? .umlV3, alignment: alignment ?? CowHeader.usualAlignment)
+    }
+}

@@ -1,0 +1,110 @@
+internal import DiskImages
+internal import SystemPackage
+
+/// A fleet moved: each base once and before its overlays, several items side by side; one that fails stops no other.
+package struct FleetRun: Sendable {
+    package let plan: FleetPlan
+    /// Workers in all, over all items that are moved side by side.
+    package let workers: Int
+    package let rate: RateLimit?
+    /// Replaces targets that somebody has written to, too.
+    package let force: Bool
+    /// Forgets every checkpoint.
+    package let restart: Bool
+    package let shard: Shard?
+    /// False where the file system has none; then nothing else may run on the fleet.
+    package let usesLocks: Bool
+
+    package init(
+        _ plan: FleetPlan, workers: Int, rate: RateLimit? = nil, force: Bool = false, restart: Bool = false, shard: Shard? = nil,
+        usesLocks: Bool = true
+    ) throws {
+        guard shard == nil || plan.spec.target.archive == nil else {
+            throw MigrationError(.usage, "\(plan.spec.file): one archive for all is made by one process (leave --shard out)")
+        }
+        self.plan = plan
+        self.workers = workers
+        self.rate = rate
+        self.force = force
+        self.restart = restart
+        self.shard = shard
+        self.usesLocks = usesLocks
+    }
+
+    /// Tells `progress` how much there is to do.
+    package func begin(_ progress: Progress, _ stop: StopFlag) {
+        let places = plan.places(in: shard)
+        let toDo = plan.outlooks(of: places, stop: stop).filter(\.isToDo)
+        let length = toDo.reduce(UInt64(0)) { $0 &+ (plan.items[$1.place].chain?.guestLength ?? 0) }
+        progress.begin(
+            Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: toDo.reduce(0) { $0 + $1.read }, length: length))
+    }
+
+    /// Moves everything that is not up to date; returns a result for every item of the shard, in the plan's order.
+    package func run(
+        progress: Progress, stop: StopFlag, tell: @escaping @Sendable (FleetEvent) -> Void
+    ) async throws -> [FleetResult] {
+        let places = plan.places(in: shard)
+        var queue = FleetQueue(places, plan)
+        var results: [FleetResult] = []
+        let atOnce = max(1, min(workers, places.count))
+        try await withThrowingTaskGroup(of: FleetResult.self) { group in
+            var running = 0
+            while results.count < places.count {
+                while running < atOnce, let next = queue.next() {
+                    running += 1
+                    let share = max(1, workers / min(atOnce, running + queue.readyCount))
+                    let thread = try IOThread()
+                    group.addTask(executorPreference: thread) {
+                        defer { thread.stop() }
+                        let mover = FleetMover(
+                            run: self, place: next.place, workers: share, progress: Progress(within: progress), stop: stop, tell: tell)
+                        return await mover.result(baseFailure: next.baseFailure)
+                    }
+                }
+                guard let result = try await group.next() else { break }
+                running -= 1
+                queue.ended(result)
+                results.append(result)
+                tell(.ended(result))
+            }
+        }
+        return results.sorted { $0.place < $1.place }
+    }
+}
+
+/// Which item comes next: an overlay waits for its base.
+struct FleetQueue {
+    private let plan: FleetPlan
+    private var ready: [(place: Int, baseFailure: FleetOutcome?)] = []
+    private var waiting: [Int: [Int]] = [:]
+
+    init(_ places: [Int], _ plan: FleetPlan) {
+        self.plan = plan
+        for place in places {
+            // What is only read needs nothing else to be there first.
+            if let base = plan.items[place].base, plan.spec.operation != .verify {
+                waiting[base, default: []].append(place)
+            } else {
+                ready.append((place, nil))
+            }
+        }
+        ready.reverse()
+    }
+
+    /// Items that could begin now.
+    var readyCount: Int { ready.count }
+
+    /// The next item, with how its base ended where that keeps it from beginning.
+    mutating func next() -> (place: Int, baseFailure: FleetOutcome?)? { ready.popLast() }
+
+    /// Lets the overlays of a base begin.
+    mutating func ended(_ result: FleetResult) {
+        let failure: FleetOutcome? =
+            switch result.outcome {
+            case .failed, .stopped: result.outcome
+            case .upToDate, .done, .leftAlone: nil
+            }
+        for place in (waiting.removeValue(forKey: result.place) ?? []).reversed() { ready.append((place, failure)) }
+    }
+}

@@ -1,0 +1,29 @@
+internal import ArgumentParser
+internal import FoundationEssentials
+internal import Migration
+internal import SystemPackage
+
+/// The pipeline file, and which part of its fleet is meant.
+struct FleetOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Only the I-th of N parts of the images, and the bases they stand on (default: that of the Slurm array task this runs in).",
+            valueName: "i/n"))
+    var shard: String?
+
+    @Argument(help: "The pipeline file.", completion: .file(extensions: ["yaml", "yml"]), transform: FilePath.init(argument:))
+    var pipeline: FilePath
+
+    func validate() throws { _ = try shard.map(Shard.init(text:)) }
+
+    /// Reads the pipeline file and opens every chain once. Throws everything that is wrong with the file itself.
+    func plan() throws -> FleetPlan {
+        let spec = try PipelineSpec.load(pipeline)
+        return try FleetPlan(spec, try spec.findSources())
+    }
+
+    /// The part that is meant, or nil for all.
+    func chosenShard() throws -> Shard? {
+        try shard.map(Shard.init(text:)) ?? Shard(environment: ProcessInfo.processInfo.environment)
+    }
+}

@@ -1,0 +1,75 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import Migration
+
+/// `drover run`: a whole fleet, each base once and first.
+struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Move the fleet of a pipeline.",
+        discussion: """
+            Converts, packs or verifies what the pipeline file names: each shared base once and first, several images at a time. One image that \
+            fails stops no other. Run the same command again, and only what is missing, failed or changed since is done. Ends with 1 where an \
+            image failed, with 75 where a signal came first.
+
+            For example: drover run fleet.yaml
+            """)
+
+    @Flag(help: "Replace targets that somebody has written to, and files that are no targets of this pipeline.") var force = false
+    @Flag(help: "Forget every checkpoint and begin what is not complete again.") var restart = false
+    @Option(
+        help: ArgumentHelp(
+            "How many workers move data, over all images (default: the pipeline file's jobs, else one a processor).", valueName: "n"))
+    var jobs: Int?
+    @Option(help: ArgumentHelp("Read at most so many bytes a second, over all images.", valueName: "bytes")) var rate: ByteSize?
+    @Flag(help: "Go on where the file system has no locks; nothing else may run on the fleet then.") var noLock = false
+    @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var progressOptions: ProgressOptions
+    @OptionGroup var verbosity: VerbosityOptions
+    @OptionGroup var fleet: FleetOptions
+
+    func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
+
+    func run() async throws {
+        let stop = StopFlag()
+        let display = ProgressDisplay(progressOptions.progress, verbosity)
+        try SignalWatch.start(stop) { display.showOnce() }
+        try OpenFiles.allowMany()
+        let plan = try fleet.plan()
+        let limit = rate?.bytes ?? plan.spec.rate
+        let fleetRun = try FleetRun(
+            plan, workers: CopyOptions.workers(jobs ?? plan.spec.jobs), rate: limit.map { RateLimit(bytesPerSecond: $0) }, force: force,
+            restart: restart, shard: try fleet.chosenShard(), usesLocks: !noLock)
+        if display.progress.isShown { fleetRun.begin(display.progress, stop) }
+        let results = try await display.during { [verbosity] in
+            try await fleetRun.run(progress: display.progress, stop: stop) { Run.tell($0, plan, verbosity) }
+        }
+        var output = Output()
+        switch outputOptions.output {
+        case .human: for line in RunReport.lines(plan, results, isQuiet: verbosity.isQuiet) { try output.line(line) }
+        case .json: try output.json(RunReport(plan, results))
+        }
+        try output.finish()
+        if results.contains(where: { if case .failed = $0.outcome { true } else { false } }) { throw ExitCode.differs }
+        if results.contains(where: { if case .stopped = $0.outcome { true } else { false } }) {
+            throw MigrationError(.stopped, "\(fleet.pipeline): stopped by a signal (run the same command again to go on)")
+        }
+    }
+
+    /// One line on standard error for what a user wants to know at once.
+    private static func tell(_ event: FleetEvent, _ plan: FleetPlan, _ verbosity: VerbosityOptions) {
+        func name(_ place: Int) -> String { plan.items[place].name }
+        switch event {
+        case .began(let place): verbosity.tell("\(name(place)): begins")
+        case .waiting(let place): if !verbosity.isQuiet { StandardError.line("\(name(place)): waits for another drover that works on it") }
+        case .beganAnew(let place, let reason): if !verbosity.isQuiet { StandardError.line("\(name(place)): begins anew: \(reason)") }
+        case .warned(let place, let text): verbosity.warn("\(name(place)): \(text)")
+        case .ended(let result):
+            switch result.outcome {
+            case .failed(let problem): StandardError.line("\(name(result.place)): \(problem)")
+            case .leftAlone(let reason): if !verbosity.isQuiet { StandardError.line("\(name(result.place)): \(reason)") }
+            case .upToDate, .done, .stopped: verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
+            }
+        }
+    }
+}

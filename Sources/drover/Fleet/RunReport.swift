@@ -1,0 +1,58 @@
+internal import Migration
+internal import SystemPackage
+
+/// How a fleet run ended: `run --output json`, and the table for people.
+struct RunReport: Encodable {
+    struct Item: Encodable {
+        let role: String
+        let name: String
+        let target: String
+        let outcome: String
+        let bytesWritten: UInt64
+        let seconds: Double
+        let reason: String?
+    }
+
+    let pipeline: String
+    let items: [Item]
+    let totals: [String: Int]
+
+    init(_ plan: FleetPlan, _ results: [FleetResult]) {
+        pipeline = plan.spec.file.description
+        items = results.map { result in
+            let item = plan.items[result.place]
+            var reason: String?
+            switch result.outcome {
+            case .failed(let problem): reason = problem.description
+            case .leftAlone(let text): reason = text
+            case .upToDate, .done, .stopped: break
+            }
+            return Item(
+                role: item.role.rawValue, name: item.name, target: item.target.description,
+                outcome: FleetWords.outcome(result.outcome).key, bytesWritten: result.written,
+                seconds: (result.seconds * 1000).rounded() / 1000, reason: reason)
+        }
+        totals = RunReport.counts(results)
+    }
+
+    /// The table, without what was up to date, and a line of counts.
+    static func lines(_ plan: FleetPlan, _ results: [FleetResult], isQuiet: Bool) -> [String] {
+        var table = TextTable([("ROLE", .left), ("NAME", .left), ("WRITTEN", .right), ("SECONDS", .right), ("OUTCOME", .left)])
+        let shown = results.filter { if case .upToDate = $0.outcome { false } else { true } }
+        for result in shown {
+            let item = plan.items[result.place]
+            table.add([
+                item.role.rawValue, item.name, HumanText.size(result.written), "\((result.seconds * 100).rounded() / 100)",
+                FleetWords.outcome(result.outcome).text,
+            ])
+        }
+        let counts = counts(results)
+        let order = ["done", "up-to-date", "left-alone", "failed", "stopped"]
+        let words = order.compactMap { key in counts[key].map { "\($0) \(key.replacing("-", with: " "))" } }
+        return (shown.isEmpty || isQuiet ? [] : table.lines) + ["\(results.count) targets: \(words.joined(separator: ", "))"]
+    }
+
+    private static func counts(_ results: [FleetResult]) -> [String: Int] {
+        results.reduce(into: [:]) { $0[FleetWords.outcome($1.outcome).key, default: 0] += 1 }
+    }
+}
