@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 off_t clinux_seek_data(int fd, off_t from) { return lseek(fd, from, SEEK_DATA); }
@@ -49,6 +50,19 @@ int clinux_write_lock_holder(int fd, pid_t *pid) {
 }
 
 int clinux_block_device_size(int fd, uint64_t *size) { return ioctl(fd, BLKGETSIZE64, size); }
+
+int clinux_free_space(const char *path, uint64_t *bytes) {
+    struct statfs status;
+    if (statfs(path, &status) != 0) return -1;
+    switch ((uint32_t)status.f_type) {
+    case 0xef53: // ext2, ext3, ext4
+    case 0x58465342: // XFS
+    case 0x01021994: break; // tmpfs
+    default: return 0;
+    }
+    uint64_t blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
+    return !__builtin_mul_overflow(blocks, (uint64_t)status.f_frsize, bytes);
+}
 
 int clinux_terminal_columns(int fd) {
     struct winsize window;

@@ -84,6 +84,9 @@ struct RestorePlan: Sendable {
         try ImageLayer(opening: path(of: layer, in: tree.root), as: headers[layer]?.layout)
     }
 
+    /// Where the layers lie while they wait to be flattened.
+    var scratch: FilePath { root.appending(".drover-scratch-\(id)") }
+
     func path(of layer: Int, in root: FilePath) -> FilePath { root.pushing(FilePath(header.layers[layer].name)) }
 
     /// How the flattened image of `layer` is called in a manifest: what is in the archive, not the files it passes through.

@@ -8,6 +8,8 @@ package struct Unpacking {
     private let request: UnpackRequest
     private let reader: ArchiveReader
     private let plan: RestorePlan
+    /// What a file's index says of each layer.
+    private let found: [ArchiveIndex.Layer]?
     /// Where each layer lies, where only some of them are wanted of a file.
     private let index: [ArchiveIndex.Layer]?
     /// What a file's index says of the layers' ends.
@@ -21,12 +23,15 @@ package struct Unpacking {
         plan = try RestorePlan(reader, request)
         let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
         anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }
+        self.found = found?.layers
+        if let found { reader.hold(to: found.layers) }
         // All of it is read from front to back, which checks the index too.
         index = plan.needed.count < reader.header.layers.count ? found?.layers : nil
     }
 
     /// Restores what is missing.
     package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
+        if request.form != .raw, let found { try plan.checkSpace(found) }
         let tree = try FolderTree(at: request.directory)
         let total = index.map { index in plan.needed.reduce(0) { $0 &+ index[$1].stored } }
         progress.begin(
@@ -90,8 +95,9 @@ package struct Unpacking {
         }
         result.upToDate = places.count - missing.count
         guard !missing.isEmpty else { return result }
+        if let found { try plan.checkSpace(found) }
         let scratch = try FolderTree(
-            at: tree.root.pushing(FilePath(".drover-scratch-\(plan.id)")), followsLink: false)
+            at: plan.scratch, followsLink: false)
         _ = try await restore(in: scratch, progress, stop)
         for (layer, path) in missing {
             // What each layer is says the archive, not its bytes: a raw one may look like anything.

@@ -65,7 +65,7 @@ extension ArchiveIndex.Layer {
         length += UInt64(recordLength + run.frameLength)
         records += 1
         data += UInt64(run.contentLength)
-        zeros += run.runs.reduce(0) { $0 + ($1.isZero ? $1.end - $1.start : 0) }
+        zeros += run.zeroLength
         stored += UInt64(run.frameLength)
     }
 }

@@ -24,6 +24,9 @@ package final class ArchiveReader: @unchecked Sendable {
     /// What has been read, to be held against the archive's own index; nil after a seek.
     private var seen: ArchiveIndex? = ArchiveIndex(layers: [])
     private var headerBytes: [UInt8]
+    private var limits: [ArchiveIndex.Layer]?
+    /// Bytes of data and zeros that were found of the layer that is being read.
+    private var found = (data: UInt64(0), zeros: UInt64(0))
 
     /// Reads the beginning. Throws `notAnArchive` where there is none.
     package init(_ stream: ByteStream) throws {
@@ -52,6 +55,9 @@ package final class ArchiveReader: @unchecked Sendable {
         passEmptyLayers()
     }
 
+    /// Throws from now on where a layer holds more than its entry in the index says: what was decided by the index stays true.
+    package func hold(to index: [ArchiveIndex.Layer]) { limits = index }
+
     /// Whether all layers have been read.
     package var isAtEnd: Bool { layer == header.layers.count }
 
@@ -66,6 +72,7 @@ package final class ArchiveReader: @unchecked Sendable {
         try checkPlace(of: record, .run, at: offset)
         let run = try RunRecord(parsing: record.body)
         try checkPlace(of: run, at: offset)
+        try count(run, at: offset)
         take(record, run)
         return run
     }
@@ -93,6 +100,14 @@ package final class ArchiveReader: @unchecked Sendable {
         previous = digest
         seen = nil
         passEmptyLayers()
+    }
+
+    private func count(_ run: RunRecord, at offset: UInt64) throws {
+        if run.range.lowerBound == 0 { found = (0, 0) }
+        found.data += UInt64(run.contentLength)
+        found.zeros += run.zeroLength
+        guard let limit = limits?[run.layer], found.data > limit.data || found.zeros > limit.zeros else { return }
+        throw ArchiveError.damaged("there is more of \(header.layers[run.layer].name) than its index says,", at: offset)
     }
 
     /// What follows is not all that there was.

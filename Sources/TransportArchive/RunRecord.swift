@@ -57,6 +57,9 @@ package struct RunRecord: Equatable, Sendable {
         self.contentDigest = contentDigest
     }
 
+    /// Bytes of guest disk in zero runs.
+    var zeroLength: UInt64 { runs.reduce(0) { $0 + ($1.isZero ? $1.end - $1.start : 0) } }
+
     package func serialized() -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(number: UInt32(layer))

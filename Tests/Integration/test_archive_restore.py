@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from archive_reader import Damaged, read_archive
@@ -16,6 +18,20 @@ from reference import open_chain
 MTIME = 1_500_000_000
 
 
+def small_files():
+    """Should Drover write what it must refuse, it fills no disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * MIB, 64 * MIB))
+
+
+class Understating(ArchiveWriter):
+    """Says in its index that no layer holds zeros."""
+
+    def stretch(self, index, stretch, counts):
+        piece = super().stretch(index, stretch, counts)
+        counts["zeros"] = 0
+        return piece
+
+
 class ArchiveRestoreTests(DroverCase):
     def setUp(self):
         super().setUp()
@@ -24,10 +40,11 @@ class ArchiveRestoreTests(DroverCase):
     def write(self, layers, stretches=None):
         Path(self.archive).write_bytes(ArchiveWriter(layers, stretches).bytes())
 
-    def unpack(self, source, *options, out=None):
+    def unpack(self, source, *options, out=None, limited=False):
         with open(self.archive, "rb") as file:
             command = [binary(), "unpack", *options, "-C", out or self.out, source]
-            return subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=60)
+            limit = small_files if limited else None
+            return subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=60, preexec_fn=limit)
 
     def assert_refused_untouched(self, text, *options, out=None):
         """From a file and from a pipe: 65, one line that says `text`, and not even a folder is there."""
@@ -145,6 +162,43 @@ class ArchiveRestoreTests(DroverCase):
                         done = self.unpack(source, out=out)
                         self.assertEqual(done.returncode, 0 if is_sound else 65, done.stderr)
                         self.assertEqual(os.path.exists(f"{out}/v2.cow"), is_sound)
+
+    # Room
+
+    def test_bitmaps_that_cannot_fit_are_refused_before_anything_is_written(self):
+        """A small archive of allocated zeros needs a bit for every sector of them."""
+        sectors = (8 << 40) // SECTOR - (1 << 21)
+        folder = tempfile.mkdtemp(prefix="drover-test-", dir="/dev/shm")  # a file system that says for sure what it has left
+        self.addCleanup(shutil.rmtree, folder)
+        self.out = os.path.join(folder, "out")
+        free = os.statvfs(folder).f_bfree * os.statvfs(folder).f_frsize
+        count = free // (sectors // 8) + 2
+        layers = [layer(f"{number}.cow", sectors * SECTOR, "qemu-v2") for number in range(count)]
+        self.write(layers, [[Stretch(0, sectors, [(0, sectors, None)])] for _ in layers])
+        self.assertLess(os.path.getsize(self.archive), MIB)
+        for more in ((), ("--force",), ("-O", "raw")):
+            done = self.unpack(self.archive, *more, limited=True)
+            self.assertEqual(done.returncode, 74, done.stderr)
+            self.assertRegex(done.stderr, r"needs \d+ bytes or more there; \d+ are free")
+            self.assertFalse(any(path.is_file() for path in Path(self.out).rglob("*")))
+        self.succeeds("verify", self.archive)
+
+    def test_bitmaps_that_fit_are_written(self):
+        sectors = (1 << 40) // SECTOR
+        self.write([layer("a.cow", sectors * SECTOR, "qemu-v2")], [[Stretch(0, sectors, [(0, sectors, None)])]])
+        for _ in range(2):
+            self.succeeds("unpack", "-C", self.out, self.archive)
+        allocated = self.succeeds("check", "--output", "json", f"{self.out}/a.cow").json()["allocated-clusters"]
+        self.assertEqual(allocated, sectors)
+        self.assertLess(os.stat(f"{self.out}/a.cow").st_blocks * 512, sectors // 8 + MIB)
+
+    def test_a_layer_that_holds_more_than_its_index_says_is_damage(self):
+        layers = [layer("a.cow", MIB, "qemu-v2"), layer("b.img")]
+        Path(self.archive).write_bytes(Understating(layers, [[Stretch(0, 2048, [(0, 2048, None)])], [Stretch(0, 8)]]).bytes())
+        for names in ((), ("a.cow",)):
+            result = self.fails(65, "unpack", "-C", self.out, self.archive, *names)
+            self.assertIn("than its index says", result.err)
+            self.assertFalse(os.path.exists(f"{self.out}/a.cow"))
 
     # Times
 

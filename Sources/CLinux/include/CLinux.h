@@ -24,6 +24,9 @@ int clinux_lock_exclusive(int fd);
 int clinux_write_lock_holder(int fd, pid_t *pid);
 // The size of a block device in bytes: 0, or -1 with errno.
 int clinux_block_device_size(int fd, uint64_t *size);
+// Bytes that this process may still write to the file system of path, where every byte written takes a byte there (ext2 to
+// ext4, XFS, tmpfs): 1; 0 where that is not known; -1 with errno.
+int clinux_free_space(const char *path, uint64_t *bytes);
 // ioctl(TIOCGWINSZ): columns of the terminal, or -1.
 int clinux_terminal_columns(int fd);
 #endif
