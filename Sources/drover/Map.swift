@@ -12,8 +12,12 @@ struct Map: ParsableCommand {
             is the image itself, 1 its backing file, and so on; zero is true only where the bytes are known to be zero.
 
             --output picture draws the disk: a character for each part of it, with the depth of the layer that has its data, z for \
-            allocated zeros, a dot for holes and + where several layers have data. It is as wide as the terminal (or COLUMNS), coloured on \
-            a terminal unless NO_COLOR is set, and plain ASCII unless the locale is UTF-8.
+            allocated zeros, a dot for holes and + where several layers have data. It is as wide as the terminal, coloured there, \
+            and plain ASCII unless the locale is UTF-8.
+
+            Environment: COLUMNS, the width of a picture that goes to no terminal.
+
+            Environment: NO_COLOR, set to anything for a picture without colours.
 
             For example: drover map --output picture guests/web-01.cow
             """)
