@@ -74,6 +74,21 @@ class ArchiveNameTests(DroverCase):
                 self.run_it("list", self.archive)
                 self.run_it("verify", self.archive, codes=(2, 65))
 
+    def test_a_file_whose_name_is_no_utf8_is_not_packed(self):
+        for folder, name in ((b"in", b"caf\xe9.img"), (b"caf\xe9", b"a.img")):
+            place = os.path.join(os.fsencode(self.scratch), folder)
+            os.makedirs(place)
+            os.makedirs(os.path.join(place, b"x"))
+            for file in (os.path.join(place, name), os.path.join(place, b"x", b"other.img")):
+                Path(os.fsdecode(file)).write_bytes(bytes(4096))
+            images = [os.path.join(place, name), os.path.join(place, b"x", b"other.img")]
+            if folder == b"in":
+                result = self.fails(65, "pack", self.archive, *images)
+                self.assertRegex(result.err, "no UTF-8, which an archive cannot hold .rename it.")
+                self.assert_absent(self.archive, f"{self.archive}.manifest")
+            else:
+                self.succeeds("pack", self.archive, *images)  # the folder is no part of the names
+
     def test_names_that_do_not_go_together(self):
         for names in SETS:
             with self.subTest(names=names):
