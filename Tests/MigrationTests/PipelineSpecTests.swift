@@ -128,3 +128,24 @@ struct PipelineSpecTests {
         #expect(NearestKey.of(key, in: PipelinePlace.pipeline.keys) == known)
     }
 }
+
+/// The pipelines that Drover comes with.
+struct ExamplePipelineTests {
+    private static let folder = FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent().appending(
+        "Pipelines")
+
+    @Test(arguments: [("convert.yaml", PipelineSpec.Operation.convert), ("archive.yaml", .pack)])
+    func anExampleFindsTheGuestsBesideIt(name: String, operation: PipelineSpec.Operation) throws {
+        let fleet = try Fixture("a", from: "uml-fleet")
+        let file = fleet.file(name)
+        try FileChanges.write(try FileChanges.bytes(of: ExamplePipelineTests.folder.appending(name)), to: file, at: 0)
+        let spec = try PipelineSpec.load(file)
+        #expect(spec.operation == operation)
+        #expect(try spec.findSources().map(\.name) == ["a1-idle", "a2-small", "a3-db"])
+        // What they stand on is found, too.
+        let location = try BackingLocation(moves: spec.backingMap, confinement: spec.confine)
+        for source in try spec.findSources() {
+            #expect(try ImageChain.open(source.path, ChainOptions(location: location)).layers.count == 2)
+        }
+    }
+}
