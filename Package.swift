@@ -50,7 +50,7 @@ let package = Package(
         .testTarget(
             name: "DroverTests",
             dependencies: [
-                "drover", "DiskImages", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+                "drover", "DiskImages", "Migration", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: settings),
     ],

@@ -1,0 +1,68 @@
+import DiskImages
+import Foundation
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import drover
+
+/// The report as text: well-formed, escaped, bounded, alone.
+struct ReportPageTests {
+    private static func report(_ name: String) -> FleetReport {
+        switch name {
+        case "mixed": SampleReports.mixed
+        case "hostile": SampleReports.hostile
+        case "thousand": SampleReports.large(1000)
+        default: SampleReports.empty
+        }
+    }
+
+    /// With DROVER_REPORT_SAMPLES, the pages are also written to that directory, to be looked at.
+    private func page(_ name: String) throws -> String {
+        let page = ReportPage(report: ReportPageTests.report(name)).html.markup
+        if let folder = ProcessInfo.processInfo.environment["DROVER_REPORT_SAMPLES"] {
+            try page.write(toFile: "\(folder)/\(name).html", atomically: true, encoding: .utf8)
+        }
+        return page
+    }
+
+    @Test(arguments: ["mixed", "hostile", "empty"])
+    func everyElementIsClosedAndEveryLinkLeadsSomewhere(name: String) throws {
+        let elements = try PageElements(page(name))
+        #expect(elements.problems == [])
+        #expect(Set(elements.ids).count == elements.ids.count)
+        #expect(Set(elements.references).subtracting(elements.ids).isEmpty)
+        #expect(elements.addresses == [])
+    }
+
+    @Test func nothingFromOutsideBecomesMarkup() throws {
+        let page = try page("hostile")
+        let names = try PageElements(page).names
+        #expect(names.isDisjoint(with: ["script", "img", "i"]))
+        #expect(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;.cow"))
+        #expect(page.contains("&quot;onmouseover=&quot;alert(1).cow"))
+        #expect(page.contains("&#39;&amp;amp;\\u{202E}woc.exe"))
+        #expect(page.contains("f\\xff\\xfe\\n\\u{1B}["))
+        #expect(page.contains("&lt;b&gt;no&lt;/b&gt; &quot;image&quot; &amp; &#39;more&#39;\\0\\n"))
+        #expect(!page.unicodeScalars.contains { $0.value < 0x20 && $0 != "\n" })
+    }
+
+    @Test func aThousandImagesAreAFewMegabytes() throws {
+        let size = try page("thousand").utf8.count
+        #expect(size < 8 << 20, "\(size) bytes")
+    }
+
+    @Test func failuresStandBeforeTheTable() throws {
+        let page = try page("mixed")
+        let failure = try #require(page.range(of: "locked for writing by process 4711"))
+        let table = try #require(page.range(of: "<table class=\"fleet\""))
+        #expect(failure.lowerBound < table.lowerBound)
+        #expect(page.contains("<h2 id=\"failures\">2 failures</h2>"))
+    }
+
+    @Test func whatIsNotKnownIsLeftOut() throws {
+        let page = try page("empty")
+        #expect(page.contains("The pipeline has none."))
+        for absent in ["id=\"savings\"", "id=\"throughput\"", "id=\"failures\"", "id=\"maps\""] { #expect(!page.contains(absent)) }
+    }
+}
