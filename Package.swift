@@ -30,7 +30,7 @@ let package = Package(
         .target(
             name: "TransportArchive", dependencies: ["DiskImages", "ImageFormats", "CLZ4", "CXXHash"], swiftSettings: settings),
         .target(
-            name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats", "Yams"], swiftSettings: settings),
+            name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats", "CLinux", "Yams"], swiftSettings: settings),
         .executableTarget(
             name: "drover",
             dependencies: [

@@ -3,6 +3,7 @@
 #include "CLinux.h"
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -68,3 +69,5 @@ int clinux_terminal_columns(int fd) {
     struct winsize window;
     return ioctl(fd, TIOCGWINSZ, &window) == 0 ? window.ws_col : -1;
 }
+
+void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

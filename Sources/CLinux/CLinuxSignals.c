@@ -27,6 +27,10 @@ int clinux_watch_signals(void) {
     action.sa_handler = pass_on;
     action.sa_flags = SA_RESTART;
     if (sigaction(SIGINT, &action, NULL) || sigaction(SIGTERM, &action, NULL) || sigaction(SIGUSR1, &action, NULL)) return -1;
+    // Under nohup it stays ignored.
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup)) return -1;
+    if (hangup.sa_handler != SIG_IGN && sigaction(SIGHUP, &action, NULL)) return -1;
     return pipe_ends[0];
 }
 

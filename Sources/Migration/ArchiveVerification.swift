@@ -23,8 +23,8 @@ package struct ArchiveVerification: Sendable {
         try ByteStream(try ImageFile(opening: path)).read(LZ4Frame.empty.count) == LZ4Frame.empty
     }
 
-    /// Reads everything with `workers` workers. Damage is a finding; what cannot be read is thrown.
-    package func run(workers: Int, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
+    /// Reads everything, in a slot of the caller and what others there are. Damage is a finding; what cannot be read is thrown.
+    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
         let reader: ArchiveReader
         do {
             reader =

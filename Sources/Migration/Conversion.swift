@@ -45,6 +45,9 @@ package struct Conversion {
             replacing: request.replacing, usesLock: request.usesLock)
     }
 
+    /// Throws what `run` would throw before it begins to write; nothing is changed. A backing file's proof is left out.
+    package func checkStart() throws { try move.checkStart() }
+
     /// Does what is left to do; safe to repeat after any interruption.
     /// Throws `stopped` when `stop` was requested before the end; everything up to the last checkpoint is kept.
     package func run(progress: Progress, stop: StopFlag) async throws -> ConversionResult {

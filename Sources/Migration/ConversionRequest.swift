@@ -17,18 +17,18 @@ package struct ConversionRequest: Sendable {
     /// The backing file that the target is to be an overlay of; nil flattens.
     package var backing: FilePath?
     package var backingFormat: ImageFormat?
+    /// Whether the target is a base that overlays will name: raw, as long as the source to the byte, with its mtime to the nanosecond.
+    package var asBase: Bool
     /// Bytes; a multiple of 512, 0 writes zeros too.
     package var shortestZeroRun: Int
     /// Guest bytes of a checkpointed segment; a multiple of `Bounds.chunk`.
     package var segmentLength: UInt64
-    package var workers: Int
+    package var workers: WorkerSlots
     package var rate: RateLimit?
     /// Forgets a checkpoint.
     package var restart: Bool
     /// Replaces an existing target.
     package var force: Bool
-    /// The target is a base that overlays will name: exactly as long as the source, and with the source's modification time.
-    package var asBase = false
     /// The one existing target that may be replaced, whatever `force` says; nil lets `force` decide alone.
     package var replacing: FileIdentity?
     /// False where the file system has no locks, and nothing else works on the target.
@@ -36,8 +36,9 @@ package struct ConversionRequest: Sendable {
 
     package init(
         source: FilePath, options: ChainOptions, target: FilePath, format: Format, backing: FilePath? = nil,
-        backingFormat: ImageFormat? = nil,
-        shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: Int, rate: RateLimit? = nil, restart: Bool = false,
+        backingFormat: ImageFormat? = nil, asBase: Bool = false,
+        shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: WorkerSlots, rate: RateLimit? = nil,
+        restart: Bool = false,
         force: Bool = false
     ) {
         self.source = source
@@ -46,6 +47,7 @@ package struct ConversionRequest: Sendable {
         self.format = format
         self.backing = backing
         self.backingFormat = backingFormat
+        self.asBase = asBase
         self.shortestZeroRun = shortestZeroRun
         self.segmentLength = segmentLength
         self.workers = workers

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// A thread of its own for tasks that block in system calls: the cooperative pool has no more threads than cores, and one blocked there stops
@@ -7,9 +8,11 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var jobs: [UnownedJob] = []
     private var isStopped = false
+    private let name: String
 
-    /// Starts the thread. It keeps the object alive until `stop`.
-    package init() throws {
+    /// Starts the thread; its name is for whoever looks at it from outside. It keeps the object alive until `stop`.
+    package init(named name: String = "stage") throws {
+        self.name = name
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
         var thread = pthread_t()
@@ -52,6 +55,7 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
     }
 
     private func run() {
+        clinux_name_thread(name)
         while true {
             pthread_mutex_lock(mutex)
             while jobs.isEmpty, !isStopped { pthread_cond_wait(condition, mutex) }

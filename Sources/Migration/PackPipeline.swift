@@ -24,7 +24,7 @@ struct PackPipeline: Sendable {
     let sources: [PackSource]
     let compression: Compression
     let shortestZeroRun: Int
-    let workers: Int
+    let workers: WorkerSlots
     let rate: RateLimit?
     let segmentLength: UInt64
     /// Whether a source that changes is an error.
@@ -43,9 +43,9 @@ struct PackPipeline: Sendable {
         -> ArchiveComposer
     {
         let planned = BoundedChannel<Job>(limit: Bounds.planned)
-        let packed = BoundedChannel<PackedFrame>(limit: 2 * workers + 2)
+        let packed = BoundedChannel<PackedFrame>(limit: 2 * workers.limit + 2)
         let checkpoints = BoundedChannel<ArchiveManifest.Checkpoint>(limit: 4)
-        let frames = try await BufferPool(count: 2 * workers + 2, capacity: LZ4Frame.longest)
+        let frames = try await BufferPool(count: 2 * workers.limit + 2, capacity: LZ4Frame.longest)
         return try await stages { group in
             try group.addStage { try await plan(from: first, into: planned, frames) }
             try group.addStage { try await work(planned, into: packed) }
@@ -75,20 +75,16 @@ struct PackPipeline: Sendable {
     }
 
     private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws -> [ArchiveComposer] {
-        _ = try await stages { group in
-            for _ in 0..<workers {
-                try group.addStage { () -> [ArchiveComposer] in
-                    var packer = try ChunkPacker(sources, compression, shortestZeroRun: shortestZeroRun)
-                    while let job = try await planned.receive() {
-                        let frame = try packer.pack(job.chunk, into: job.frame)
-                        progress.add(
-                            covered: job.chunk.range.upperBound - job.chunk.range.lowerBound, read: job.chunk.contentLength,
-                            written: frame.run.frameLength)
-                        try await packed.send(frame)
-                    }
-                    return []
-                }
+        _ = try await Crew.work(workers) { () -> [ArchiveComposer] in
+            var packer = try ChunkPacker(sources, compression, shortestZeroRun: shortestZeroRun)
+            while let job = try await planned.receive() {
+                let frame = try packer.pack(job.chunk, into: job.frame)
+                progress.add(
+                    covered: job.chunk.range.upperBound - job.chunk.range.lowerBound, read: job.chunk.contentLength,
+                    written: frame.run.frameLength)
+                try await packed.send(frame)
             }
+            return []
         }
         packed.finish()
         return []

@@ -14,7 +14,7 @@ package struct PackRequest: Sendable {
     package var shortestZeroRun: Int
     /// Bytes of archive after which a checkpoint is made.
     package var segmentLength: UInt64
-    package var workers: Int
+    package var workers: WorkerSlots
     package var rate: RateLimit?
     package var restart: Bool
     package var force: Bool
@@ -25,7 +25,8 @@ package struct PackRequest: Sendable {
 
     package init(
         archive: FilePath?, images: [FilePath], options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,
-        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: Int, rate: RateLimit? = nil,
+        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Bounds.segment, workers: WorkerSlots,
+        rate: RateLimit? = nil,
         restart: Bool = false, force: Bool = false
     ) {
         self.archive = archive

@@ -23,6 +23,12 @@ package struct Packing {
     /// Whether a file that was read by force has changed since: the archive is of no one moment then.
     package func hasChanged() throws -> Bool { try plan.sources.contains { try !$0.chain.isUnchanged() } }
 
+    /// Throws where the archive's name is taken; nothing is changed. What an interrupted run left is not looked at.
+    package func checkStart() throws {
+        guard let place, place.existing != nil, !request.force, try ManifestFile.readArchive(of: place.path) == nil else { return }
+        throw targetExists
+    }
+
     /// Does what is left to do; safe to repeat after any interruption.
     package func run(progress: Progress, stop: StopFlag) async throws -> PackResult {
         var composer = try ArchiveComposer(plan.header)

@@ -17,15 +17,15 @@ package struct PipelineJob: Sendable {
     package let segmentLength: UInt64
     /// The shortest run of zeros that is not written; 0 writes everything.
     package let shortestZeroRun: Int
-    /// Workers at once.
-    package let workers: Int
+    package let workers: WorkerSlots
     /// Bytes read a second at most; nil for no limit.
     package let rate: RateLimit?
     package let progress: Progress
     package let stop: StopFlag
 
     package init(
-        chain: ImageChain, holding: Holding, segmentLength: UInt64, shortestZeroRun: Int = 4096, workers: Int, rate: RateLimit? = nil,
+        chain: ImageChain, holding: Holding, segmentLength: UInt64, shortestZeroRun: Int = 4096, workers: WorkerSlots,
+        rate: RateLimit? = nil,
         progress: Progress, stop: StopFlag
     ) {
         self.chain = chain
@@ -88,16 +88,12 @@ extension PipelineJob {
         return []
     }
 
-    /// Second stage: as many workers as asked for, each with its own thread and one buffer at a time.
+    /// Second stage: as many workers as there are slots for, each with its own thread and one buffer at a time.
     private func work(_ planned: BoundedChannel<Planned>, into done: BoundedChannel<Finished>, sink: (any ImageSink)?) async throws
         -> [ManifestSegment]
     {
-        let pool = try await BufferPool(count: workers, capacity: Bounds.buffer)
-        _ = try await stages { group in
-            for _ in 0..<workers {
-                try group.addStage { try await move(planned, into: done, sink: sink, pool) }
-            }
-        }
+        let pool = try await BufferPool(count: workers.limit, capacity: Bounds.buffer)
+        _ = try await Crew.work(workers) { try await move(planned, into: done, sink: sink, pool) }
         done.finish()
         return []
     }

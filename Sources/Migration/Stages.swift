@@ -3,9 +3,14 @@ struct StageGroup<Result: Sendable> {
     fileprivate var group: ThrowingTaskGroup<[Result], any Error>
     fileprivate let threads: ThreadList
 
-    /// Adds a stage that begins at once.
-    mutating func addStage(_ stage: @escaping @Sendable () async throws -> [Result]) throws {
-        group.addTask(executorPreference: try threads.start(), operation: stage)
+    /// Adds a stage that begins at once; `name` is its thread's.
+    mutating func addStage(named name: String = "stage", _ stage: @escaping @Sendable () async throws -> [Result]) throws {
+        group.addTask(executorPreference: try threads.start(name), operation: stage)
+    }
+
+    /// Adds what has no thread of its own, because it never blocks one.
+    mutating func addTask(_ task: @escaping @Sendable () async throws -> [Result]) {
+        group.addTask(operation: task)
     }
 }
 
@@ -13,8 +18,8 @@ struct StageGroup<Result: Sendable> {
 private final class ThreadList {
     private var threads: [IOThread] = []
 
-    func start() throws -> IOThread {
-        let thread = try IOThread()
+    func start(_ name: String) throws -> IOThread {
+        let thread = try IOThread(named: name)
         threads.append(thread)
         return thread
     }

@@ -50,7 +50,7 @@ struct TargetMove {
         // Only now, under the lock, does what stands there stay what it is.
         let existing = try ImageFile.identity(at: place.path)
         let recorded: [ManifestSegment]
-        switch try start(manifest, existing) {
+        switch try start(load(manifest), existing) {
         case .upToDate: return .upToDate
         case .name:
             try TargetFile.publish(place.path)
@@ -106,16 +106,24 @@ struct TargetMove {
         MigrationError(.target, "\(name): exists (--force replaces it)")
     }
 
-    /// What the files that are there mean for this run.
-    private func start(_ manifest: ManifestFile, _ existing: FileIdentity?) throws -> Start {
-        let found: ManifestContents
+    /// Throws what `run` would throw before it begins to write, as far as that can be seen without a lock; nothing is changed.
+    func checkStart() throws {
+        let nothing = try ManifestContents(parsing: [], path: ManifestFile.path(of: place.path))
+        _ = try start(restart ? nothing : try ManifestFile.read(of: place.path) ?? nothing, place.existing)
+    }
+
+    private func load(_ manifest: ManifestFile) throws -> ManifestContents {
         do {
-            found = try manifest.load()
+            return try manifest.load()
         } catch let error as MigrationError {
             // Only what begins as a manifest of ours is ever forgotten.
             guard restart, try manifest.isOurs() else { throw error }
-            found = try ManifestContents(parsing: [], path: manifest.path)
+            return try ManifestContents(parsing: [], path: manifest.path)
         }
+    }
+
+    /// What the files that are there mean for this run.
+    private func start(_ found: ManifestContents, _ existing: FileIdentity?) throws -> Start {
         let isSameJob = found.job?.isSameMove(as: job) == true && job.consistent
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
         if let completion = found.completion, isSameJob, !restart {
@@ -127,7 +135,9 @@ struct TargetMove {
             return .resume(found.segments)
         }
         if isUnfinished, !isSameJob, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
-            throw MigrationError(.badData, "\(manifest.path): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
+            throw MigrationError(
+                .badData,
+                "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
         }
         if let existing, !mayReplace(existing), !(isUnfinished && isSameJob) { throw targetExists }
         return .begin

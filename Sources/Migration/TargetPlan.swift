@@ -21,6 +21,9 @@ struct TargetPlan {
             }
             (header, holding, overlay) = (nil, .everything(marks: false), nil)
         case .cow(let layout, let alignment):
+            guard !request.asBase else {
+                throw MigrationError(.usage, "\(request.target): a base that overlays will name is raw (--as-base needs -O raw)")
+            }
             overlay = try request.backing.map {
                 try OverlayPlan($0, format: request.backingFormat, of: chain, options: request.options, target: place.path, layout: layout)
             }
@@ -37,7 +40,8 @@ struct TargetPlan {
     private static func job(
         _ request: ConversionRequest, _ chain: ImageChain, _ place: TargetPlace, _ overlay: OverlayPlan?, _ header: CowHeader?
     ) throws -> ManifestJob {
-        let size = header.map(\.fullLength) ?? (request.asBase ? chain.top.size : chain.guestLength)
+        // A raw file need not be whole sectors, and UML compares a base's length with the overlay's header.
+        let size = header.map(\.fullLength) ?? (request.asBase && chain.top.header == nil ? chain.top.size : chain.guestLength)
         let isLocked = try (chain.layers + (overlay.map { [$0.backing] } ?? [])).contains { try $0.file.writeLockHolder().isLocked }
         return ManifestJob(
             sources: try chain.layers.map(ManifestJob.Source.init),

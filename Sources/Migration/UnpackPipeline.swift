@@ -4,7 +4,7 @@ internal import TransportArchive
 /// unpack: read records → decompress, check, write → sync and record. verify: the same without writing.
 struct UnpackPipeline: Sendable {
     let reader: ArchiveReader
-    let workers: Int
+    let workers: WorkerSlots
     let rate: RateLimit?
     let progress: Progress
     let stop: StopFlag
@@ -22,7 +22,7 @@ struct UnpackPipeline: Sendable {
     ) async throws -> [ManifestSegment] {
         let stored = BoundedChannel<StoredRecord>(limit: Bounds.planned)
         let done = BoundedChannel<Finished>(limit: Bounds.finished)
-        let frames = try await BufferPool(count: workers + 4, capacity: LZ4Frame.longest)
+        let frames = try await BufferPool(count: workers.limit + 4, capacity: LZ4Frame.longest)
         return try await stages { group in
             try group.addStage { try await read(layer, holding, finished, segmentLength, into: stored, frames) }
             try group.addStage { try await work(stored, holding, to: sink, into: done, frames) }
@@ -76,18 +76,14 @@ struct UnpackPipeline: Sendable {
         _ stored: BoundedChannel<StoredRecord>, _ holding: Holding, to sink: any ImageSink, into done: BoundedChannel<Finished>,
         _ frames: BufferPool
     ) async throws -> [ManifestSegment] {
-        _ = try await stages { group in
-            for _ in 0..<workers {
-                try group.addStage { () -> [ManifestSegment] in
-                    let opener = try FrameOpener()
-                    let writer = try RecordWriter(holding, sink: sink)
-                    while let record = try await stored.receive() {
-                        try await write(record, opener, writer, sink, into: done)
-                        if let frame = record.frame { try await frames.give(frame) }
-                    }
-                    return []
-                }
+        _ = try await Crew.work(workers) { () -> [ManifestSegment] in
+            let opener = try FrameOpener()
+            let writer = try RecordWriter(holding, sink: sink)
+            while let record = try await stored.receive() {
+                try await write(record, opener, writer, sink, into: done)
+                if let frame = record.frame { try await frames.give(frame) }
             }
+            return []
         }
         done.finish()
         return []
@@ -125,12 +121,10 @@ struct UnpackPipeline: Sendable {
     /// Reads and checks everything; returns what is lost, in order, and why.
     func verify(canSalvage: Bool) async throws -> (losses: [ArchiveReader.Loss], reasons: [String]) {
         let stored = BoundedChannel<StoredRecord>(limit: Bounds.planned)
-        let frames = try await BufferPool(count: workers + 4, capacity: LZ4Frame.longest)
+        let frames = try await BufferPool(count: workers.limit + 4, capacity: LZ4Frame.longest)
         let verdicts = try await stages { group in
             try group.addStage { try await readAll(into: stored, frames, canSalvage: canSalvage) }
-            for _ in 0..<workers {
-                try group.addStage { try await check(stored, frames) }
-            }
+            try group.addStage { try await Crew.work(workers) { try await check(stored, frames) } }
         }
         let losses = verdicts.flatMap(\.losses).sorted { ($0.layer, $0.range.lowerBound) < ($1.layer, $1.range.lowerBound) }
         return (losses, verdicts.compactMap(\.reason))

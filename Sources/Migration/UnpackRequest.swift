@@ -18,13 +18,13 @@ package struct UnpackRequest: Sendable {
     package var names: [String]
     package var form: Form
     package var segmentLength: UInt64
-    package var workers: Int
+    package var workers: WorkerSlots
     package var rate: RateLimit?
     package var restart: Bool
     package var force: Bool
 
     package init(
-        archive: FilePath?, directory: FilePath, names: [String], form: Form, segmentLength: UInt64 = Bounds.segment, workers: Int,
+        archive: FilePath?, directory: FilePath, names: [String], form: Form, segmentLength: UInt64 = Bounds.segment, workers: WorkerSlots,
         rate: RateLimit? = nil,
         restart: Bool = false, force: Bool = false
     ) {

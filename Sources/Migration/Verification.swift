@@ -46,8 +46,8 @@ package struct Verification: Sendable {
         return lost.isEmpty ? ["\(path): was salvaged from an archive without an index that vouches for it"] : lost
     }
 
-    /// Reads everything with `workers` workers. Damage is a finding; what cannot be read is thrown.
-    package func run(workers: Int, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
+    /// Reads everything, in a slot of the caller and what others there are. Damage is a finding; what cannot be read is thrown.
+    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
         let file = try ImageFile(opening: path)
         guard file.length == completion.size else {
             return damaged("its length is \(file.length) bytes; expected \(completion.size)")
@@ -77,7 +77,7 @@ package struct Verification: Sendable {
     }
 
     private func compare(
-        _ chain: ImageChain, workers: Int, rate: RateLimit?, _ progress: Progress, _ stop: StopFlag
+        _ chain: ImageChain, workers: WorkerSlots, rate: RateLimit?, _ progress: Progress, _ stop: StopFlag
     ) async throws -> Finding {
         let holding: Holding = job.options.depth == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
         let data = progress.isShown ? try chain.countData(holding, in: []).all : nil

@@ -29,6 +29,7 @@ struct Convert: AsyncParsableCommand {
         help: ArgumentHelp("What BACKING is (default: look at its content).", valueName: "format"))
     var backingFileFormat: SourceFormat?
 
+    @Flag(help: "Make a base that overlays will name: raw, with SOURCE's exact length and mtime.") var asBase = false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
     @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M.", valueName: "size"))
@@ -46,14 +47,18 @@ struct Convert: AsyncParsableCommand {
     func validate() throws {
         try SegmentSize.check(segment)
         if backing != nil, targetOptions.format == .raw { throw ValidationError("a raw image has no backing file (-B goes with -O cow)") }
+        if asBase, targetOptions.format != .raw {
+            throw ValidationError("a base that overlays will name is raw (--as-base goes with -O raw)")
+        }
         if backingFileFormat != nil, backing == nil { throw ValidationError("-F says what BACKING is (give -B too)") }
     }
 
     func run() async throws {
+        if MakeCall.isDryRun { return try dryRun() }
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
-        let conversion = try Conversion(request())
+        let conversion = try Conversion(request(try await MakeCall.workers(copyOptions.jobs, verbosity)))
         for warning in conversion.warnings { verbosity.warn(warning) }
         let result = try await display.during { try await conversion.run(progress: display.progress, stop: stop) }
         switch result {
@@ -65,12 +70,17 @@ struct Convert: AsyncParsableCommand {
         }
     }
 
-    private func request() throws -> ConversionRequest {
+    private func dryRun() throws {
+        try DryRun.say("convert \(source) to \(target)") { try Conversion(request(WorkerSlots(limit: 1))).checkStart() }
+    }
+
+    private func request(_ workers: WorkerSlots) throws -> ConversionRequest {
         ConversionRequest(
             source: source, options: try imageOptions.chainOptions(for: source), target: target,
             format: targetOptions.requested, backing: backing,
-            backingFormat: try backing.flatMap { try backingFileFormat?.readable($0) }, shortestZeroRun: try copyOptions.zeroRun(),
-            segmentLength: segment.bytes, workers: copyOptions.workers, rate: copyOptions.rateLimit, restart: restart, force: force)
+            backingFormat: try backing.flatMap { try backingFileFormat?.readable($0) }, asBase: asBase,
+            shortestZeroRun: try copyOptions.zeroRun(),
+            segmentLength: segment.bytes, workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
     }
 }
 

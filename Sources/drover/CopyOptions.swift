@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import Glibc
 internal import Migration
 
 /// How data is copied, whatever is copied.
@@ -12,7 +11,7 @@ struct CopyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes"))
     var rate: ByteSize?
 
-    @Option(help: ArgumentHelp("How many workers copy.", valueName: "n"))
+    @Option(help: ArgumentHelp("How many workers copy, at most 16; make's jobserver may allow fewer.", valueName: "n"))
     var jobs: Int?
 
     func validate() throws {
@@ -22,11 +21,6 @@ struct CopyOptions: ParsableArguments {
 
     /// What `--rate` allows.
     var rateLimit: RateLimit? { rate.map { RateLimit(bytesPerSecond: $0.bytes) } }
-
-    /// How many workers copy: as many as asked for, else one for each processor, up to four.
-    var workers: Int { CopyOptions.workers(jobs) }
-
-    static func workers(_ jobs: Int?) -> Int { min(jobs ?? min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 16) }
 
     /// The shortest run of zeros that is left out, in bytes; longer ones than a chunk do not come up.
     func zeroRun() throws -> Int {

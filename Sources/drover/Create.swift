@@ -41,11 +41,14 @@ struct Create: ParsableCommand {
     func run() throws {
         var options = try imageOptions.chainOptions(for: backing)
         options.format = try backingFileFormat?.readable(backing) ?? options.format
-        let chain = try ImageChain.open(backing, options)
-        try OverlayCreation(
-            file: file, backing: backing, chain: chain, layout: layoutOptions.chosenLayout, alignment: layoutOptions.chosenAlignment,
-            size: size?.bytes, force: force
-        ).run()
+        if MakeCall.isDryRun { return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) } }
+        try creation(options).run()
         verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")
+    }
+
+    private func creation(_ options: ChainOptions) throws -> OverlayCreation {
+        try OverlayCreation(
+            file: file, backing: backing, chain: try ImageChain.open(backing, options), layout: layoutOptions.chosenLayout,
+            alignment: layoutOptions.chosenAlignment, size: size?.bytes, force: force)
     }
 }

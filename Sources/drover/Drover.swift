@@ -23,6 +23,7 @@ struct Drover: AsyncParsableCommand {
 
     static func main() async {
         openStandardDescriptors()
+        MakeCall.begin()
         clinux_ignore_write_signals()
         Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue)
     }

@@ -52,6 +52,7 @@ struct Pack: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if MakeCall.isDryRun { return try dryRun() }
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
@@ -68,12 +69,7 @@ struct Pack: AsyncParsableCommand {
     }
 
     private func pack(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
-        let packing = try Packing(
-            PackRequest(
-                archive: archive == "-" ? nil : archive, images: sources,
-                options: { [imageOptions] in try imageOptions.chainOptions(for: $0) },
-                compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
-                workers: copyOptions.workers, rate: copyOptions.rateLimit, restart: restart, force: force), stop: stop)
+        let packing = try Packing(request(try await MakeCall.workers(copyOptions.jobs, verbosity)), stop: stop)
         let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) }
         if try packing.hasChanged() {
             verbosity.warn("\(archive): a source changed while it was read (--force-share): the archive is of no one moment")
@@ -83,6 +79,20 @@ struct Pack: AsyncParsableCommand {
         case .named: verbosity.tell("\(archive): was whole already and has its name now")
         case .packed(_, let resumed):
             if resumed > 0 { verbosity.tell("\(archive): resumed, \(HumanText.size(resumed)) of it were there") }
+        }
+    }
+
+    private func request(_ workers: WorkerSlots) throws -> PackRequest {
+        PackRequest(
+            archive: archive == "-" ? nil : archive, images: sources, options: { [imageOptions] in try imageOptions.chainOptions(for: $0) },
+            compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
+            workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
+    }
+
+    private func dryRun() throws {
+        try OpenFiles.allowMany()
+        try DryRun.say("pack \(sources.count) \(sources.count == 1 ? "image" : "images") into \(archive)") {
+            try Packing(request(WorkerSlots(limit: 1)), stop: StopFlag()).checkStart()
         }
     }
 }

@@ -3,20 +3,21 @@ internal import CLinux
 internal import Glibc
 internal import Migration
 
-/// SIGINT and SIGTERM ask a move to stop at the next chunk; a second one ends it at once. SIGUSR1 asks how far it is.
+/// SIGINT, SIGTERM and SIGHUP ask a move to stop at the next chunk; a second one ends it at once. SIGUSR1 asks how far it is.
 enum SignalWatch {
     /// Watches until the process ends. `showState` prints one line.
     static func start(_ stop: StopFlag, showState: @escaping @Sendable () -> Void) throws {
         let descriptor = clinux_watch_signals()
         guard descriptor >= 0 else { throw MigrationError(.io, "signals cannot be watched") }
-        let thread = try IOThread()
+        let thread = try IOThread(named: "signals")
         Task(executorPreference: thread) {
             var number: UInt8 = 0
             while read(descriptor, &number, 1) == 1 {
                 if number == UInt8(SIGUSR1) {
                     showState()
                 } else if stop.isRequested {
-                    // Asked again, while a pipe keeps the work waiting: what is checkpointed is safe.
+                    // Asked again, while a sync or a slow read keeps the work waiting: what is checkpointed is safe.
+                    Jobserver.giveAllBack()
                     _exit(ExitCode.stopped.rawValue)
                 } else {
                     stop.request()

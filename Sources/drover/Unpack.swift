@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import DiskImages
 internal import Migration
 internal import SystemPackage
 
@@ -56,14 +57,11 @@ struct Unpack: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if MakeCall.isDryRun { return try dryRun() }
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
-        let request = UnpackRequest(
-            archive: archive == "-" ? nil : archive, directory: directory, names: names,
-            form: format == .raw ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment),
-            segmentLength: segment.bytes,
-            workers: CopyOptions.workers(jobs), rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, restart: restart, force: force)
+        let request = request(try await MakeCall.workers(jobs, verbosity))
         let result: UnpackResult
         do {
             result =
@@ -78,5 +76,28 @@ struct Unpack: AsyncParsableCommand {
         for line in result.damage { StandardError.line(line) }
         verbosity.tell("\(directory): \(result.restored) files restored, \(result.upToDate) were up to date")
         if !result.damage.isEmpty { throw ExitCode.damaged }
+    }
+
+    private func request(_ workers: WorkerSlots) -> UnpackRequest {
+        UnpackRequest(
+            archive: archive == "-" ? nil : archive, directory: directory, names: names,
+            form: format == .raw ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment),
+            segmentLength: segment.bytes, workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, restart: restart,
+            force: force)
+    }
+
+    private func dryRun() throws {
+        let request = request(WorkerSlots(limit: 1))
+        try DryRun.say("unpack \(request.archiveName) into \(directory)") {
+            // What comes through a pipe can be read only once.
+            guard request.archive != nil else { return }
+            do {
+                if salvage { _ = try Salvaging(request) } else { _ = try Unpacking(request, stop: StopFlag()) }
+            } catch let error as DiskImageError where error.kind == .unavailable {
+                throw error
+            } catch {
+                throw ArchiveFailure(archive, error)
+            }
+        }
     }
 }

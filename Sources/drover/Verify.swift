@@ -26,15 +26,17 @@ struct Verify: AsyncParsableCommand {
     func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
 
     func run() async throws {
+        if MakeCall.isDryRun { return try DryRun.say("verify \(file)") {} }
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
+        let workers = try await MakeCall.workers(jobs, verbosity)
         let isNamed = file.lastComponent?.extension == "drover"
-        if try file == "-" || isNamed || ArchiveVerification.isArchive(file) { return try await verifyArchive(display, stop) }
+        if try file == "-" || isNamed || ArchiveVerification.isArchive(file) { return try await verifyArchive(workers, display, stop) }
         let verification = try Verification(of: file)
         let finding = try await display.during {
             try await verification.run(
-                workers: CopyOptions.workers(jobs), rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, progress: display.progress,
+                workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, progress: display.progress,
                 stop: stop)
         }
         for line in verification.notRestored.prefix(100) { StandardError.line(line) }
@@ -46,13 +48,13 @@ struct Verify: AsyncParsableCommand {
         verbosity.tell("\(file): is what was written (\(HumanText.size(finding.length)))")
     }
 
-    private func verifyArchive(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
+    private func verifyArchive(_ workers: WorkerSlots, _ display: ProgressDisplay, _ stop: StopFlag) async throws {
         let finding: ArchiveVerification.Finding
         do {
             finding = try await display.during {
                 try await ArchiveVerification(file == "-" ? nil : file)
                     .run(
-                        workers: CopyOptions.workers(jobs), rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
+                        workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
                         progress: display.progress, stop: stop)
             }
         } catch {

@@ -138,7 +138,7 @@ struct ConversionResumeTests {
     }
 
     @Test func optionsThatDoNotChangeTheResultGoOn() async throws {
-        let move = try await interrupted().changed { ($0.workers, $0.rate) = (5, RateLimit(bytesPerSecond: 1 << 40)) }
+        let move = try await interrupted().changed { ($0.workers, $0.rate) = (WorkerSlots(limit: 5), RateLimit(bytesPerSecond: 1 << 40)) }
         #expect(try await move.run() == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
     }
 

@@ -16,7 +16,7 @@ struct Move {
         self.directory = directory
         request = ConversionRequest(
             source: directory(source), options: ChainOptions(location: try BackingLocation()), target: directory(target), format: format,
-            segmentLength: 1 << 20, workers: 2)
+            segmentLength: 1 << 20, workers: WorkerSlots(limit: 2))
     }
 
     /// Asks for an overlay of `backing` instead.

@@ -46,7 +46,8 @@ struct RandomConversionTests {
     }
 
     private func verify(_ move: Move, _ comment: Comment) async throws {
-        let found = try await Verification(of: move.target).run(workers: 1, rate: nil, progress: Progress(isShown: false), stop: StopFlag())
+        let found = try await Verification(of: move.target).run(
+            workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: StopFlag())
         #expect(found.damage == nil, comment)
     }
 }

@@ -83,7 +83,7 @@ struct RecordedMove {
     /// Does it; returns the segments that were recorded.
     func run(checkSources: @escaping @Sendable () throws -> Void = {}) async throws -> [ManifestSegment] {
         let job = PipelineJob(
-            chain: chain, holding: holding, segmentLength: 1 << 20, shortestZeroRun: shortestZeroRun, workers: workers,
+            chain: chain, holding: holding, segmentLength: 1 << 20, shortestZeroRun: shortestZeroRun, workers: WorkerSlots(limit: workers),
             progress: Progress(isShown: false), stop: stop)
         return try await job.convert(to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
     }

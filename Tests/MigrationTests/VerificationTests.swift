@@ -29,7 +29,7 @@ struct VerificationTests {
     }
 
     private func verify(_ path: FilePath) async throws -> Verification.Finding {
-        try await Verification(of: path).run(workers: 2, rate: nil, progress: Progress(isShown: true), stop: StopFlag())
+        try await Verification(of: path).run(workers: WorkerSlots(limit: 2), rate: nil, progress: Progress(isShown: true), stop: StopFlag())
     }
 
     private func layer(_ path: FilePath) throws -> ImageLayer {
@@ -184,7 +184,8 @@ struct VerificationTests {
         let stop = StopFlag()
         stop.request()
         do {
-            let found = try await verification.run(workers: 1, rate: nil, progress: Progress(isShown: false), stop: stop)
+            let found = try await verification.run(
+                workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: stop)
             Issue.record("\(found)")
         } catch {
             #expect(describe(error) == "stopped: \(directory("out")): stopped by a signal")

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include "CLinuxSignals.h"
+#include "CLinuxTokens.h"
 
 // lseek(SEEK_DATA) and lseek(SEEK_HOLE).
 off_t clinux_seek_data(int fd, off_t from);
@@ -29,4 +30,6 @@ int clinux_block_device_size(int fd, uint64_t *size);
 int clinux_free_space(const char *path, uint64_t *bytes);
 // ioctl(TIOCGWINSZ): columns of the terminal, or -1.
 int clinux_terminal_columns(int fd);
+// Names the calling thread, in at most 15 bytes, for whoever looks at /proc.
+void clinux_name_thread(const char *name);
 #endif

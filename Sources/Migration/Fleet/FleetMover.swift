@@ -5,7 +5,6 @@ internal import SystemPackage
 struct FleetMover {
     let run: FleetRun
     let place: Int
-    let workers: Int
     let progress: Progress
     let stop: StopFlag
     let tell: @Sendable (FleetEvent) -> Void
@@ -69,7 +68,7 @@ struct FleetMover {
     }
 
     private func convert() async throws -> FleetOutcome {
-        var request = try run.plan.conversion(at: place, workers: workers)
+        var request = try run.plan.conversion(at: place, workers: run.workers)
         (request.rate, request.usesLock) = (run.rate, run.usesLocks)
         let state = try self.state { try Conversion(request).state() }
         guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
@@ -86,7 +85,7 @@ struct FleetMover {
     }
 
     private func pack() async throws -> FleetOutcome {
-        var request = run.plan.packing(at: place, workers: workers)
+        var request = run.plan.packing(at: place, workers: run.workers)
         (request.rate, request.usesLock) = (run.rate, run.usesLocks)
         let state = try self.state { try Packing(request, stop: stop).state() }
         guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
@@ -103,10 +102,11 @@ struct FleetMover {
     private func verify() async throws -> FleetOutcome {
         tell(.began(place))
         if try ArchiveVerification.isArchive(item.target) {
-            let finding = try await ArchiveVerification(item.target).run(workers: workers, rate: run.rate, progress: progress, stop: stop)
+            let finding = try await ArchiveVerification(item.target).run(
+                workers: run.workers, rate: run.rate, progress: progress, stop: stop)
             if let damage = finding.damage.first { throw MigrationError(.badData, damage) }
         } else {
-            let finding = try await Verification(of: item.target).run(workers: workers, rate: run.rate, progress: progress, stop: stop)
+            let finding = try await Verification(of: item.target).run(workers: run.workers, rate: run.rate, progress: progress, stop: stop)
             if let damage = finding.damage { throw MigrationError(.badData, damage) }
         }
         return .done(resumed: 0)

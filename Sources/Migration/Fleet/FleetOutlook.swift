@@ -37,11 +37,11 @@ extension FleetPlan {
             switch spec.operation {
             case .verify: return try verification(of: place)
             case .pack:
-                let packing = try Packing(packing(at: place, workers: 1), stop: stop)
+                let packing = try Packing(packing(at: place, workers: WorkerSlots(limit: 1)), stop: stop)
                 let state = try packing.state()
                 return try outlook(of: place, state) { try packing.dataLength() }
             case .convert:
-                let request = try conversion(at: place, workers: 1)
+                let request = try conversion(at: place, workers: WorkerSlots(limit: 1))
                 // As long as its base is not there or will change, an overlay cannot be what it is to be.
                 let state = isBaseReady ? try Conversion(request).state() : try TargetHistory.withoutJob(of: item.target)
                 return try outlook(of: place, state) { try dataLength(of: item, request.options) }

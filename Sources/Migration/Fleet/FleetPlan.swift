@@ -26,7 +26,7 @@ package struct FleetPlan: Sendable {
     }
 
     /// The conversion that makes the target at `place`.
-    func conversion(at place: Int, workers: Int) throws -> ConversionRequest {
+    func conversion(at place: Int, workers: WorkerSlots) throws -> ConversionRequest {
         let item = items[place]
         var options = try spec.chainOptions()
         var source = item.sources[0]
@@ -44,7 +44,7 @@ package struct FleetPlan: Sendable {
     }
 
     /// The packing that makes the archive at `place`.
-    func packing(at place: Int, workers: Int) -> PackRequest {
+    func packing(at place: Int, workers: WorkerSlots) -> PackRequest {
         PackRequest(
             archive: items[place].target, images: items[place].sources, options: { [spec] _ in try spec.chainOptions() },
             compression: spec.compression, workers: workers)

@@ -4,8 +4,8 @@ internal import SystemPackage
 /// A fleet moved: each base once and before its overlays, several items side by side; one that fails stops no other.
 package struct FleetRun: Sendable {
     package let plan: FleetPlan
-    /// Workers in all, over all items that are moved side by side.
-    package let workers: Int
+    /// Slots for workers, over all items that are moved side by side.
+    package let workers: WorkerSlots
     package let rate: RateLimit?
     /// Replaces targets that somebody has written to, too.
     package let force: Bool
@@ -16,7 +16,7 @@ package struct FleetRun: Sendable {
     package let usesLocks: Bool
 
     package init(
-        _ plan: FleetPlan, workers: Int, rate: RateLimit? = nil, force: Bool = false, restart: Bool = false, shard: Shard? = nil,
+        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, force: Bool = false, restart: Bool = false, shard: Shard? = nil,
         usesLocks: Bool = true
     ) throws {
         guard shard == nil || plan.spec.target.archive == nil else {
@@ -47,18 +47,18 @@ package struct FleetRun: Sendable {
         let places = plan.places(in: shard)
         var queue = FleetQueue(places, plan)
         var results: [FleetResult] = []
-        let atOnce = max(1, min(workers, places.count))
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
             var running = 0
             while results.count < places.count {
-                while running < atOnce, let next = queue.next() {
+                while running < workers.limit, let next = queue.next() {
                     running += 1
-                    let share = max(1, workers / min(atOnce, running + queue.readyCount))
-                    let thread = try IOThread()
+                    // The first worker of an image comes before those that only help others with theirs.
+                    try await workers.take()
+                    let thread = try IOThread(named: "image")
                     group.addTask(executorPreference: thread) {
                         defer { thread.stop() }
-                        let mover = FleetMover(
-                            run: self, place: next.place, workers: share, progress: Progress(within: progress), stop: stop, tell: tell)
+                        defer { workers.give() }
+                        let mover = FleetMover(run: self, place: next.place, progress: Progress(within: progress), stop: stop, tell: tell)
                         return await mover.result(baseFailure: next.baseFailure)
                     }
                 }
@@ -91,9 +91,6 @@ struct FleetQueue {
         }
         ready.reverse()
     }
-
-    /// Items that could begin now.
-    var readyCount: Int { ready.count }
 
     /// The next item, with how its base ended where that keeps it from beginning.
     mutating func next() -> (place: Int, baseFailure: FleetOutcome?)? { ready.popLast() }

@@ -31,6 +31,7 @@ struct Run: AsyncParsableCommand {
     func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
 
     func run() async throws {
+        if MakeCall.isDryRun { return try dryRun() }
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
@@ -38,7 +39,8 @@ struct Run: AsyncParsableCommand {
         let plan = try fleet.plan()
         let limit = rate?.bytes ?? plan.spec.rate
         let fleetRun = try FleetRun(
-            plan, workers: CopyOptions.workers(jobs ?? plan.spec.jobs), rate: limit.map { RateLimit(bytesPerSecond: $0) }, force: force,
+            plan, workers: MakeCall.slots(jobs ?? plan.spec.jobs, verbosity), rate: limit.map { RateLimit(bytesPerSecond: $0) },
+            force: force,
             restart: restart, shard: try fleet.chosenShard(), usesLocks: !noLock)
         if display.progress.isShown { fleetRun.begin(display.progress, stop) }
         let results = try await display.during { [verbosity] in
@@ -53,6 +55,16 @@ struct Run: AsyncParsableCommand {
         if results.contains(where: { if case .failed = $0.outcome { true } else { false } }) { throw ExitCode.differs }
         if results.contains(where: { if case .stopped = $0.outcome { true } else { false } }) {
             throw MigrationError(.stopped, "\(fleet.pipeline): stopped by a signal (run the same command again to go on)")
+        }
+    }
+
+    /// Under `make -n`: what is to be done, a line for each.
+    private func dryRun() throws {
+        let plan = try fleet.plan()
+        for outlook in plan.outlooks(of: plan.places(in: try fleet.chosenShard()), stop: StopFlag()) {
+            let item = plan.items[outlook.place]
+            if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
+            if outlook.isToDo { try DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {} }
         }
     }
 

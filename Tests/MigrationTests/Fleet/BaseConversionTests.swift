@@ -19,7 +19,8 @@ struct BaseConversionTests {
         #expect(try FileChanges.bytes(of: move.target) == bytes)
         #expect(try ImageFile.identity(at: move.target)?.mtime == source.mtime)
         #expect(try await move.run() == .upToDate)
-        let found = try await Verification(of: move.target).run(workers: 1, rate: nil, progress: Progress(isShown: false), stop: StopFlag())
+        let found = try await Verification(of: move.target).run(
+            workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: StopFlag())
         #expect(found.damage == nil)
     }
 
