@@ -12,6 +12,7 @@ struct ReportPageTests {
         switch name {
         case "mixed": SampleReports.mixed
         case "hostile": SampleReports.hostile
+        case "large": SampleReports.large(120)
         case "thousand": SampleReports.large(1000)
         default: SampleReports.empty
         }
@@ -26,7 +27,7 @@ struct ReportPageTests {
         return page
     }
 
-    @Test(arguments: ["mixed", "hostile", "empty"])
+    @Test(arguments: ["mixed", "hostile", "empty", "large"])
     func everyElementIsClosedAndEveryLinkLeadsSomewhere(name: String) throws {
         let elements = try PageElements(page(name))
         #expect(elements.problems == [])

@@ -106,7 +106,7 @@ enum SampleReports {
             name: FilePath(name), source: FilePath("/srv/uml/\(name)"), target: FilePath("/srv/migrated/\(name)"),
             role: isBase ? .base : .image,
             state: state, guestLength: length, sourceBytes: isBase ? picture.total(of: .data(depth: 0)) : own,
-            targetBytes: isDone ? own / 10 * 9 : nil,
+            targetBytes: isDone ? (isBase ? picture.total(of: .data(depth: 0)) : own) / 10 * 9 : nil,
             chain: chain.map { FilePath($0) }, map: picture, seconds: isDone ? Double.random(in: 4...400, using: &generator) : nil)
     }
 

@@ -8,6 +8,9 @@ struct ReportPage {
 
     let report: FleetReport
 
+    /// Whether a browser is to leave out what is off the screen until it is scrolled to: else a thousand images take seconds to lay out.
+    private var isLarge: Bool { report.images.count > 100 }
+
     /// The whole page, in the order in which it is read.
     var html: HTML {
         ReportPage.marker + """
@@ -21,7 +24,7 @@ struct ReportPage {
             <title>\(report.title): Drover report</title>
             <style>\(ReportStyle.sheet)</style>
             </head>
-            <body>
+            <body class="\(isLarge ? "large" : "small")">
             \(ReportStyle.patterns)
             <a class="skip" href="#fleet">Skip to the table of images</a>
             \(header)

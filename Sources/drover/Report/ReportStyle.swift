@@ -5,7 +5,7 @@ enum ReportStyle {
     static let sheet: HTML = """
         :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--text:#1c2126;--soft:#59626b;--line:#dcded9;--link:#0b5394;
         --good:#17693a;--bad:#a8201a;--busy:#0b5394;--old:#7a4a00;--good-back:#e3f3e8;--bad-back:#fce8e6;--busy-back:#e4eefa;--old-back:#fbeed7;
-        --c0:#1668b0;--c1:#b8590a;--c2:#0a7f61;--c3:#8a4fb8;--c4:#7d6608;--c5:#b23a72;--cz:#6f7780;--mark:#ffffff85;--empty:#ecedea;--edge:#868d93}
+        --c0:#1668b0;--c1:#b8590a;--c2:#0a7f61;--c3:#8a4fb8;--c4:#7d6608;--c5:#b23a72;--cz:#6f7780;--mark:#ffffff85;--empty:#ecedea;--edge:#787f86}
         @media (prefers-color-scheme:dark){:root{--page:#121518;--card:#1a1e22;--text:#e5e8ea;--soft:#a1aab2;--line:#333a40;--link:#7db9f5;
         --good:#7fd6a0;--bad:#ff9d94;--busy:#8cc2fa;--old:#f0bd6c;--good-back:#17301f;--bad-back:#3b1c1a;--busy-back:#17293d;--old-back:#362810;
         --c0:#5aa6ee;--c1:#ef9a52;--c2:#45c6a0;--c3:#c08df0;--c4:#d3ba4c;--c5:#ee82b4;--cz:#939ca5;--mark:#0b0d0f80;--empty:#262b30;--edge:#6d757c}}
@@ -63,7 +63,7 @@ enum ReportStyle {
         .sh{fill:none}.r3{fill:var(--empty);stroke:none}
         .defs path{stroke:var(--mark);stroke-width:1.5;fill:none}.defs circle{fill:var(--mark)}
         .b1{fill:var(--c1)}.b2{fill:var(--c2)}.b3{fill:var(--c3)}.b4{fill:var(--c4)}.b5{fill:var(--c5)}.bz{fill:var(--cz)}
-        .card{background:var(--card);border:1px solid var(--line);border-radius:8px;margin:0 0 .5rem;content-visibility:auto;contain-intrinsic-size:auto 3rem}
+        .card{background:var(--card);border:1px solid var(--line);border-radius:8px;margin:0 0 .5rem}
         summary{padding:.6rem 1rem;cursor:pointer}summary .badge{margin-left:.5rem}
         .inside{padding:.25rem 1rem 1rem;scroll-margin-top:4rem}
         .inside table{border:0}
@@ -76,14 +76,16 @@ enum ReportStyle {
         .fleet{display:block;background:none;border:0}.fleet caption{display:block;padding:0 0 .75rem}
         .fleet thead{position:absolute;left:-99rem}
         .fleet tbody{display:block}.fleet tr{display:grid;grid-template-columns:1fr 1fr;gap:.15rem 1rem;background:var(--card);border:1px solid var(--line);
-        border-radius:8px;padding:.7rem .9rem;margin-bottom:.6rem;content-visibility:auto;contain-intrinsic-size:auto 13rem}
+        border-radius:8px;padding:.7rem .9rem;margin-bottom:.6rem}
+        .large .fleet tr{content-visibility:auto;contain-intrinsic-size:auto 13rem}
         .fleet tr>*{border:0;padding:0;text-align:left}.fleet tbody th{grid-column:1/-1;font-weight:600}
         .fleet td:nth-child(2),.fleet td:nth-child(7){grid-column:1/-1;margin:.15rem 0}
         .fleet td.n::before{display:block;color:var(--soft);font-size:.8125rem}
         .fleet td:nth-child(3)::before{content:"Guest disk"}.fleet td:nth-child(4)::before{content:"Data"}
         .fleet td:nth-child(5)::before{content:"Target"}.fleet td:nth-child(6)::before{content:"Time"}
         .strip{width:100%}.shares .note{display:block;padding-left:1.55rem}.shares tbody th{min-width:9rem}th,td{padding:.45rem .6rem}}
-        @media print{body{max-width:none;background:none}.scroll{overflow:visible}}
+        .large .card{content-visibility:auto;contain-intrinsic-size:auto 3rem}
+        @media print{.large .card,.large .fleet tr{content-visibility:visible}body{max-width:none;background:none}.scroll{overflow:visible}}
         @media (forced-colors:active){svg{forced-color-adjust:none}.badge{border:1px solid}}
         """
 
