@@ -18,7 +18,7 @@ struct Drover: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Convert.self, Pack.self, Unpack.self, List.self,
-            Verify.self, Plan.self, Run.self, Status.self,
+            Verify.self, Plan.self, Run.self, Status.self, Report.self,
         ])
 
     static func main() async {

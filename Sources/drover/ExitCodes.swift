@@ -8,7 +8,7 @@ internal import Migration
 /// What is written here is what the manual says (`.ci/manual`): clauses with semicolons between; one that begins with commands' names
 /// is about these commands alone.
 extension ExitCode {
-    /// `compare`: the images differ.
+    /// `compare`: the images differ; `run`: some images failed; `plan`: something is wrong.
     static let differs = ExitCode(1)
     /// `check`, `verify`, `unpack`: damage was found.
     static let damaged = ExitCode(2)

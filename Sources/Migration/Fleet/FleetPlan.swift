@@ -1,4 +1,4 @@
-internal import DiskImages
+package import DiskImages
 internal import ImageFormats
 internal import SystemPackage
 
@@ -53,7 +53,7 @@ package struct FleetPlan: Sendable {
 
 extension PipelineSpec {
     /// How the fleet's images are opened. Throws `unavailable` where a directory of `confine` is missing.
-    func chainOptions() throws -> ChainOptions {
+    package func chainOptions() throws -> ChainOptions {
         ChainOptions(
             format: sourceFormat, backingFormat: backingFormat, location: try BackingLocation(moves: backingMap, confinement: confine),
             ignoreMtime: ignoreMtime)

@@ -12,6 +12,8 @@ struct Plan: ParsableCommand {
             Prints every target with its chain, the size of its disk, the data that would be read, and what is up to date or in the way; then the \
             totals, the room there is, and which bases are shared. Nothing is written and no data is read. Ends with 1 where something is wrong.
 
+            Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
+
             For example: drover plan fleet.yaml
             """)
 

@@ -12,6 +12,8 @@ struct Run: AsyncParsableCommand {
             fails stops no other. Run the same command again, and only what is missing, failed or changed since is done. Ends with 1 where an \
             image failed, with 75 where a signal came first.
 
+            Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
+
             For example: drover run fleet.yaml
             """)
 

@@ -11,6 +11,8 @@ struct Status: ParsableCommand {
             Reads the manifests beside the targets and nothing else of them, also while a run goes on, here or on another machine: what is done, \
             running (with percent and rate), interrupted, failed (with the reason) and waiting.
 
+            Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
+
             For example: drover status fleet.yaml
             """)
 

@@ -28,7 +28,7 @@ extension FleetReport {
             case base, image
         }
 
-        /// The target's name below the directory.
+        /// The source's name, from the pipeline's folder.
         var name: FilePath
         var source: FilePath
         var target: FilePath?
@@ -53,6 +53,8 @@ extension FleetReport {
         case done
         /// Somebody moves it now, and has done so much of it.
         case running(percent: Int)
+        /// A run was interrupted at a checkpoint; the next one goes on.
+        case interrupted(percent: Int)
         case failed(reason: String)
         case waiting
         /// Complete, but the source, a base or the options changed since: it is to be done again.

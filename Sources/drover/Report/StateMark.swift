@@ -11,10 +11,11 @@ struct StateMark {
     private(set) var reason: String?
 
     /// All of them, in the order in which a summary counts them.
-    static let all = [done, running, waiting, failed, stale, changed]
+    static let all = [done, running, interrupted, waiting, failed, stale, changed]
 
     private static let done = StateMark("done", "✓", "done", always: true)
     private static let running = StateMark("running", "▸", "running")
+    private static let interrupted = StateMark("interrupted", "‖", "waiting")
     private static let waiting = StateMark("waiting", "…", "waiting", always: true)
     private static let failed = StateMark("failed", "✕", "failed", always: true)
     private static let stale = StateMark("stale", "↻", "stale")
@@ -33,6 +34,9 @@ struct StateMark {
         case .waiting: self = .waiting
         case .running(let percent):
             self = .running
+            detail = " \(min(max(percent, 0), 100)) %"
+        case .interrupted(let percent):
+            self = .interrupted
             detail = " \(min(max(percent, 0), 100)) %"
         case .failed(let reason):
             self = .failed
