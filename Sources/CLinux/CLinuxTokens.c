@@ -75,16 +75,22 @@ void clinux_tokens_close(void) {
     errno = saved;
 }
 
-// Signals that end a process and that nobody here catches; a crash raises one of them, too.
-static const int ends[] = {SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR2};
-enum { END_COUNT = sizeof ends / sizeof *ends };
+// Signals that end a process and that nobody else here catches. The first five are crashes, which Swift may have a handler for.
+static const int ends[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGQUIT, SIGSYS, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR2};
+enum { CRASH_COUNT = 5, END_COUNT = sizeof ends / sizeof *ends };
 static struct sigaction earlier[END_COUNT];
 
-static void give_back_and_end(int number) {
+static void give_back_and_end(int number, siginfo_t *info, void *context) {
+    (void)context;
     clinux_tokens_close();
-    // What was to happen happens when this handler returns.
-    for (int index = 0; index < END_COUNT; index++)
-        if (ends[index] == number) sigaction(number, &earlier[index], NULL);
+    // A crash happens again when this returns.
+    for (int index = 0; index < CRASH_COUNT && info->si_code > 0; index++)
+        if (ends[index] == number) {
+            sigaction(number, &earlier[index], NULL);
+            return;
+        }
+    // One that was sent comes when this returns.
+    signal(number, SIG_DFL);
     raise(number);
 }
 
@@ -93,7 +99,8 @@ int clinux_tokens_use(int reading, int writing) {
     writing_end = writing;
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = give_back_and_end;
+    action.sa_sigaction = give_back_and_end;
+    action.sa_flags = SA_SIGINFO;
     for (int index = 0; index < END_COUNT; index++) {
         if (sigaction(ends[index], NULL, &earlier[index])) return -1;
         if (earlier[index].sa_handler != SIG_IGN && sigaction(ends[index], &action, NULL)) return -1;

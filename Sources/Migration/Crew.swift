@@ -15,6 +15,11 @@ struct Crew: Sendable {
         _ slots: WorkerSlots, _ worker: @escaping @Sendable () async throws -> [Result]
     ) async throws -> [Result] {
         let crew = Crew(slots: slots)
+        // A thread that has its last work behind it, and is about to end, is called a worker no more.
+        let worker = { @Sendable in
+            defer { IOThread.rename("done") }
+            return try await worker()
+        }
         return try await stages { group in
             try group.addStage(named: "worker") {
                 let results = try await worker()

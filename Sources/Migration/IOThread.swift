@@ -54,6 +54,9 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
+    /// Gives the calling thread another name.
+    static func rename(_ name: String) { clinux_name_thread(name) }
+
     private func run() {
         clinux_name_thread(name)
         while true {

@@ -1,0 +1,83 @@
+# Migrates a directory of COW images with make:
+#
+#   make -f Pipelines/migrate.mk -j8 FLEET=guests OUT=migrated [FORMAT=raw|cow] [DROVER=drover] [OPTIONS='--rate 200M']
+#
+# Every FLEET/…/NAME.cow becomes OUT/…/NAME.FORMAT: raw flattens the chain; cow keeps it as an overlay of one copy of its base,
+# OUT/…/BASE.raw. A target depends on every file of its chain, and an overlay on its base's copy. Documentation/make.md says more.
+
+FORMAT  ?= raw
+DROVER  ?= drover
+OPTIONS ?=
+
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+.PHONY: all
+.DEFAULT_GOAL := all
+
+ifneq ($(words $(FLEET)) $(words $(OUT)),1 1)
+$(error FLEET= and OUT= must be one directory each, without spaces in their names)
+endif
+$(if $(filter-out raw cow,$(FORMAT)),$(error FORMAT=$(FORMAT) must be raw or cow))
+$(if $(shell command -v $(DROVER)),,$(error $(DROVER) is not there (set DROVER=)))
+override FLEET := $(patsubst %/,%,$(FLEET))
+override OUT   := $(patsubst %/,%,$(OUT))
+root := $(realpath $(FLEET))
+$(if $(root),,$(error FLEET=$(FLEET) is not there))
+$(if $(filter $(root),$(abspath $(OUT)) $(realpath $(OUT))),$(error OUT= must be another directory than FLEET=))
+
+# What make or the shell would take for something else than a part of a name; as it stands between double quotes of the shell.
+hash   := \#
+unsafe := [][:space:]:%$(hash)\$$=;|&()<>~\"'\\\\*?\`[]
+bad    := $(shell find $(FLEET) -name '*.cow' -path "*$(unsafe)*" | head -n 1)
+$(if $(bad),$(error make cannot handle the name '$(bad)': rename it, or use drover itself))
+images := $(filter-out $(OUT)/%,$(shell find $(FLEET) -name '*.cow' ! -type d | LC_ALL=C sort))
+
+# $(call chain,IMAGE): the files of its chain, the image first; ! for one whose name make cannot handle, nothing for what is no image.
+chain = $(shell $(DROVER) info --backing-chain --output json $1 2>/dev/null \
+    | sed -n 's/^ *"filename" : "\(.*\)",*$$/\1/p' | sed "s/.*$(unsafe).*/!/")
+
+# $(call copy,BASE): where the one copy of a base goes: as its place in FLEET, or OUT/base for one from outside.
+copy    = $(OUT)/$(basename $(call inside,$(patsubst $(root)/%,%,$(realpath $1)))).raw
+inside  = $(if $(filter /%,$1),base/$(notdir $1),$1)
+
+# $(call image,IMAGE,TARGET,CHAIN)
+define image
+$(if $(filter !,$3),$(error make cannot handle the name of a file that $1 stands on: rename it, or use drover itself))
+all: $2
+$2: $3
+$(if $(filter cow,$(FORMAT)),$(if $(word 2,$3),$(call overlay,$2,$(lastword $3),$(call copy,$(lastword $3)))))
+endef
+
+# $(call overlay,TARGET,BASE,COPY)
+define overlay
+base.$1 := $3
+$1: $3
+$(if $(source.$3),$(if $(filter-out $(source.$3),$(realpath $2)),$(error $2 and $(source.$3) would both become $3: rename one)),$(call base,$2,$3))
+endef
+
+# $(call base,BASE,COPY)
+define base
+source.$2 := $(realpath $1)
+$2: $1
+	$$(call convert,--as-base)
+endef
+
+# $(call convert,HOW): a recipe. It begins with +, so that drover takes part in make's jobserver. --force: make has found the target to be out of
+# date, and the old one stays until the new one is complete. An interrupted conversion is continued; one of sources that have changed since, which
+# a dry run finds (65), begins anew. exec: what make sends a signal to is drover and no shell.
+define convert
+@mkdir -p $(@D)
++@set -- $(DROVER) convert --force $1 $(OPTIONS) $< $@; \
+	if test -e $@.manifest && { MAKEFLAGS=n "$$@" >/dev/null 2>&1; test $$? -eq 65; }; then set -- "$$@" --restart; fi; exec "$$@"
+endef
+
+# Complete or not there: nothing that make would have to remove.
+.PRECIOUS: $(OUT)/%.raw $(OUT)/%.cow
+
+$(OUT)/%.raw: $(FLEET)/%.cow
+	$(call convert,)
+
+$(OUT)/%.cow: $(FLEET)/%.cow
+	$(call convert,-O cow $(if $(base.$@),-B $(base.$@),-o layout=qemu-v2))
+
+$(foreach file,$(images),$(eval $(call image,$(file),$(patsubst $(FLEET)/%.cow,$(OUT)/%.$(FORMAT),$(file)),$(call chain,$(file)))))

@@ -1,0 +1,105 @@
+"""Jobservers as make has them, made by a test: tokens in a pipe or a FIFO, and who works with them."""
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+from harness import binary
+
+STYLES = ("pipe", "fifo")
+
+
+class Jobserver:
+    """`tokens` tokens, each with a value of its own; `style` is `pipe` (Make up to 4.3) or `fifo` (from 4.4 on)."""
+
+    def __init__(self, folder, style, tokens):
+        self.style, self.values = style, bytes(range(65, 65 + tokens))
+        if style == "pipe":
+            self.reading, self.writing = os.pipe()
+            auth = f"{self.reading},{self.writing}"
+        else:
+            path = os.path.join(folder, f"GMfifo{time.monotonic_ns()}")
+            os.mkfifo(path)
+            self.reading = self.writing = os.open(path, os.O_RDWR)
+            auth = f"fifo:{path}"
+        self.makeflags = f" -j{tokens + 1} --jobserver-auth={auth}"
+        os.write(self.writing, self.values)
+
+    def start(self, *arguments, flags=None, **options):
+        """Starts Drover as a recipe of this make."""
+        environment = dict(os.environ, MAKEFLAGS=self.makeflags if flags is None else flags, MAKELEVEL="1")
+        passed = (self.reading, self.writing) if self.style == "pipe" else ()
+        return subprocess.Popen(
+            [binary(), *map(os.fspath, arguments)], env=environment, pass_fds=passed, stderr=subprocess.PIPE, text=True, **options
+        )
+
+    def add(self, value):
+        self.values += value
+        os.write(self.writing, value)
+
+    def count(self):
+        """How many tokens nobody has taken."""
+        return int.from_bytes(fcntl.ioctl(self.reading, termios.FIONREAD, b"\0" * 4), "little")
+
+    def take_all(self):
+        """The tokens that are there, and waits for none."""
+        found = b""
+        while select.select([self.reading], [], [], 0)[0]:
+            found += os.read(self.reading, 1)
+        return found
+
+    def close(self):
+        for descriptor in {self.reading, self.writing}:
+            os.close(descriptor)
+
+
+def workers(pid):
+    """How many workers the process `pid` has now."""
+    count = 0
+    for task in Path(f"/proc/{pid}/task").glob("*/comm"):
+        try:
+            count += task.read_text().strip() == "worker"
+        except OSError:
+            pass  # it has ended meanwhile
+    return count
+
+
+def workers_below(pid):
+    """How many workers all processes have that `pid` has started, and how many such processes there are."""
+    found = [workers(child) for child in descendants(pid)]
+    return sum(found), sum(count > 0 for count in found)
+
+
+def descendants(pid):
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(status.parent.name)] = int(status.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            pass
+    below = {pid}
+    while True:
+        more = {child for child, parent in parents.items() if parent in below} | below
+        if more == below:
+            return below - {pid}
+        below = more
+
+
+def most_workers(process, until=lambda count: False, limit=30):
+    """Watches a running process until it has ended, or `until` is true for the number of its workers; the most there were."""
+    most, end = 0, time.monotonic() + limit
+    while process.poll() is None:
+        count = workers(process.pid)
+        most = max(most, count)
+        if until(count):
+            break
+        if time.monotonic() > end:
+            process.send_signal(signal.SIGKILL)
+            raise AssertionError(f"still {count} workers after {limit} s")
+        time.sleep(0.001)
+    return most
