@@ -30,7 +30,8 @@ hash   := \#
 unsafe := [][:space:]:%$(hash)\$$=;|&()<>~\"'\\\\*?\`[]
 bad    := $(shell find $(FLEET) -name '*.cow' -path "*$(unsafe)*" | head -n 1)
 $(if $(bad),$(error make cannot handle the name '$(bad)': rename it, or use drover itself))
-images := $(filter-out $(OUT)/%,$(shell find $(FLEET) -name '*.cow' ! -type d | LC_ALL=C sort))
+# Targets of an earlier run are no images to migrate, where OUT lies in FLEET.
+images := $(filter-out $(patsubst $(root)/%,$(FLEET)/%,$(abspath $(OUT)))/%,$(shell find $(FLEET) -name '*.cow' ! -type d | LC_ALL=C sort))
 
 # $(call chain,IMAGE): the files of its chain, the image first; ! for one whose name make cannot handle, nothing for what is no image.
 chain = $(shell $(DROVER) info --backing-chain --output json $1 2>/dev/null \
@@ -59,25 +60,25 @@ endef
 define base
 source.$2 := $(realpath $1)
 $2: $1
-	$$(call convert,--as-base)
+	@mkdir -p $$(@D)
+	+@$$(call convert,--as-base)
 endef
 
-# $(call convert,HOW): a recipe. It begins with +, so that drover takes part in make's jobserver. --force: make has found the target to be out of
-# date, and the old one stays until the new one is complete. An interrupted conversion is continued; one of sources that have changed since, which
-# a dry run finds (65), begins anew. exec: what make sends a signal to is drover and no shell.
-define convert
-@mkdir -p $(@D)
-+@set -- $(DROVER) convert --force $1 $(OPTIONS) $< $@; \
+# $(call convert,HOW): the recipe's last line; a + before it lets drover take part in make's jobserver. --force: make has found the target to be
+# out of date, and the old one stays until the new one is complete. An interrupted conversion is continued; one of sources that have changed since,
+# which a dry run finds (65), begins anew. exec: what make sends a signal to is drover and no shell.
+convert = set -- $(DROVER) convert --force $1 $(OPTIONS) $< $@; \
 	if test -e $@.manifest && { MAKEFLAGS=n "$$@" >/dev/null 2>&1; test $$? -eq 65; }; then set -- "$$@" --restart; fi; exec "$$@"
-endef
 
 # Complete or not there: nothing that make would have to remove.
 .PRECIOUS: $(OUT)/%.raw $(OUT)/%.cow
 
 $(OUT)/%.raw: $(FLEET)/%.cow
-	$(call convert,)
+	@mkdir -p $(@D)
+	+@$(call convert,)
 
 $(OUT)/%.cow: $(FLEET)/%.cow
-	$(call convert,-O cow $(if $(base.$@),-B $(base.$@),-o layout=qemu-v2))
+	@mkdir -p $(@D)
+	+@$(call convert,-O cow $(if $(base.$@),-B $(base.$@),-o layout=qemu-v2))
 
 $(foreach file,$(images),$(eval $(call image,$(file),$(patsubst $(FLEET)/%.cow,$(OUT)/%.$(FORMAT),$(file)),$(call chain,$(file)))))

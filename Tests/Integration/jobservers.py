@@ -30,12 +30,12 @@ class Jobserver:
         self.makeflags = f" -j{tokens + 1} --jobserver-auth={auth}"
         os.write(self.writing, self.values)
 
-    def start(self, *arguments, flags=None, **options):
-        """Starts Drover as a recipe of this make."""
+    def start(self, *arguments, flags=None, under=(), **options):
+        """Starts Drover as a recipe of this make; `under` is a command that runs it."""
         environment = dict(os.environ, MAKEFLAGS=self.makeflags if flags is None else flags, MAKELEVEL="1")
         passed = (self.reading, self.writing) if self.style == "pipe" else ()
         return subprocess.Popen(
-            [binary(), *map(os.fspath, arguments)], env=environment, pass_fds=passed, stderr=subprocess.PIPE, text=True, **options
+            [*under, binary(), *map(os.fspath, arguments)], env=environment, pass_fds=passed, stderr=subprocess.PIPE, text=True, **options
         )
 
     def add(self, value):

@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from harness import MIB, DroverCase, binary
-from jobservers import STYLES, Jobserver, most_workers, workers
+from harness import MIB, DroverCase, binary, required_tool
+from jobservers import STYLES, Jobserver, descendants, most_workers, workers
 from moves import make_image
 
 TOKENS = 3
@@ -126,17 +126,27 @@ class JobserverTests(DroverCase):
 
     def test_the_second_signal_gives_them_back(self):
         made = self.jobserver()
-        reading, writing = os.pipe()  # nobody reads what is packed
-        process = made.start("pack", "-", self.image, stdout=writing)
-        os.close(writing)
-        most_workers(process, lambda count: count == TOKENS + 1)
-        process.send_signal(signal.SIGINT)
+        # Writes take seconds: workers are held where no request to stop reaches them.
+        under = [required_tool("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64:delay_enter=3000000:when=4+"]
+        tracer = made.start("convert", self.image, self.path("out.raw"), under=under)
+        process = self.child(tracer)
+        while workers(process) < TOKENS + 1 or made.count() > 0:
+            self.assertIsNone(tracer.poll())
+        os.kill(process, signal.SIGINT)
         with self.assertRaises(subprocess.TimeoutExpired):
-            process.wait(0.3)
-        process.send_signal(signal.SIGINT)
-        self.ends(process, 75)
-        os.close(reading)
+            tracer.wait(0.5)
+        self.assertLess(made.count(), TOKENS)
+        os.kill(process, signal.SIGINT)
+        self.ends(tracer, 75)
         self.assert_all_back(made)
+
+    def child(self, tracer):
+        """The Drover that `tracer` runs."""
+        while True:
+            self.assertIsNone(tracer.poll())
+            for pid in descendants(tracer.pid):
+                if os.path.exists(f"/proc/{pid}/exe") and os.path.samefile(f"/proc/{pid}/exe", binary()):
+                    return pid
 
     def test_errors_give_them_back(self):
         made = self.jobserver()
