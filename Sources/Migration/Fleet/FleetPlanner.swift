@@ -114,7 +114,11 @@ struct FleetPlanner {
 
     /// Adds what is wrong between items: names that collide, targets that are sources.
     private func checked(_ items: [FleetItem]) throws -> [FleetItem] {
-        let files = Set(opened.flatMap { $0.chain?.layers.map { FileID($0.identity) } ?? [] })
+        var files = Set(opened.flatMap { $0.chain?.layers.map { FileID($0.identity) } ?? [] })
+        // One that cannot be opened as an image is a source all the same.
+        for (source, chain, _) in opened where chain == nil {
+            if let found = try ImageFile.identity(at: source.path) { files.insert(FileID(found)) }
+        }
         var owners: [FilePath: Int] = [:]
         var items = items
         for place in items.indices where !items[place].target.isEmpty {
