@@ -34,8 +34,10 @@ struct TargetHistory {
             return isSameJob ? .unfinished : .outdated
         }
         if let completion {
-            guard completion.matches(existing) else { return .altered }
-            return isSameJob ? .upToDate : .stale
+            if completion.matches(existing) { return isSameJob ? .upToDate : .stale }
+            // It died before the new target took the old one's name.
+            guard let partial, completion.matches(partial), replaces?.matches(existing) == true else { return .altered }
+            return isSameJob ? .unfinished : .outdated
         }
         guard let replaces else { return .foreign }
         guard replaces.matches(existing) else { return .altered }

@@ -66,7 +66,8 @@ extension FleetPlan {
         }.sorted { $0.time < $1.time }
         let covered = manifest.segments.reduce(0) { $0 + $1.count * 512 }
         let state = try state(
-            place, target, isHeld: isHeld, manifest.failure, manifest.completion, hasCheckpoint: !manifest.segments.isEmpty, parts)
+            place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
+            hasCheckpoint: !manifest.segments.isEmpty, parts)
         let length = manifest.job?.target.length
         return FleetStatus(
             place: place, state: state, covered: manifest.completion == nil ? covered : length ?? covered, length: length,
@@ -84,22 +85,25 @@ extension FleetPlan {
             FleetStatus.Sample(time: part.time, bytes: part.bytes - min(before.bytes, part.bytes))
         }
         let state = try state(
-            place, target, isHeld: isHeld, manifest.failure, manifest.completion, hasCheckpoint: manifest.checkpoint != nil, steps)
+            place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
+            hasCheckpoint: manifest.checkpoint != nil, steps)
         return FleetStatus(
             place: place, state: state, covered: manifest.completion?.size ?? manifest.checkpoint?.length ?? 0,
             length: manifest.completion?.size, began: manifest.job?.time, ended: manifest.completion?.time, samples: steps)
     }
 
     private func state(
-        _ place: Int, _ target: FilePath, isHeld: Bool, _ failure: ManifestFailure?, _ completion: ManifestCompletion?, hasCheckpoint: Bool,
-        _ samples: [FleetStatus.Sample]
+        _ place: Int, _ target: FilePath, isHeld: Bool, _ failure: ManifestFailure?, _ completion: ManifestCompletion?,
+        _ replaces: ManifestJob.Replaced?, hasCheckpoint: Bool, _ samples: [FleetStatus.Sample]
     ) throws -> FleetStatus.State {
         if isHeld { return .running(rate: samples.rate) }
         if let failure { return .failed(failure.failure) }
         guard let completion else { return hasCheckpoint ? .interrupted : problem(of: place) }
-        if let found = try ImageFile.identity(at: target) { return .done(isAltered: !completion.matches(found)) }
+        let found = try ImageFile.identity(at: target)
+        if let found, completion.matches(found) { return .done(isAltered: false) }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: target))
-        return partial.map { completion.matches($0) } == true ? .interrupted : .waiting
+        if let partial, completion.matches(partial), found.map({ replaces?.matches($0) == true }) ?? true { return .interrupted }
+        return found == nil ? .waiting : .done(isAltered: true)
     }
 }
 

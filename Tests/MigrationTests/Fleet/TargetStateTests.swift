@@ -69,6 +69,34 @@ struct TargetStateTests {
         #expect(try state(move) == .altered)
     }
 
+    @Test func aReplacementThatDiedBeforeItGotTheNameIsOnlyNamed() async throws {
+        let move = try await done()
+        let old = try #require(try ImageFile.identity(at: move.target))
+        let kept = directory("kept")
+        try FileChanges.hardLink(move.target, as: kept)
+        try directory.raw("base", "ab.de")
+        let again = move.changed { $0.replacing = old }
+        try await again.run()
+        try FileChanges.rename(move.target, to: move.partial)
+        try FileChanges.rename(kept, to: move.target)
+        #expect(try state(move) == .unfinished)
+        #expect(try await again.run() == .named)
+        #expect(try state(move) == .upToDate)
+        #expect(try directory.picture(of: "out") == "ab.de")
+    }
+
+    @Test func aReplacementThatDiedIsNotNamedOverATargetInUse() async throws {
+        let move = try await done()
+        let kept = directory("kept")
+        try FileChanges.hardLink(move.target, as: kept)
+        try directory.raw("base", "ab.de")
+        try await move.changed { $0.force = true }.run()
+        try FileChanges.rename(move.target, to: move.partial)
+        try FileChanges.rename(kept, to: move.target)
+        try FileChanges.write([1], to: move.target, at: 7)
+        #expect(try state(move) == .altered)
+    }
+
     @Test func onlyTheNamedFileIsReplaced() async throws {
         let move = try await done()
         let old = try #require(try ImageFile.identity(at: move.target))
