@@ -51,7 +51,12 @@ struct ArchiveManifest {
                     throw MigrationError(.badData, "its version is \(found.manifest); expected \(ManifestJob.version)")
                 }
                 job = found
-            case "checkpoint" where job != nil && completion == nil: checkpoints.append(try decoder.decode(Checkpoint.self, from: line))
+            case "checkpoint" where job != nil && completion == nil:
+                let found = try decoder.decode(Checkpoint.self, from: line)
+                guard found.length >= checkpoint?.length ?? 0, found.sequence >= checkpoint?.sequence ?? 0 else {
+                    throw MigrationError(.badData, "its checkpoint lies before the one before it")
+                }
+                checkpoints.append(found)
             case "complete" where job != nil && completion == nil: completion = try decoder.decode(ManifestCompletion.self, from: line)
             case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
             default: throw MigrationError(.badData, "a record \"\(kind.prefix(40))\" does not belong there")

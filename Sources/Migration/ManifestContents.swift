@@ -19,15 +19,20 @@ package struct ManifestContents: Sendable {
     /// Parses the whole of a manifest. Throws `badData` naming the line; a torn last line is left out.
     package init(parsing bytes: [UInt8], path: FilePath) throws {
         wholeLength = try ManifestLines.parse(bytes, path) { try take($0, $1, $2) }
-        segments.sort { $0.start < $1.start }
-        for (a, b) in zip(segments, segments.dropFirst()) where a.start + a.count > b.start {
-            throw MigrationError(.badData, "\(path): sector \(b.start) is recorded twice (--restart forgets the checkpoint)")
-        }
+        try order(path)
     }
 
     /// As above, but without the segments where the last record says that the target is complete.
     init(parsingEndsOf bytes: [UInt8], path: FilePath) throws {
         try ManifestLines.parseEnds(bytes, path) { try take($0, $1, $2) }
+        try order(path)
+    }
+
+    private mutating func order(_ path: FilePath) throws {
+        segments.sort { $0.start < $1.start }
+        for (a, b) in zip(segments, segments.dropFirst()) where a.start + a.count > b.start {
+            throw MigrationError(.badData, "\(path): sector \(b.start) is recorded twice (--restart forgets the checkpoint)")
+        }
     }
 
     private mutating func take(_ kind: String, _ line: Data, _ decoder: JSONDecoder) throws {

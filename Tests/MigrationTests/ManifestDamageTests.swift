@@ -100,6 +100,27 @@ struct ManifestDamageTests {
         }
     }
 
+    @Test func aSectorThatIsRecordedTwiceIsRefusedWhereTheEndsAloneAreWanted() {
+        let lines = [ManifestText.job(), ManifestText.segment(0, 4096, "zero"), ManifestText.segment(2048, 2048, "zero")]
+        let bytes = Array(lines.map { "\($0)\n" }.joined().utf8)
+        #expect(
+            refusal { _ = try ManifestContents(parsingEndsOf: bytes, path: ManifestText.path) }
+                == "badData: /images/out.manifest: sector 2048 is recorded twice\(ManifestDamageTests.end)")
+    }
+
+    @Test(arguments: [("9", "3", "8", "4"), ("9", "3", "10", "2"), ("18446744073709551615", "3", "0", "4")])
+    func aCheckpointBeforeTheOneBeforeIsRefused(length: String, sequence: String, nextLength: String, nextSequence: String) {
+        let job =
+            #"{"archive":"\#(String(repeating: "a", count: 32))","consistent":true,"manifest":1,"record":"archive","#
+            + #""segment":1048576,"sources":[],"target":"/out"}"#
+        let lines = [(length, sequence), (nextLength, nextSequence)].map { #"{"length":\#($0),"record":"checkpoint","sequence":\#($1)}"# }
+        let bytes = Array(([job] + lines).map { "\($0)\n" }.joined().utf8)
+        #expect(
+            refusal { _ = try ArchiveManifest(parsing: bytes, path: ManifestText.path) }
+                == "badData: /images/out.manifest: line 3 is damaged: its checkpoint lies before the one before it\(ManifestDamageTests.end)"
+        )
+    }
+
     @Test func aRecordOutOfPlaceIsRefused() {
         let (job, segment, completion) = (ManifestText.job(), ManifestText.segment(0, 2048), ManifestText.completion)
         for (lines, line, record) in [
