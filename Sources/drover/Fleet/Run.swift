@@ -62,6 +62,7 @@ struct Run: AsyncParsableCommand {
 
     /// Under `make -n`: what is to be done, a line for each.
     private func dryRun() throws {
+        try OpenFiles.allowMany()
         let plan = try fleet.plan()
         for outlook in plan.outlooks(of: plan.places(in: try fleet.chosenShard()), stop: StopFlag()) {
             let item = plan.items[outlook.place]
