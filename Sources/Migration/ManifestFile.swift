@@ -108,9 +108,9 @@ package final class ManifestFile: Sendable {
     }
 
     /// Writes into the manifest of `target` why its move failed; where another process works on it, that one knows better.
-    static func recordFailure(_ reason: String, of target: FilePath) throws {
-        guard try !isHeld(of: target) else { return }
-        let manifest = try ManifestFile(of: target)
+    static func recordFailure(_ reason: String, of target: FilePath, usesLock: Bool = true) throws {
+        if usesLock, try isHeld(of: target) { return }
+        let manifest = try ManifestFile(of: target, usesLock: usesLock)
         let bytes = try manifest.contents()
         guard ManifestLines.isManifest(bytes) else { return }
         try manifest.file.truncate(to: ManifestLines.lengthBeforeFailure(bytes))
@@ -118,9 +118,10 @@ package final class ManifestFile: Sendable {
     }
 
     /// Forgets why the move to `target` failed, where that is the last record.
-    static func dropFailure(of target: FilePath) throws {
-        guard let bytes = try bytes(of: target), ManifestLines.endsWithFailure(bytes), try !isHeld(of: target) else { return }
-        let manifest = try ManifestFile(of: target)
+    static func dropFailure(of target: FilePath, usesLock: Bool = true) throws {
+        guard let bytes = try bytes(of: target), ManifestLines.endsWithFailure(bytes) else { return }
+        if usesLock, try isHeld(of: target) { return }
+        let manifest = try ManifestFile(of: target, usesLock: usesLock)
         try manifest.file.truncate(to: ManifestLines.lengthBeforeFailure(try manifest.contents()))
     }
 

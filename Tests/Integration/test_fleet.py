@@ -157,6 +157,35 @@ class Again(FleetCase):
         self.succeeds("run", "--force", pipeline)
         self.assert_kept(fleet)
 
+    def test_what_was_left_alone_is_no_longer_called_failed(self):
+        fleet = self.fleet(guests=2, bases=1)
+        pipeline = fleet.pipeline(KEEP)
+        self.succeeds("run", pipeline)
+        with open(fleet.image("vm-000"), "r+b") as holder:
+            fcntl.fcntl(holder, fcntl.F_SETLK, WRITE_LOCK)
+            self.succeeds("run", pipeline, code=1)
+            self.assertEqual(self.succeeds("status", "--output", "json", pipeline).json()["totals"], {"done": 2, "failed": 1})
+        os.utime(fleet.root / "migrated/vm-000.cow")
+        self.assertIn("left alone", self.succeeds("run", pipeline).out)
+        self.assertEqual(self.succeeds("status", "--output", "json", pipeline).json()["totals"], {"done": 2, "altered": 1})
+
+    def test_a_target_whose_manifest_is_damaged_is_replaced_by_force_alone(self):
+        fleet = self.fleet(guests=1)
+        pipeline = fleet.pipeline(KEEP)
+        self.succeeds("run", pipeline)
+        target, manifest = fleet.root / "migrated/vm-000.cow", fleet.root / "migrated/vm-000.cow.manifest"
+        text = manifest.read_bytes()
+        manifest.write_bytes(text[:200] + b"\n" + text[200:])
+        with open(target, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x55")
+        used = target.read_bytes()
+        for option in ("-q", "--restart", "--force"):
+            self.succeeds("run", option, pipeline, code=1)
+            self.assertEqual(target.read_bytes(), used, option)
+        self.succeeds("run", "--restart", "--force", pipeline)
+        self.assert_kept(fleet)
+
     def test_a_file_of_somebody_elses_stays(self):
         fleet = self.fleet(guests=3)
         (fleet.root / "migrated").mkdir()

@@ -118,7 +118,8 @@ struct FleetMover {
             let state = try look()
             return state == .unfinished && run.restart ? .outdated : state
         } catch let error as MigrationError where error.kind == .badData && run.restart {
-            return .outdated
+            // Nothing says that a target that is there is still as it was completed.
+            return try ImageFile.identity(at: item.target) == nil ? .outdated : .foreign
         }
     }
 
@@ -146,9 +147,8 @@ struct FleetMover {
 
     /// The outcome where nothing is to be done.
     private func settled(_ state: TargetState) throws -> FleetOutcome {
-        guard state == .upToDate else { return .leftAlone("was written to since it was completed (--force replaces it)") }
-        try ManifestFile.dropFailure(of: item.target)
-        return .upToDate
+        try ManifestFile.dropFailure(of: item.target, usesLock: run.usesLocks)
+        return state == .upToDate ? .upToDate : .leftAlone("was written to since it was completed (--force replaces it)")
     }
 
     /// Leaves the reason with the target, for whoever asks for the status. Where that is not possible the summary alone has it.
@@ -156,7 +156,7 @@ struct FleetMover {
         guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true else { return }
         do {
             try FolderTree.make(item.target.removingLastComponent())
-            try ManifestFile.recordFailure("\(problem)", of: item.target)
+            try ManifestFile.recordFailure("\(problem)", of: item.target, usesLock: run.usesLocks)
         } catch {
             tell(.warned(place, "the reason cannot be recorded: \(error)"))
         }
