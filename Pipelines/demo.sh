@@ -1,7 +1,7 @@
 #!/bin/bash
 # `make demo`: three guests of User-Mode Linux share one base image; they have to move.
-# They are migrated twice (flattened, and as overlays of a moved base), one move is killed on the way and continued,
-# and every byte is compared with what the guests themselves read. Everything happens in demo-out/.
+# They are migrated twice (each one flattened, and as a fleet that stays one, with a pipeline file), one move is killed on the way and
+# continued, and every byte is compared with what the guests themselves read. Everything happens in demo-out/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -33,7 +33,7 @@ recorded() { grep -c . "$1" 2>/dev/null || true; }
 now() { date +%s%N; }
 
 rm -rf "$out"
-mkdir -p "$out/raw" "$out/moved/base" "$out/moved/guests"
+mkdir -p "$out/raw"
 tar -xf Fixtures/uml-fleet.tar.xz -C "$out"
 mv "$out/a" "$out/fleet"
 fleet=$out/fleet
@@ -49,18 +49,16 @@ say "Header, bitmap, length, and whether the base is the one the overlays were m
 show check "${map[@]}" "${guests[@]}"
 
 step "3. Where is the data?"
-say "From bitmaps and holes alone, nothing is read. Depth 0 is the overlay, 1 the base. The first lines:"
-map_lines=$("$drover" map "${map[@]}" "$fleet/guests/a1-idle.cow")
-printf '%s$ drover map %s%s\n%s\n' "$green" "${map[*]} $fleet/guests/a1-idle.cow" "$plain" "$(head -n 8 <<<"$map_lines")"
-say "… $(wc -l <<<"$map_lines") lines in all"
+say "From bitmaps and holes alone, nothing is read. 0 is the overlay, 1 the base, + has data of both. (A table without --output, or JSON.)"
+show map --output picture "${map[@]}" "$fleet/guests/a3-db.cow"
 
 step "4. Flatten every guest to a raw image"
-declare -A seconds
+declare -A took
 while IFS=$'\t' read -r name _ expected _; do
     target=$out/raw/$name.raw
     started=$(now)
     show convert "${map[@]}" "$fleet/guests/$name.cow" "$target"
-    seconds[raw/$name]=$((($(now) - started) / 1000000))
+    took[$name]=$((($(now) - started) / 1000000))
     fact "$target has every byte that the guest itself read" has_digest "$target" "$expected"
 done <"$fleet/expect.tsv"
 
@@ -95,16 +93,40 @@ fact "what had been recorded was not done again" keeps_lines
 fact "the image is the same as the one made in one go" cmp "$target" "$out/raw/a3-db.raw"
 rm -f "$out/before-the-kill" "$target" "$target.manifest"
 
-step "6. Move the fleet and keep the base shared"
-say "First the base, once; then every overlay as an overlay of it (-B)."
-show convert "$fleet/base/a.img" "$out/moved/base/a.img"
+step "6. Move the fleet as a fleet"
+say "A pipeline file says what it is and where it goes; paths start at the file. keep-chain: overlays stay overlays of one moved base."
+cat >"$out/fleet.yaml" <<'END'
+sources: [fleet/*/*.cow]
+confine: [fleet]
+backing-map: {/srv/uml: fleet}
+target:
+  directory: moved
+  name: "{directory}/{name}.{extension}"
+  format: cow
+  keep-chain: true
+END
+printf '%s$ cat %s%s\n' "$green" "$out/fleet.yaml" "$plain"
+cat "$out/fleet.yaml"
+files_moved() { find "$out/moved" -type f -printf '%P %i %T@ %s\n' | sort; }
+say "What would be done? Nothing is written yet."
+show plan "$out/fleet.yaml"
+fact "nothing was written" test ! -e "$out/moved"
+say "Do it: the base once and first, then the overlays, side by side."
+started=$(now)
+show run "$out/fleet.yaml"
+fleet_took=$((($(now) - started) / 1000000))
+moved_files=$(files_moved)
 while IFS=$'\t' read -r name _; do
-    started=$(now)
-    show convert "${map[@]}" -O cow -B "$out/moved/base/a.img" "$fleet/guests/$name.cow" "$out/moved/guests/$name.cow"
-    seconds[moved/$name]=$((($(now) - started) / 1000000))
-    fact "it shows a guest what the original shows" "$drover" compare "${map[@]}" "$fleet/guests/$name.cow" "$out/moved/guests/$name.cow"
+    fact "$name shows a guest what the original shows" "$drover" compare "${map[@]}" "$fleet/guests/$name.cow" "$out/moved/guests/$name.cow"
 done <"$fleet/expect.tsv"
-fact "the moved fleet is sound" "$drover" check "$out"/moved/guests/*.cow
+fact "the moved fleet is sound, and needs no --backing-map any more" "$drover" check "$out"/moved/guests/*.cow
+say "Again: what is up to date stays as it is. After an interruption or an error, the same command does what is left."
+show run "$out/fleet.yaml"
+fact "no file was touched" test "$(files_moved)" = "$moved_files"
+show status "$out/fleet.yaml"
+say "The same as a page for any browser, with a map of every guest's disk:"
+show report -v "$out/fleet.yaml" --html "$out/report.html"
+fact "the page is there: open $out/report.html" test -s "$out/report.html"
 
 step "7. Prove it again later"
 say "Every target keeps its manifest; verify reads the target back against it."
@@ -121,15 +143,17 @@ fact "it was found (exit code 2)" test "$code" -eq 2
 rm -f "$out"/damaged.raw*
 
 step "Result"
-printf '%-10s %16s %16s %8s %16s %8s\n' guest "overlay before" "as raw" ms "as overlay" ms
+row() { printf '%-10s %16s %16s %8s %16s %8s\n' "$@"; }
+row guest "overlay before" "as raw" ms "as overlay" ms
+raw_took=0
 for guest in "${guests[@]}"; do
     name=$(basename "$guest" .cow)
-    printf '%-10s %16s %16s %8s %16s %8s\n' "$name" "$(on_disk "$guest")" "$(on_disk "$out/raw/$name.raw")" "${seconds[raw/$name]}" \
-        "$(on_disk "$out/moved/guests/$name.cow")" "${seconds[moved/$name]}"
+    row "$name" "$(on_disk "$guest")" "$(on_disk "$out/raw/$name.raw")" "${took[$name]}" "$(on_disk "$out/moved/guests/$name.cow")" -
+    raw_took=$((raw_took + ${took[$name]}))
 done
-printf '%-10s %16s %16s %8s %16s\n' base "$(on_disk "$fleet/base/a.img")" - - "$(on_disk "$out/moved/base/a.img")"
-printf '%-10s %16s %16s %8s %16s\n' all "$(on_disk "$fleet"/base/a.img "${guests[@]}")" "$(on_disk "$out"/raw/*.raw)" '' \
-    "$(on_disk "$out"/moved/base/a.img "$out"/moved/guests/*.cow)"
+row base "$(on_disk "$fleet/base/a.img")" - - "$(on_disk "$out/moved/base/a.img")" -
+row all "$(on_disk "$fleet"/base/a.img "${guests[@]}")" "$(on_disk "$out"/raw/*.raw)" "$raw_took" \
+    "$(on_disk "$out"/moved/base/a.img "$out"/moved/guests/*.cow)" "$fleet_took"
 
 if [[ $failures -gt 0 ]]; then printf '\n%s%d of the facts above are wrong.%s\n' "$red" "$failures" "$plain"; exit 1; fi
 printf '\n%sEverything is as it was: look around in %s/.%s\n' "$green" "$out" "$plain"
