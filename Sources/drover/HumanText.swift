@@ -32,6 +32,9 @@ enum HumanText {
         return share < 1 ? "<1 %" : share > 99 ? ">99 %" : "\(Int(share.rounded())) %"
     }
 
+    /// `1 target`, `2 targets`.
+    static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
     /// `2026-11-22 21:41:00 UTC`, of seconds since 1970.
     static func time(_ seconds: Int) -> String {
         var moment = time_t(seconds)

@@ -91,9 +91,9 @@ struct PlanSummary {
     var lines: [String] {
         let counts = [(upToDate, "up to date"), (toDo, "to do"), (leftAlone, "left alone"), (wrong, "wrong")]
         let parts = counts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
-        let ofBases = bases > 0 ? ", \(bases) of them bases" : ""
+        let ofBases = bases > 0 ? ", \(bases) of them \(bases == 1 ? "a base" : "bases")" : ""
         let room = free.map { "; free: \(HumanText.size($0))" } ?? ""
-        return ["\(items) targets\(ofBases): \(parts.isEmpty ? "nothing" : parts)"]
+        return ["\(HumanText.count(items, "target"))\(ofBases): \(parts.isEmpty ? "nothing" : parts)"]
             + ["to read: \(HumanText.size(toRead)); to write: at most \(HumanText.size(toWrite))\(room)"]
             + (free.map { $0 < toWrite } == true ? ["there may not be room for all of it"] : [])
             + shared.map { ErrorLine.escaped("shared: \($0.name), by \($0.images) images") }

@@ -33,6 +33,6 @@ struct Report: ParsableCommand {
         let report = try FleetReport(of: plan, at: places)
         if MakeCall.isDryRun { return try DryRun.say("write \(html)") {} }
         try file.write(ReportPage(report: report).html)
-        verbosity.tell("\(html): shows \(report.images.count) images")
+        verbosity.tell("\(html): shows \(HumanText.count(report.images.count, "image"))")
     }
 }

@@ -49,7 +49,8 @@ struct RunReport: Encodable {
         let counts = counts(results)
         let order = ["done", "up-to-date", "left-alone", "failed", "stopped"]
         let words = order.compactMap { key in counts[key].map { "\($0) \(key.replacing("-", with: " "))" } }
-        return (shown.isEmpty || isQuiet ? [] : table.lines) + ["\(results.count) targets: \(words.joined(separator: ", "))"]
+        let total = "\(HumanText.count(results.count, "target")): \(words.joined(separator: ", "))"
+        return (shown.isEmpty || isQuiet ? [] : table.lines) + [total]
     }
 
     private static func counts(_ results: [FleetResult]) -> [String: Int] {

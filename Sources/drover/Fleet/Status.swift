@@ -50,8 +50,8 @@ struct Status: ParsableCommand {
             }
             for line in table.lines where !verbosity.isQuiet { try output.line(line) }
             let order = ["done", "altered", "running", "interrupted", "failed", "waiting"]
-            try output.line(
-                "\(statuses.count) targets: " + order.compactMap { key in counts[key].map { "\($0) \(key)" } }.joined(separator: ", "))
+            let words = order.compactMap { key in counts[key].map { "\($0) \(key)" } }
+            try output.line("\(HumanText.count(statuses.count, "target")): \(words.joined(separator: ", "))")
         case .json:
             let items = statuses.map { status in
                 let item = plan.items[status.place]
