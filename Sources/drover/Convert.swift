@@ -13,6 +13,8 @@ struct Convert: AsyncParsableCommand {
             The chain is flattened, or, with -B, kept as an overlay of another backing file. The target gets its name only when it is whole; \
             until then it is TARGET.partial, and TARGET.manifest records what is done. Run the same command again to go on after an interruption.
 
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
             For example: drover convert -O raw guests/web-01.cow web-01.img
             """)
 
@@ -32,7 +34,7 @@ struct Convert: AsyncParsableCommand {
     @Flag(help: "Make a base that overlays will name: raw, with SOURCE's exact length and mtime.") var asBase = false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
-    @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M.", valueName: "size"))
+    @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
     var segment = ByteSize(bytes: Bounds.segment)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false

@@ -11,12 +11,18 @@ struct CopyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes"))
     var rate: ByteSize?
 
-    @Option(help: ArgumentHelp("How many workers copy, at most 16; make's jobserver may allow fewer.", valueName: "n"))
-    var jobs: Int?
+    @Option(help: jobsHelp("copy")) var jobs: Int?
 
     func validate() throws {
         try CopyOptions.validate(rate: rate, jobs: jobs)
         _ = try zeroRun()
+    }
+
+    /// What `--jobs` means, where the workers do `work`.
+    static func jobsHelp(_ work: String) -> ArgumentHelp {
+        ArgumentHelp(
+            "How many workers \(work), at most 16 (default: one a processor, up to 4; under make, as many as its jobserver allows).",
+            valueName: "n")
     }
 
     /// What `--rate` allows.

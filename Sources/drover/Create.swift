@@ -10,7 +10,10 @@ struct Create: ParsableCommand {
         commandName: "create",
         abstract: "Make a new, empty overlay of a backing file.",
         discussion: """
-            As uml_mkcow does: the file has its full length, all of it a hole, and its header names the backing file's path, time and size.
+            As uml_mkcow does: the file has its full length, all of it a hole, and its header names the backing file's path, time and size. The \
+            image options are about the backing file.
+
+            Environment: MAKEFLAGS, where make's -n has Drover say what it would do.
 
             For example: drover create -b base/debian.img guests/web-02.cow
             """)

@@ -8,7 +8,7 @@ struct List: ParsableCommand {
         commandName: "list",
         abstract: "Say what an archive holds.",
         discussion: """
-            Reads the beginning and the index, no payload. Ratio is what the data takes in the archive by what it takes unpacked.
+            Reads the beginning and the index, no data. Ratio is what the data takes in the archive by what it takes unpacked.
 
             For example: drover list fleet.drover
             """)

@@ -14,11 +14,14 @@ struct Pack: AsyncParsableCommand {
             Every file is stored once, a base that many overlays share too; only allocated data is read. The archive is a valid LZ4 stream. Run the \
             same command again to go on after an interruption. ARCHIVE - is standard output.
 
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
             For example: drover pack fleet.drover guests/*.cow
             """)
 
     @Option(
-        help: ArgumentHelp("none, lz4, or lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC).", valueName: "method"),
+        help: ArgumentHelp(
+            "none, lz4 (the default), or lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC).", valueName: "method"),
         completion: .list(["none", "lz4"]),
         transform: { text in
             guard let compression = Compression(name: text) else {
@@ -31,7 +34,7 @@ struct Pack: AsyncParsableCommand {
     @Flag(help: "Pack what each guest sees, as one raw image, instead of the layers.") var flatten = false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
-    @Option(help: ArgumentHelp("How much archive one checkpoint covers; a multiple of 1M.", valueName: "size"))
+    @Option(help: ArgumentHelp("How much archive one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
     var segment = ByteSize(bytes: Bounds.segment)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false

@@ -12,11 +12,14 @@ struct Unpack: AsyncParsableCommand {
             All images or those named, as the chains they were, their headers naming the new places; with -O raw, flattened. Run the same command \
             again to go on after an interruption. ARCHIVE - is standard input.
 
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
             For example: drover unpack -C restored fleet.drover guests/web-01.cow
             """)
 
     @Option(
-        name: .customShort("C", allowingJoined: true), help: ArgumentHelp("The folder to restore into.", valueName: "directory"),
+        name: .customShort("C", allowingJoined: true),
+        help: ArgumentHelp("The folder to restore into (default: the current one).", valueName: "directory"),
         completion: .directory, transform: FilePath.init(argument:))
     var directory: FilePath = "."
 
@@ -34,9 +37,9 @@ struct Unpack: AsyncParsableCommand {
 
     @Flag(help: "Restore what is intact of a damaged archive, and list what is not.") var salvage = false
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate: ByteSize?
-    @Option(help: ArgumentHelp("How many workers decompress.", valueName: "n")) var jobs: Int?
+    @Option(help: CopyOptions.jobsHelp("decompress")) var jobs: Int?
 
-    @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M.", valueName: "size"))
+    @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
     var segment = ByteSize(bytes: Bounds.segment)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false

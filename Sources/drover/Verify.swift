@@ -12,11 +12,13 @@ struct Verify: AsyncParsableCommand {
             An archive is checked against its own digests, the target of an earlier move against its manifest. Everything is read, and the first \
             sectors that are not what was written are named. Exit code 0: sound; 2: damaged.
 
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
             For example: drover verify fleet.drover
             """)
 
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate: ByteSize?
-    @Option(help: ArgumentHelp("How many workers read.", valueName: "n")) var jobs: Int?
+    @Option(help: CopyOptions.jobsHelp("read")) var jobs: Int?
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @Argument(

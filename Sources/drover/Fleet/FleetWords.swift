@@ -11,7 +11,7 @@ enum FleetWords {
         case .unfinished: return "to go on with"
         case .outdated: return "to begin anew: changed since it was interrupted"
         case .stale: return "to do again: changed since it was completed"
-        case .altered: return "left alone: the target is in use"
+        case .altered: return "left alone: altered since it was completed"
         case .foreign, nil: return "wrong"
         }
     }
@@ -35,7 +35,7 @@ enum FleetWords {
         let percent = status.fraction.map { " \(Int($0 * 100)) %" } ?? ""
         switch status.state {
         case .done(isAltered: false): return ("done", "done")
-        case .done(isAltered: true): return ("done, in use since", "altered")
+        case .done(isAltered: true): return ("done, altered since", "altered")
         case .running(let rate):
             return ("running\(percent)\(rate.map { "  \(HumanText.size(UInt64(min(max($0, 0), 1e15))))/s" } ?? "")", "running")
         case .interrupted: return ("interrupted\(percent)", "interrupted")

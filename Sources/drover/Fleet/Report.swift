@@ -13,6 +13,8 @@ struct Report: ParsableCommand {
 
             Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
 
+            Environment: MAKEFLAGS, where make's -n has Drover say what it would do.
+
             For example: drover report fleet.yaml --html fleet.html
             """)
 

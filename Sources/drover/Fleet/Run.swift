@@ -14,6 +14,8 @@ struct Run: AsyncParsableCommand {
 
             Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
 
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
             For example: drover run fleet.yaml
             """)
 
@@ -21,7 +23,8 @@ struct Run: AsyncParsableCommand {
     @Flag(help: "Forget every checkpoint and begin what is not complete again.") var restart = false
     @Option(
         help: ArgumentHelp(
-            "How many workers move data, over all images (default: the pipeline file's jobs, else one a processor).", valueName: "n"))
+            "How many workers move data, over all images, at most 16 (default: the pipeline file's jobs, else as for convert).",
+            valueName: "n"))
     var jobs: Int?
     @Option(help: ArgumentHelp("Read at most so many bytes a second, over all images.", valueName: "bytes")) var rate: ByteSize?
     @Flag(help: "Go on where the file system has no locks; nothing else may run on the fleet then.") var noLock = false

@@ -19,7 +19,7 @@ struct StateMark {
     private static let waiting = StateMark("waiting", "…", "waiting", always: true)
     private static let failed = StateMark("failed", "✕", "failed", always: true)
     private static let stale = StateMark("stale", "↻", "stale")
-    private static let changed = StateMark("target in use", "!", "changed")
+    private static let changed = StateMark("altered", "!", "changed")
 
     private init(_ word: String, _ symbol: String, _ style: String, always: Bool = false) {
         self.word = word
