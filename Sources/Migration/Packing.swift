@@ -118,7 +118,10 @@ package struct Packing {
     /// What is there already, and what it means for this very archive; an archive on standard output is never there.
     package func state() throws -> TargetState {
         guard let place else { return .absent }
-        let job = try job(of: try ArchiveComposer(plan.header), at: place)
+        var composer = try ArchiveComposer(plan.header)
+        // The archive has its id from then on.
+        _ = composer.begin()
+        let job = try job(of: composer, at: place)
         let manifest = try ManifestFile.readArchive(of: place.path)
         let history = TargetHistory(
             isSameJob: manifest?.job?.isSameMove(as: job) == true, hasCheckpoint: manifest?.checkpoint != nil,

@@ -87,6 +87,22 @@ class Moving(FleetCase):
         self.fails(64, "run", "--shard", "1/2", one)
         for pipeline in (one, each):
             self.assertIn("up to date", self.succeeds("run", pipeline).out)
+            plan = self.succeeds("plan", "--output", "json", pipeline).json()
+            self.assertEqual({item["state"] for item in plan["items"]}, {"up-to-date"})
+
+    def test_an_archive_goes_on_at_its_checkpoint(self):
+        fleet = self.fleet(guests=4)
+        pipeline = fleet.pipeline("operation: pack\nsources: [guests/*.cow]\ntarget: {archive: fleet.drover}\n")
+        self.succeeds("run", pipeline)
+        archive = fleet.root / "fleet.drover"
+        whole = archive.read_bytes()
+        # As it is when a run is killed behind the last checkpoint.
+        manifest = Path(f"{archive}.manifest")
+        manifest.write_text("".join(line for line in manifest.read_text().splitlines(True) if '"complete"' not in line))
+        archive.rename(f"{archive}.partial")
+        self.assertEqual(self.succeeds("plan", "--output", "json", pipeline).json()["items"][0]["state"], "unfinished")
+        self.assertIn("done, resumed", self.succeeds("run", pipeline).out)
+        self.assertEqual(archive.read_bytes(), whole)
 
     def test_verifies(self):
         fleet = self.fleet(guests=4)
