@@ -66,6 +66,15 @@ package final class LockedFile: @unchecked Sendable {
         length = count
     }
 
+    /// Makes `bytes` all of the content. A process that dies meanwhile leaves what was there, or `bytes` with nothing but blanks behind them: never an
+    /// empty file.
+    package func replaceContents(with bytes: [UInt8]) throws {
+        let blanks = [UInt8](repeating: 0x20, count: max(0, length - bytes.count))
+        length = 0
+        try append(bytes + blanks)
+        if !blanks.isEmpty { try truncate(to: bytes.count) }
+    }
+
     /// Writes `bytes` at the end.
     package func append(_ bytes: [UInt8]) throws {
         var done = 0

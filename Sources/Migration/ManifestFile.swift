@@ -47,10 +47,11 @@ package final class ManifestFile: Sendable {
         try file.synchronize()
     }
 
-    /// Forgets everything that is recorded and begins with `job`, durably.
+    /// Forgets everything that is recorded and begins with `job`, durably. At no moment is it forgotten what stands under the target's name: the old
+    /// completion says so, or what the new job replaces.
     func begin(_ job: some Encodable) throws {
-        try file.truncate(to: 0)
-        try append(job as any Encodable)
+        try file.checkStillLocked()
+        try file.replaceContents(with: try line(job))
         try file.synchronize()
         try TargetFile.synchronizeFolder(of: path)
     }
@@ -89,8 +90,10 @@ package final class ManifestFile: Sendable {
 
     private func append(_ record: any Encodable) throws {
         try file.checkStillLocked()
-        try file.append(Array(try encoder.encode(record)) + [0x0a])
+        try file.append(try line(record))
     }
+
+    private func line(_ record: any Encodable) throws -> [UInt8] { Array(try encoder.encode(record)) + [0x0a] }
 
     /// Reads a manifest without locking it; nil where there is none.
     package static func read(of target: FilePath) throws -> ManifestContents? {
