@@ -18,6 +18,11 @@ package struct FileIdentity: Equatable, Sendable {
         device == other.device && inode == other.inode
     }
 
+    /// Whether this is the file that `earlier` was, of which nobody has changed the content since.
+    package func isUnchanged(since earlier: FileIdentity) -> Bool {
+        isSameFile(as: earlier) && size == earlier.size && mtime == earlier.mtime
+    }
+
     init(_ status: stat, size: UInt64) {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)

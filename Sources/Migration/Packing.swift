@@ -70,7 +70,10 @@ package struct Packing {
         try beginProgress(progress)
         let output = PackOutput.file(file)
         let end = try await finish(composer, output, manifest, composer.sequence - 1, progress, stop)
-        if request.replacing != nil, let now = try ImageFile.identity(at: place.path), !mayReplace(now) { throw targetExists }
+        if let now = try ImageFile.identity(at: place.path), !mayReplace(now) {
+            // As for every target.
+            guard request.replacing == nil, let existing, now.isUnchanged(since: existing) else { throw targetExists }
+        }
         try file.synchronizeWithTimes()
         let identity = try file.identity()
         try manifest.append(
@@ -106,7 +109,7 @@ package struct Packing {
     }
 
     private func mayReplace(_ existing: FileIdentity) -> Bool {
-        request.replacing.map { $0.isSameFile(as: existing) && $0.size == existing.size && $0.mtime == existing.mtime } ?? request.force
+        request.replacing.map(existing.isUnchanged(since:)) ?? request.force
     }
 
     private func job(of composer: ArchiveComposer, at place: TargetPlace) throws -> ArchiveManifest.Job {

@@ -78,7 +78,10 @@ struct TargetMove {
             throw MigrationError(.stopped, "\(name): stopped by a signal (run the same command again to go on)")
         }
         try finish()
-        if replacing != nil, let now = try ImageFile.identity(at: place.path), !mayReplace(now) { throw targetExists }
+        if let now = try ImageFile.identity(at: place.path), !mayReplace(now) {
+            // What came to the name meanwhile is somebody's. What was there when this very move was resumed is what it may replace.
+            guard replacing == nil, let existing, now.isUnchanged(since: existing) else { throw targetExists }
+        }
         try complete(file, manifest, segments)
         return .moved(resumed: finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) })
     }
@@ -95,7 +98,7 @@ struct TargetMove {
     }
 
     private func mayReplace(_ existing: FileIdentity) -> Bool {
-        replacing.map { $0.isSameFile(as: existing) && $0.size == existing.size && $0.mtime == existing.mtime } ?? force
+        replacing.map(existing.isUnchanged(since:)) ?? force
     }
 
     func sink(in file: TargetFile) -> any ImageSink {

@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 from fleets import make_fleet, read_overlay
-from harness import DroverCase, drover, fingerprint, records, start
+from harness import DroverCase, binary, drover, fingerprint, records, required_tool, start
 
 KEEP = """
 version: 1
@@ -305,6 +305,41 @@ class Interrupted(FleetCase):
         self.succeeds("run", pipeline)
         self.assert_kept(fleet)
         self.assertEqual(self.leftovers(fleet.root), [])
+
+    def test_a_replacement_killed_at_any_step_is_done_by_the_next_run(self):
+        fleet = self.fleet(guests=1)
+        pipeline = fleet.pipeline(FLATTEN)
+        self.succeeds("run", pipeline)
+        flat, kept = fleet.root / "flat", fleet.root / "kept"
+        subprocess.run(["cp", "-a", flat, kept], check=True)
+        os.utime(fleet.image("vm-000"))
+        for call in ("ftruncate", "pwrite64", "rename"):
+            for step in range(1, 30):
+                shutil.rmtree(flat)
+                subprocess.run(["cp", "-a", kept, flat], check=True)
+                kill = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={step}"]
+                required_tool("strace")
+                if subprocess.run([*kill, binary(), "run", pipeline], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
+                    break
+                self.assertIn(self.succeeds("status", "--output", "json", pipeline).json()["items"][0]["state"], ("done", "waiting", "interrupted"))
+                report = self.succeeds("run", "--output", "json", pipeline).json()
+                self.assertEqual(report["totals"], {"done": 1}, (call, step))
+                self.assertEqual((flat / "vm-000.raw").read_bytes(), fleet.disks["vm-000"])
+                self.assertEqual(sorted(os.listdir(flat)), ["vm-000.raw", "vm-000.raw.manifest"])
+            self.assertGreater(step, 1, f"{call} was never met")
+
+    def test_what_takes_the_name_meanwhile_stays(self):
+        fleet = self.fleet(guests=1)
+        for operation, name in (("convert", "vm-000.raw"), ("pack", "vm-000.drover")):
+            pipeline = fleet.pipeline(f"operation: {operation}\nsources: [guests/*.cow]\ntarget: {{directory: {operation}}}\n")
+            process = start("run", "-q", "--rate", "2M", pipeline, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            target = fleet.root / operation / name
+            while not Path(f"{target}.partial").exists() and process.poll() is None:
+                time.sleep(0.01)
+            target.write_bytes(b"mine")
+            self.assertIn(b"exists (--force replaces it)", process.communicate(timeout=30)[1])
+            self.assertEqual(process.returncode, 1)
+            self.assertEqual(target.read_bytes(), b"mine")
 
     def test_sigterm_ends_with_75_and_the_status_tells(self):
         fleet = self.fleet(guests=8, size=8 << 20)
