@@ -26,7 +26,7 @@ struct FleetMover {
         do {
             if case .stopped = baseFailure { return .stopped }
             if case .failed(let problem) = baseFailure, let base = item.base {
-                throw MigrationError(.badData, "\(item.name): its base \(run.plan.items[base].name) failed: \(problem)")
+                throw MigrationError(.badData, "its base \(run.plan.items[base].name) failed: \(problem)")
             }
             if let problem = item.problem { throw problem.cause }
             return try await moveWhenFree()

@@ -13,7 +13,7 @@ package struct FleetPlan: Sendable {
         self.spec = spec
         var planner = FleetPlanner(spec, try spec.chainOptions())
         for source in sources { planner.open(source) }
-        items = try planner.items()
+        items = planner.items()
     }
 
     /// The places of the items that `shard` is to move: its share of the images, and the bases they stand on, which come first.

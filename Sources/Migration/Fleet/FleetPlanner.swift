@@ -31,9 +31,9 @@ struct FleetPlanner {
     }
 
     /// All items, with those problems that only show when all are known.
-    func items() throws -> [FleetItem] {
-        if let archive = spec.target.archive { return [try checked([itemOfAll(archive)])[0]] }
-        var bases = spec.target.keepChain ? try baseItems() : [:]
+    func items() -> [FleetItem] {
+        if let archive = spec.target.archive { return checked([itemOfAll(archive)]) }
+        var bases = spec.target.keepChain ? baseItems() : [:]
         var items = bases.values.map(\.item).sorted { $0.name < $1.name }
         for (place, item) in items.enumerated() {
             if let file = item.chain.map({ FileID($0.bottom.identity) }) { bases[file]?.place = place }
@@ -47,11 +47,11 @@ struct FleetPlanner {
                     source, chain, role: spec.operation == .pack ? .archive : .image, base: base,
                     format: spec.target.formatName(spec.operation), problem))
         }
-        return try checked(items)
+        return checked(items)
     }
 
     /// Every file at the bottom of a chain that overlays stand on, and every raw source: with a kept chain it is a base.
-    private func baseItems() throws -> [FileID: (item: FleetItem, place: Int)] {
+    private func baseItems() -> [FileID: (item: FleetItem, place: Int)] {
         var bases: [FileID: (item: FleetItem, place: Int)] = [:]
         let standing = opened.filter { ($0.chain?.layers.count ?? 0) > 1 }
         let stoodOn = Set(standing.compactMap { $0.chain.map { FileID($0.bottom.identity) } })
@@ -68,19 +68,18 @@ struct FleetPlanner {
             guard bases[file] == nil else { continue }
             let path = chain.bottom.path
             let alone = FleetSource(
-                path: path, directory: folder(of: path, beside: source), name: path.lastComponent?.stem ?? "",
+                path: path, directory: folder(of: path), name: path.lastComponent?.stem ?? "",
                 extension: path.lastComponent?.extension ?? "", line: source.line)
             bases[file] = (item(alone, ChainFacts(bottomOf: chain), role: .base, base: nil, format: "raw", nil), 0)
         }
         return bases
     }
 
-    /// What `{directory}` means for a base: below the fixed part of its overlay's pattern, else below the deepest confinement that holds it.
-    private func folder(of path: FilePath, beside source: FleetSource) -> FilePath {
-        var fixed = source.path.removingLastComponent()
-        for _ in source.directory.components { fixed.removeLastComponent() }
+    /// What `{directory}` means for a base: below the fixed part of the first pattern that holds it, else below the deepest confinement that does.
+    /// So it is the same whichever overlays can be opened.
+    private func folder(of path: FilePath) -> FilePath {
         let folder = path.removingLastComponent()
-        let places = [fixed] + spec.confine.sorted { $0.components.count > $1.components.count }
+        let places = spec.sources.map(\.fixed) + spec.confine.sorted { $0.components.count > $1.components.count }
         for place in places {
             for place in [place, (try? resolved(place)) ?? place] where folder.starts(with: place) {
                 var below = folder
@@ -113,29 +112,55 @@ struct FleetPlanner {
     }
 
     /// Adds what is wrong between items: names that collide, targets that are sources.
-    private func checked(_ items: [FleetItem]) throws -> [FleetItem] {
+    private func checked(_ items: [FleetItem]) -> [FleetItem] {
         var files = Set(opened.flatMap { $0.chain?.layers.map { FileID($0.identity) } ?? [] })
-        // One that cannot be opened as an image is a source all the same.
+        // One that cannot be opened as an image is a source all the same; what cannot even be looked at is no target either.
         for (source, chain, _) in opened where chain == nil {
-            if let found = try ImageFile.identity(at: source.path) { files.insert(FileID(found)) }
+            if let found = try? ImageFile.identity(at: source.path) { files.insert(FileID(found)) }
         }
+        var folders = TargetFolders()
         var owners: [FilePath: Int] = [:]
         var items = items
         for place in items.indices where !items[place].target.isEmpty {
             let target = items[place].target
-            if let other = owners[target] {
-                let error = MigrationError(
-                    .target, "\(target): is the target of both \(items[other].name) and \(items[place].name) (change the target's name)")
-                for both in [other, place] { items[both].problem = items[both].problem ?? FleetProblem(error, isOfLayout: true) }
-            }
-            owners[target] = place
-            for path in [target, TargetFile.partialPath(of: target), ManifestFile.path(of: target)] {
-                guard let found = try ImageFile.identity(at: path), files.contains(FileID(found)) else { continue }
-                items[place].problem = FleetProblem(
-                    MigrationError(.target, "\(path): is one of the fleet's own sources (choose another target directory)"),
-                    isOfLayout: true)
+            do {
+                let file = try folders.file(of: target)
+                if let other = owners[file] {
+                    let error = MigrationError(
+                        .target, "\(target): is the target of both \(items[other].name) and \(items[place].name) (change the target's name)"
+                    )
+                    for both in [other, place] { items[both].problem = items[both].problem ?? FleetProblem(error, isOfLayout: true) }
+                }
+                owners[file] = place
+                for path in [target, TargetFile.partialPath(of: target), ManifestFile.path(of: target)] {
+                    guard let found = try ImageFile.identity(at: path), files.contains(FileID(found)) else { continue }
+                    throw MigrationError(.target, "\(path): is one of the fleet's own sources (choose another target directory)")
+                }
+            } catch {
+                items[place].problem = FleetProblem(error, isOfLayout: true)
             }
         }
         return items
+    }
+}
+
+/// Tells which file a target's name means, whatever links lead there.
+private struct TargetFolders {
+    /// Every folder that was looked at, without links.
+    private var known: [FilePath: FilePath] = [:]
+
+    /// The file that a move to `target` writes. Throws where links lead in a circle.
+    mutating func file(of target: FilePath) throws -> FilePath {
+        let file = try TargetPlace.follow(target)
+        return place(of: file.removingLastComponent()).appending(file.lastComponent.map { [$0] } ?? [])
+    }
+
+    private mutating func place(of folder: FilePath) -> FilePath {
+        if let place = known[folder] { return place }
+        // In what is not there yet are no links.
+        let found =
+            (try? resolved(folder)) ?? folder.lastComponent.map { place(of: folder.removingLastComponent()).appending($0) } ?? folder
+        known[folder] = found
+        return found
     }
 }

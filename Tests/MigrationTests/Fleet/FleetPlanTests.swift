@@ -69,6 +69,47 @@ struct FleetPlanTests {
         #expect(plan.items.allSatisfy { $0.problem?.isOfLayout == true })
     }
 
+    @Test func twoTargetNamesMayMeanOneFile() throws {
+        for name in ["1.cow", "2.cow"] { try fleet.directory.raw(name, "abc") }
+        try fleet.directory.directory("out")
+        try fleet.directory.link("out/1.raw", to: "2.raw")
+        let plan = try plan("sources: ['*.cow']\ntarget: {directory: out}\n")
+        let text = "\(fleet.directory("out/2.raw")): is the target of both 1.cow and 2.cow (change the target's name)"
+        #expect(plan.items.map { $0.problem?.description } == [text, text])
+    }
+
+    @Test func foldersBehindLinksAreOneFolder() throws {
+        for name in ["a", "b"] {
+            try fleet.directory.directory(name)
+            try fleet.directory.raw("\(name)/1.cow", "abc")
+        }
+        try fleet.directory.directory("out")
+        try fleet.directory.link("out/b", to: "a")
+        let text = "sources: ['*/1.cow']\ntarget: {directory: out}\n"
+        #expect(try plan(text).items.map(\.problem?.description) == [nil, nil])
+        try fleet.directory.directory("out/a")
+        #expect(try plan(text).items.allSatisfy { $0.problem?.description.contains("is the target of both a/1.cow and b/1.cow") == true })
+    }
+
+    @Test func aTargetNameThatLeadsNowhereStopsNoOther() throws {
+        for name in ["1.cow", "2.cow"] { try fleet.directory.raw(name, "abc") }
+        try fleet.directory.directory("out")
+        try fleet.directory.link("out/2.raw", to: "2.raw")
+        let plan = try plan("sources: ['*.cow']\ntarget: {directory: out}\n")
+        #expect(
+            plan.items.map { $0.problem?.description } == [nil, "\(fleet.directory("out/2.raw")): leads through too many symbolic links"])
+    }
+
+    @Test func aBaseIsCalledTheSameWhicheverOverlaysCanBeOpened() throws {
+        for name in ["a", "b", "b/bases"] { try fleet.directory.directory(name) }
+        try fleet.directory.raw("b/bases/x.img", "abc")
+        for name in ["a/1.cow", "b/2.cow"] { try overlay(name, over: "b/bases/x.img") }
+        let text = "sources: [a/*.cow, b/*.cow]\ntarget: {directory: out, format: cow, keep-chain: true}\n"
+        #expect(try plan(text).items[0].target == fleet.directory("out/bases/x.raw"))
+        try FileChanges.truncate(fleet.directory("a/1.cow"), to: 100)
+        #expect(try plan(text).items[0].target == fleet.directory("out/bases/x.raw"))
+    }
+
     @Test func anOverlayWaitsForItsBase() throws {
         try fleet.directory.raw("a.img", "abc")
         try fleet.directory.raw("b.img", "abc")
