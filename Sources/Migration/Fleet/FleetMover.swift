@@ -147,6 +147,7 @@ struct FleetMover {
 
     /// The outcome where nothing is to be done.
     private func settled(_ state: TargetState) throws -> FleetOutcome {
+        progress.resume(item.chain?.guestLength ?? 0, read: 0)
         try ManifestFile.dropFailure(of: item.target, usesLock: run.usesLocks)
         return state == .upToDate ? .upToDate : .leftAlone("was written to since it was completed (--force replaces it)")
     }

@@ -31,13 +31,12 @@ package struct FleetRun: Sendable {
         self.usesLocks = usesLocks
     }
 
-    /// Tells `progress` how much there is to do.
+    /// Tells `progress` how much there is to do: data where somebody looks on, else only the disks' lengths, which are known already.
     package func begin(_ progress: Progress, _ stop: StopFlag) {
         let places = plan.places(in: shard)
-        let toDo = plan.outlooks(of: places, stop: stop).filter(\.isToDo)
-        let length = toDo.reduce(UInt64(0)) { $0 &+ (plan.items[$1.place].chain?.guestLength ?? 0) }
-        progress.begin(
-            Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: toDo.reduce(0) { $0 + $1.read }, length: length))
+        let total = progress.isShown ? plan.outlooks(of: places, stop: stop).filter(\.isToDo).reduce(0) { $0 + $1.read } : nil
+        let length = places.reduce(UInt64(0)) { $0 &+ (plan.items[$1].chain?.guestLength ?? 0) }
+        progress.begin(Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
     }
 
     /// Moves everything that is not up to date; returns a result for every item of the shard, in the plan's order.

@@ -47,7 +47,7 @@ struct Run: AsyncParsableCommand {
             plan, workers: MakeCall.slots(jobs ?? plan.spec.jobs, verbosity), rate: limit.map { RateLimit(bytesPerSecond: $0) },
             force: force,
             restart: restart, shard: try fleet.chosenShard(), usesLocks: !noLock)
-        if display.progress.isShown { fleetRun.begin(display.progress, stop) }
+        fleetRun.begin(display.progress, stop)
         let results = try await display.during { [verbosity] in
             try await fleetRun.run(progress: display.progress, stop: stop) { Run.tell($0, plan, verbosity) }
         }
