@@ -49,8 +49,8 @@ struct List: ParsableCommand {
         let (data, stored) = listing.layers.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.data, $0.1 &+ $1.stored) }
         let images = listing.layers.count { $0.image }
         try output.line(
-            "\(images) images in \(listing.layers.count) files: \(HumanText.size(data)) of data in \(HumanText.size(listing.size)), ratio "
-                + "\(List.ratio(stored, data)), \(listing.compression)")
+            "\(HumanText.count(images, "image")) in \(HumanText.count(listing.layers.count, "file")): \(HumanText.size(data)) of data in "
+                + "\(HumanText.size(listing.size)), ratio \(List.ratio(stored, data)), \(listing.compression)")
     }
 
     /// `0.43`, or `-` where there is no data.

@@ -9,8 +9,8 @@ struct Run: AsyncParsableCommand {
         abstract: "Move the fleet of a pipeline.",
         discussion: """
             Converts, packs or verifies what the pipeline file names: each shared base once and first, several images at a time. One image that \
-            fails stops no other. Run the same command again, and only what is missing, failed or changed since is done. Ends with 1 where an \
-            image failed, with 75 where a signal came first.
+            fails stops no other. Run the same command again, and only what is missing, failed or changed since is done. Ends with 75 where a \
+            signal came before the end, else with 1 where an image failed.
 
             Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
 
@@ -57,10 +57,11 @@ struct Run: AsyncParsableCommand {
         case .json: try output.json(RunReport(plan, results))
         }
         try output.finish()
-        if results.contains(where: { if case .failed = $0.outcome { true } else { false } }) { throw ExitCode.differs }
+        // First, because whoever starts it again will hear of the failed ones at the end.
         if results.contains(where: { if case .stopped = $0.outcome { true } else { false } }) {
             throw MigrationError(.stopped, "\(fleet.pipeline): stopped by a signal (run the same command again to go on)")
         }
+        if results.contains(where: { if case .failed = $0.outcome { true } else { false } }) { throw ExitCode.differs }
     }
 
     /// Under `make -n`: what is to be done, a line for each.
