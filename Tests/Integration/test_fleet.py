@@ -359,6 +359,15 @@ class Interrupted(FleetCase):
         self.succeeds("run", "--rate", "1T", pipeline)
         self.assert_kept(fleet)
 
+    def test_a_stopped_run_ends_with_75_although_an_image_failed(self):
+        fleet = self.fleet(guests=8, size=8 << 20)
+        fleet.image("vm-000").write_bytes(fleet.image("vm-000").read_bytes()[:4000])
+        process = start("run", "-q", fleet.pipeline(FLATTEN + "rate: 2M\n"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.assertIn(b"vm-000", process.stderr.readline())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(20), 75)
+        process.stderr.close()
+
     def test_two_runs_at_once_move_every_base_once(self):
         fleet = self.fleet(guests=16, size=4 << 20)
         pipeline = fleet.pipeline(KEEP)
