@@ -40,7 +40,8 @@ package final class Progress: Sendable {
     /// Begins with a state in which only what is known beforehand is set.
     package func begin(_ start: Snapshot) {
         state.withLock { $0 = start }
-        whole?.resume(start.covered, read: Int(clamping: start.done))
+        // What an earlier run read is no part of what the whole was told there is to read.
+        whole?.resume(start.covered, read: 0)
     }
 
     /// Counts guest bytes that are done, those of them that were read, and bytes that were written.

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import DiskImages
 internal import Migration
 internal import SystemPackage
 
@@ -31,7 +32,8 @@ struct Report: ParsableCommand {
         let plan = try fleet.plan()
         let places = plan.places(in: try fleet.chosenShard())
         let sources = plan.items.flatMap { $0.chain?.layers.map(\.identity) ?? [] }
-        let file = try ReportFile(html, sources: sources, force: force)
+        let targets = try plan.items.compactMap { $0.target.isEmpty ? nil : try ImageFile.identity(at: $0.target) }
+        let file = try ReportFile(html, sources: sources + targets, force: force)
         let report = try FleetReport(of: plan, at: places)
         if MakeCall.isDryRun { return try DryRun.say("write \(html)") {} }
         try file.write(ReportPage(report: report).html)
