@@ -128,6 +128,11 @@ package final class ManifestFile: Sendable {
         try manifest.file.truncate(to: ManifestLines.lengthBeforeFailure(try manifest.contents()))
     }
 
+    /// Whether the manifest of `target` is that of an archive.
+    static func isOfArchive(_ target: FilePath) throws -> Bool {
+        try bytes(of: target).map { $0.starts(with: #"{"archive":"#.utf8) } ?? false
+    }
+
     /// Whether another process works on `target` now.
     static func isHeld(of target: FilePath) throws -> Bool {
         let path = path(of: target)

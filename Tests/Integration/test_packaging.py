@@ -44,7 +44,7 @@ def run(*arguments, **environment):
 
 
 def make(*arguments, **environment):
-    return run(required_tool("make"), f"DROVER={binary()}", *arguments, **environment)
+    return run(required_tool("make"), "--no-print-directory", f"DROVER={binary()}", *arguments, **environment)
 
 
 def files(folder):

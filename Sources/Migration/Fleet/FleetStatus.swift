@@ -48,7 +48,8 @@ extension FleetPlan {
         do {
             guard !target.isEmpty else { return FleetStatus(place, problem(of: place)) }
             let isHeld = try ManifestFile.isHeld(of: target)
-            return items[place].role == .archive
+            // What is verified may be an archive, whatever it is to the fleet.
+            return try items[place].role == .archive || ManifestFile.isOfArchive(target)
                 ? try archiveStatus(place, target, isHeld: isHeld) : try imageStatus(place, target, isHeld: isHeld, samples: samples)
         } catch {
             return FleetStatus(place, .failed("\(error)"))

@@ -68,6 +68,7 @@ struct Run: AsyncParsableCommand {
     private func dryRun() throws {
         try OpenFiles.allowMany()
         let plan = try fleet.plan()
+        _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), shard: try fleet.chosenShard())
         for outlook in plan.outlooks(of: plan.places(in: try fleet.chosenShard()), stop: StopFlag()) {
             let item = plan.items[outlook.place]
             if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
