@@ -33,9 +33,16 @@ $(if $(bad),$(error make cannot handle the name '$(bad)': rename it, or use drov
 # Targets of an earlier run are no images to migrate, where OUT lies in FLEET.
 images := $(filter-out $(patsubst $(root)/%,$(FLEET)/%,$(abspath $(OUT)))/%,$(shell find $(FLEET) -name '*.cow' ! -type d | LC_ALL=C sort))
 
-# $(call chain,IMAGE): the files of its chain, the image first; ! for one whose name make cannot handle, nothing for what is no image.
-chain = $(shell $(DROVER) info --backing-chain --output json $1 2>/dev/null \
-    | sed -n 's/^ *"filename" : "\(.*\)",*$$/\1/p' | sed "s/.*$(unsafe).*/!/")
+# Those of the OPTIONS that say what a chain consists of.
+looking := $(shell set -- $(OPTIONS); while test $$$(hash) -gt 0; do case $$1 in \
+    (--backing-map|--confine|--backing-format|-f) printf '%s %s ' "$$1" "$$2"; shift;; \
+    (--backing-map=*|--confine=*|--backing-format=*|-f?*|--ignore-mtime|--force-share) printf '%s ' "$$1";; esac; shift; done)
+
+# $(call chain,IMAGE): the files of its chain, the image first, each with its format behind it, as =raw; ! for one whose name make cannot handle,
+# nothing for what is no image.
+chain = $(shell $(DROVER) info --backing-chain --output json $(looking) $1 2>/dev/null \
+    | sed -n -e 's/^ *"filename" : "\(.*\)",*$$/\1/p' -e 's/^ *"format" : "\(.*\)",*$$/=\1/p' | sed "/^=/!s/.*$(unsafe).*/!/")
+files = $(filter-out =%,$1)
 
 # $(call copy,BASE): where the one copy of a base goes: as its place in FLEET, or OUT/base for one from outside.
 copy    = $(OUT)/$(basename $(call inside,$(patsubst $(root)/%,%,$(realpath $1)))).raw
@@ -45,29 +52,29 @@ inside  = $(if $(filter /%,$1),base/$(notdir $1),$1)
 define image
 $(if $(filter !,$3),$(error make cannot handle the name of a file that $1 stands on: rename it, or use drover itself))
 all: $2
-$2: $3
-$(if $(filter cow,$(FORMAT)),$(if $(word 2,$3),$(call overlay,$2,$(lastword $3),$(call copy,$(lastword $3)))))
+$2: $(call files,$3)
+$(if $(filter cow,$(FORMAT)),$(if $(word 4,$3),$(call overlay,$2,$(lastword $(call files,$3)),$(call copy,$(lastword $(call files,$3))),$(lastword $3))))
 endef
 
-# $(call overlay,TARGET,BASE,COPY)
+# $(call overlay,TARGET,BASE,COPY,=FORMAT)
 define overlay
 base.$1 := $3
 $1: $3
-$(if $(source.$3),$(if $(filter-out $(source.$3),$(realpath $2)),$(error $2 and $(source.$3) would both become $3: rename one)),$(call base,$2,$3))
+$(if $(source.$3),$(if $(filter-out $(source.$3),$(realpath $2)),$(error $2 and $(source.$3) would both become $3: rename one)),$(call base,$2,$3,$4))
 endef
 
-# $(call base,BASE,COPY)
+# $(call base,BASE,COPY,=FORMAT): a raw one is raw whatever its bytes look like.
 define base
 source.$2 := $(realpath $1)
 $2: $1
 	@mkdir -p $$(@D)
-	+@$$(call convert,--as-base)
+	+@$$(call convert,--as-base $(if $(filter =raw,$3),-f raw))
 endef
 
 # $(call convert,HOW): the recipe's last line; a + before it lets drover take part in make's jobserver. --force: make has found the target to be
 # out of date, and the old one stays until the new one is complete. An interrupted conversion is continued; one of sources that have changed since,
 # which a dry run finds (65), begins anew. exec: what make sends a signal to is drover and no shell.
-convert = set -- $(DROVER) convert --force $1 $(OPTIONS) $< $@; \
+convert = set -- $(DROVER) convert --force $(OPTIONS) $1 $< $@; \
 	if test -e $@.manifest && { MAKEFLAGS=n "$$@" >/dev/null 2>&1; test $$? -eq 65; }; then set -- "$$@" --restart; fi; exec "$$@"
 
 # Complete or not there: nothing that make would have to remove.
@@ -79,6 +86,6 @@ $(OUT)/%.raw: $(FLEET)/%.cow
 
 $(OUT)/%.cow: $(FLEET)/%.cow
 	@mkdir -p $(@D)
-	+@$(call convert,-O cow $(if $(base.$@),-B $(base.$@),-o layout=qemu-v2))
+	+@$(call convert,-O cow $(if $(base.$@),-B $(base.$@) -F raw,-o layout=qemu-v2))
 
 $(foreach file,$(images),$(eval $(call image,$(file),$(patsubst $(FLEET)/%.cow,$(OUT)/%.$(FORMAT),$(file)),$(call chain,$(file)))))

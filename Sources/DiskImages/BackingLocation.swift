@@ -19,6 +19,9 @@ package struct BackingLocation: Sendable {
     /// Directories, links resolved, outside of which no backing file is opened; nil allows every place.
     package let confinement: [FilePath]?
 
+    /// What to do about a backing file that is not there.
+    static let advice = "(where bases have moved, --backing-map OLD=NEW finds them)"
+
     /// Throws where a directory of `confinement` is missing.
     package init(moves: [Move] = [], confinement: [FilePath]? = nil) throws {
         self.moves = moves
@@ -43,7 +46,7 @@ package struct BackingLocation: Sendable {
         do {
             real = try resolved(place)
         } catch let error as DiskImageError {
-            throw DiskImageError(error.kind, image, "backing file \(place) cannot be found: \(error.fact)")
+            throw DiskImageError(error.kind, image, "backing file \(place) \(error.fact) \(BackingLocation.advice)")
         }
         guard confinement.contains(where: { real.starts(with: $0) }) else {
             throw DiskImageError(

@@ -142,7 +142,7 @@ struct ChainOpener {
             file = try ImageFile(opening: place)
         } catch let error as DiskImageError where error.kind == .unavailable {
             throw DiskImageError(
-                error.kind, layer.path, "backing file \(place) \(error.fact) (where bases have moved, --backing-map OLD=NEW finds them)")
+                error.kind, layer.path, "backing file \(place) \(error.fact) \(BackingLocation.advice)")
         }
         if let loop = layers.firstIndex(where: { $0.file.identity.isSameFile(as: file.identity) }) {
             throw DiskImageError(.badData, layer.path, "backing file \(place) is layer \(loop) of the same chain (a loop)")

@@ -13,8 +13,6 @@ final class Checkpointer {
     private var writeback: Range<UInt64>?
 
     private let checkSources: () throws -> Void
-    /// The shortest time between two syncs: what a crash can cost beside the segments that are being written.
-    private static let interval = Duration.milliseconds(100)
     private var lastSync = ContinuousClock.now
 
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
@@ -39,7 +37,7 @@ final class Checkpointer {
                 unsynced.append(ManifestSegment(span.range, span.isHeld ? .zero : .backing))
             }
             // A sync stops the writers for a moment, so that one serves all that was finished since the last.
-            if !unsynced.isEmpty, lastSync.duration(to: .now) >= Checkpointer.interval { recorded += try record() }
+            if !unsynced.isEmpty, lastSync.duration(to: .now) >= Bounds.syncInterval { recorded += try record() }
         }
         if !unsynced.isEmpty { recorded += try record() }
         return recorded

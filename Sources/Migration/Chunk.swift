@@ -16,6 +16,8 @@ package enum Bounds {
     package static let longestSegment: UInt64 = 16 << 30
     /// Finished bytes after which the kernel is asked to begin writing them to disk.
     static let writeback: UInt64 = 16 << 20
+    /// The shortest time between two syncs: what a crash can cost beside the segments that are being written.
+    static let syncInterval = Duration.milliseconds(100)
 }
 
 /// A stretch of guest disk that is checkpointed as one: it begins at a multiple of the segment size. Bytes.

@@ -38,7 +38,15 @@ package final class ManifestFile: Sendable {
     private func contents() throws -> [UInt8] { try file.contents(limit: ManifestContents.longest) }
 
     /// Whether the file begins as a manifest does, or is empty: only such a file is ever overwritten.
-    func isOurs() throws -> Bool { ManifestLines.isManifest(try contents()) }
+    private func isOurs() throws -> Bool { ManifestLines.isManifest(try contents()) }
+
+    /// Whether what cannot be read as the manifest of an archive, or of another target, holds no checkpoint that would be lost: the other kind of move
+    /// was completed, or `restart` forgets it. Only what begins as a manifest of ours is ever forgotten.
+    func isForgettable(asArchive: Bool, restart: Bool) throws -> Bool {
+        let bytes = try contents()
+        guard ManifestLines.isManifest(bytes) else { return false }
+        return restart || ManifestLines.isOfArchive(bytes) != asArchive && ManifestLines.completion(bytes) != nil
+    }
 
     /// Forgets everything that is recorded; a file that is no manifest is refused.
     func forget() throws {
@@ -130,7 +138,7 @@ package final class ManifestFile: Sendable {
 
     /// Whether the manifest of `target` is that of an archive.
     static func isOfArchive(_ target: FilePath) throws -> Bool {
-        try bytes(of: target).map { $0.starts(with: #"{"archive":"#.utf8) } ?? false
+        try bytes(of: target).map(ManifestLines.isOfArchive) ?? false
     }
 
     /// Whether another process works on `target` now.

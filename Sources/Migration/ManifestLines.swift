@@ -15,6 +15,9 @@ enum ManifestLines {
         beginnings.contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) }
     }
 
+    /// Whether the first record is that of an archive.
+    static func isOfArchive(_ bytes: [UInt8]) -> Bool { bytes.starts(with: #"{"archive":"#.utf8) }
+
     /// Whether the last whole line is a failure.
     static func endsWithFailure(_ bytes: [UInt8]) -> Bool {
         guard let end = bytes.lastIndex(of: 0x0a) else { return false }
@@ -30,14 +33,18 @@ enum ManifestLines {
 
     /// As `parse`, but of a manifest whose last record says that the target is complete, or why it failed, only the first and that one.
     static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
-        if isManifest(bytes), let first = bytes.firstIndex(of: 0x0a), bytes.last == 0x0a,
-            let last = bytes[..<(bytes.count - 1)].lastIndex(of: 0x0a),
-            let kind = try? JSONDecoder().decode(Kind.self, from: Data(bytes[(last + 1)...])).record, kind == "complete"
-        {
-            _ = try parse(Array(bytes[...first] + bytes[(last + 1)...]), path, take)
+        if isManifest(bytes), let first = bytes.firstIndex(of: 0x0a), let completion = completion(bytes) {
+            _ = try parse(Array(bytes[...first] + completion), path, take)
         } else {
             _ = try parse(bytes, path, take)
         }
+    }
+
+    /// The last line, where it says that the target is complete, whatever kind of manifest it ends.
+    static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
+        guard bytes.last == 0x0a, let last = bytes[..<(bytes.count - 1)].lastIndex(of: 0x0a) else { return nil }
+        let line = bytes[(last + 1)...]
+        return (try? JSONDecoder().decode(Kind.self, from: Data(line)))?.record == "complete" ? line : nil
     }
 
     /// Hands each whole line with its kind to `take`; returns the length of the whole lines, behind which a torn one may stand.

@@ -131,11 +131,20 @@ struct PackPipeline: Sendable {
     private func record(
         _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>, _ output: PackOutput, _ manifest: ManifestFile?
     ) async throws -> [ArchiveComposer] {
-        while let checkpoint = try await checkpoints.receive() {
-            guard let file = output.file, let manifest else { continue }
+        var unsynced: ArchiveManifest.Checkpoint?
+        var lastSync = ContinuousClock.now
+        func synchronize() throws {
+            guard let checkpoint = unsynced, let file = output.file, let manifest else { return }
             try file.synchronize()
             try manifest.append(checkpoint)
+            (unsynced, lastSync) = (nil, .now)
         }
+        while let checkpoint = try await checkpoints.receive() {
+            // One that comes while the last is still being synced stands for those before it.
+            unsynced = checkpoint
+            if lastSync.duration(to: .now) >= Bounds.syncInterval { try synchronize() }
+        }
+        try synchronize()
         return []
     }
 }

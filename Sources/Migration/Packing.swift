@@ -142,7 +142,7 @@ package struct Packing {
         do {
             found = try manifest.loadArchive()
         } catch let error as MigrationError {
-            guard request.restart, try manifest.isOurs() else { throw error }
+            guard try manifest.isForgettable(asArchive: true, restart: request.restart) else { throw error }
             found = try ArchiveManifest(parsing: [], path: manifest.path)
         }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))

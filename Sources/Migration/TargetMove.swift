@@ -119,8 +119,7 @@ struct TargetMove {
         do {
             return try manifest.load()
         } catch let error as MigrationError {
-            // Only what begins as a manifest of ours is ever forgotten.
-            guard restart, try manifest.isOurs() else { throw error }
+            guard try manifest.isForgettable(asArchive: false, restart: restart) else { throw error }
             return try ManifestContents(parsing: [], path: manifest.path)
         }
     }

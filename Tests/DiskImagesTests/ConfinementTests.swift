@@ -85,7 +85,9 @@ struct ConfinementTests {
         let top = try directory.cow("top.cow", over: "nothere.raw")
         let error = try diskImageError { _ = try open(top, within: [directory.path]) }
         #expect(error.kind == .unavailable)
-        #expect(error.fact == "backing file \(directory("nothere.raw")) cannot be found: cannot be found: No such file or directory")
+        #expect(
+            error.fact == "backing file \(directory("nothere.raw")) cannot be found: No such file or directory "
+                + "(where bases have moved, --backing-map OLD=NEW finds them)")
     }
 
     @Test func aMissingDirectoryIsNoConfinement() throws {

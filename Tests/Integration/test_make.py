@@ -96,6 +96,30 @@ class MakeTests(DroverCase):
         self.assert_migrated("FORMAT=cow", suffix="cow")
         self.assertTrue((self.scratch / "out/base/base.raw").exists())
 
+    def test_a_base_that_moved_is_found_where_the_options_say(self):
+        self.names = ["a", "b", "deep/c"]
+        shutil.rmtree(self.fleet / "other")
+        moved = self.scratch / "moved"
+        moved.mkdir()
+        (self.fleet / "base.raw").rename(moved / "base.raw")
+        self.sources = fingerprint([*self.files(self.fleet), moved / "base.raw"])
+        for suffix, mapping in (("cow", "--backing-map"), ("raw", "--backing-map=")):
+            with self.subTest(format=suffix):
+                place = f"{mapping}{'' if mapping.endswith('=') else ' '}{self.fleet}={moved}"
+                options = [f"FORMAT={suffix}", f"OPTIONS=--rate 100M {place}"]
+                self.make("-j2", *options)
+                for name in self.names:
+                    self.succeeds(
+                        "compare", "--backing-map", f"{self.fleet}={moved}", self.fleet / f"{name}.cow", self.target(name, suffix)
+                    )
+                out, _ = self.make(*options)
+                self.assertIn("Nothing to be done", out)
+                os.utime(moved / "base.raw", (MTIME + 10**9, MTIME + 10**9))
+                out, _ = self.make("-n", f"FORMAT={suffix}", f"OPTIONS=--ignore-mtime {place}")
+                self.assertEqual(out.count("drover: would convert"), len(self.names) + (suffix == "cow"))
+                os.utime(moved / "base.raw", ns=(MTIME * 10**9, MTIME * 10**9 + 123_456_789))
+        self.assertTrue((self.scratch / "out/base/base.raw").exists())
+
     def test_the_targets_may_lie_in_the_fleet(self):
         for options in (["FORMAT=cow", "FLEET=.", "OUT=guests/new"], ["FLEET=guests/", "OUT=guests/new/"]):
             self.make(*options)

@@ -79,6 +79,21 @@ class ManifestStateTests(DroverCase):
         self.succeeds(*self.convert, "--force")
         self.assert_done()
 
+    def test_the_manifest_of_an_archive_is_forgotten_where_that_was_completed(self):
+        self.succeeds("pack", self.target, self.image)
+        self.fails(73, *self.convert)
+        self.succeeds(*self.convert, "--force")
+        self.assert_done()
+        # An archive that is not whole has checkpoints, which only --restart forgets.
+        self.succeeds("pack", "--force", "--restart", self.target, self.image, code=73)
+        os.remove(self.target)
+        self.succeeds("pack", self.target, self.image)
+        os.remove(self.target)
+        lines = Path(self.manifest).read_bytes().splitlines(keepends=True)
+        Path(self.manifest).write_bytes(b"".join(lines[:-1]))
+        self.fails(65, *self.convert, "--force")
+        self.assertEqual(Path(self.manifest).read_bytes(), b"".join(lines[:-1]))
+
     def test_incomplete_is_resumed_with_or_without_force(self):
         for options in ((), ("--force",)):
             self.interrupted()

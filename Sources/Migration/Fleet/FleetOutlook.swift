@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import ImageFormats
 internal import SystemPackage
 
 /// What a run would do with one item.
@@ -43,12 +44,26 @@ extension FleetPlan {
             case .convert:
                 let request = try conversion(at: place, workers: WorkerSlots(limit: 1))
                 // As long as its base is not there or will change, an overlay cannot be what it is to be.
-                let state = isBaseReady ? try Conversion(request).state() : try TargetHistory.withoutJob(of: item.target)
+                let state = isBaseReady ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
                 return try outlook(of: place, state) { try dataLength(of: item, request.options) }
             }
         } catch {
             return FleetOutlook(place: place, state: nil, problem: FleetProblem(error), read: 0)
         }
+    }
+
+    /// The state of an overlay whose base is still to be moved. Throws where its layout could not hold what it is to be.
+    private func stateBeforeBase(of item: FleetItem, _ request: ConversionRequest) throws -> TargetState {
+        if let base = item.base.map({ items[$0] }), let bottom = base.chain?.bottom, case .cow(let layout, let alignment) = request.format {
+            let chain = try ImageChain.open(request.source, request.options)
+            let depth = chain.layers.count - 1
+            let copied = NamedBacking(
+                name: base.target.absolute, path: base.target, size: chain.layers[depth].size, mtime: bottom.identity.mtime, isCow: false,
+                isCowReadAsRaw: try chain.layers[depth].isCowReadAsRaw())
+            let header = try CowHeader(writing: layout, alignment: alignment, length: chain.guestLength, over: copied, target: item.target)
+            try header.checkHolds(.above(depth: depth, backingLength: bottom.guestLength), of: chain, target: item.target)
+        }
+        return try TargetHistory.withoutJob(of: item.target)
     }
 
     private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws -> FleetOutlook {
