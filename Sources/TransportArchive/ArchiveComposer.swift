@@ -15,8 +15,10 @@ package struct ArchiveComposer: Sendable {
     package init(_ header: ArchiveHeader) throws {
         headerBytes = try header.serialized()
         layerCount = header.layers.count
-        guard headerBytes.count <= ArchiveHeader.longest else {
-            throw ArchiveError(.notAnArchive, "an archive of \(header.layers.count) layers has too long a header")
+        guard headerBytes.count <= ArchiveHeader.longest, layerCount <= ArchiveHeader.mostLayers else {
+            throw ArchiveError(
+                .notAnArchive,
+                "one archive cannot hold \(layerCount) files; expected \(ArchiveHeader.mostLayers) at most (pack several archives)")
         }
     }
 

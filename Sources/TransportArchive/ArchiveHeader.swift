@@ -6,7 +6,9 @@ internal import ImageFormats
 package struct ArchiveHeader: Codable, Equatable, Sendable {
     /// The version of the archive's format.
     package static let version = 1
-    /// The longest header that is read, in bytes of JSON: some hundred thousand layers.
+    /// The most layers of one archive.
+    package static let mostLayers = 1 << 16
+    /// The longest header that is read, in bytes of JSON.
     package static let longest = 32 << 20
 
     /// How the payload was made.
@@ -85,6 +87,7 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
 
     /// Parses and checks everything that can be checked without the data.
     package init(parsing bytes: [UInt8]) throws {
+        try JSONBounds.check(bytes, "header")
         let data = Data(bytes)
         let decoder = JSONDecoder()
         do {
@@ -102,6 +105,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
     }
 
     private func check() throws {
+        guard layers.count <= ArchiveHeader.mostLayers else {
+            throw ArchiveError(.damaged, "has \(layers.count) layers; expected \(ArchiveHeader.mostLayers) at most")
+        }
         // By bytes: a String takes names for equal that only look the same.
         var names: Set<[UInt8]> = []
         var depths: [Int] = []

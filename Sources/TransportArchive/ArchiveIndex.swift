@@ -50,6 +50,7 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
     package static func parse(_ bytes: [UInt8]) throws -> (index: ArchiveIndex, header: [UInt8]) {
         let fault = ArchiveError(.damaged, "its index is no index")
         guard let count: UInt32 = bytes.littleEndian(at: 0), Int(count) <= bytes.count - 4 else { throw fault }
+        try JSONBounds.check(bytes[(4 + Int(count))...], "index")
         do {
             let index = try JSONDecoder().decode(ArchiveIndex.self, from: Data(bytes[(4 + Int(count))...]))
             return (index, Array(bytes[4..<4 + Int(count)]))

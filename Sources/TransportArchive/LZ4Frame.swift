@@ -1,6 +1,8 @@
 internal import CLZ4
 internal import CXXHash
+internal import DiskImages
 internal import ImageFormats
+internal import SystemPackage
 
 /// How content is compressed.
 package enum Compression: Equatable, Sendable, CustomStringConvertible {
@@ -52,12 +54,24 @@ package enum LZ4Frame {
         return preferences
     }
 
+    /// `result` of reading a frame.
     static func check(_ result: Int) throws -> Int {
         guard LZ4F_isError(result) == 0 else {
-            throw ArchiveError(.damaged, "there is a frame that is no LZ4 (\(String(cString: LZ4F_getErrorName(result))))")
+            let reason = String(cString: LZ4F_getErrorName(result))
+            // Not the bytes' fault.
+            if reason == "ERROR_allocation_failed" { throw failed(reason) }
+            throw ArchiveError(.damaged, "there is a frame that is no LZ4 (\(reason))")
         }
         return result
     }
+
+    /// `result` of anything else, which no input can make fail.
+    static func checkOwn(_ result: Int) throws -> Int {
+        guard LZ4F_isError(result) == 0 else { throw failed(String(cString: LZ4F_getErrorName(result))) }
+        return result
+    }
+
+    static func failed(_ reason: String) -> DiskImageError { DiskImageError(.io, "liblz4", "failed: \(reason)") }
 }
 
 /// Makes frames; one for each worker, because it keeps liblz4's tables.
@@ -67,8 +81,8 @@ package final class FrameCompressor {
 
     package init(_ compression: Compression) throws {
         var context: OpaquePointer?
-        _ = try LZ4Frame.check(LZ4F_createCompressionContext(&context, UInt32(LZ4F_VERSION)))
-        guard let context else { throw ArchiveError(.damaged, "liblz4 has no memory") }
+        _ = try LZ4Frame.checkOwn(LZ4F_createCompressionContext(&context, UInt32(LZ4F_VERSION)))
+        guard let context else { throw LZ4Frame.failed("it has no memory") }
         self.context = context
         self.compression = compression
     }
@@ -81,10 +95,10 @@ package final class FrameCompressor {
         case .none: return try store(content, into: frame)
         case .lz4(let level):
             var preferences = LZ4Frame.preferences(contentLength: content.count, level: level)
-            var length = try LZ4Frame.check(LZ4F_compressBegin(context, frame.baseAddress, frame.count, &preferences))
-            length += try LZ4Frame.check(
+            var length = try LZ4Frame.checkOwn(LZ4F_compressBegin(context, frame.baseAddress, frame.count, &preferences))
+            length += try LZ4Frame.checkOwn(
                 LZ4F_compressUpdate(context, frame.baseAddress! + length, frame.count - length, content.baseAddress, content.count, nil))
-            length += try LZ4Frame.check(LZ4F_compressEnd(context, frame.baseAddress! + length, frame.count - length, nil))
+            length += try LZ4Frame.checkOwn(LZ4F_compressEnd(context, frame.baseAddress! + length, frame.count - length, nil))
             return length
         }
     }
@@ -92,7 +106,7 @@ package final class FrameCompressor {
     /// A frame of one uncompressed block.
     private func store(_ content: UnsafeRawBufferPointer, into frame: UnsafeMutableRawBufferPointer) throws -> Int {
         var preferences = LZ4Frame.preferences(contentLength: content.count, level: 0)
-        var length = try LZ4Frame.check(LZ4F_compressBegin(context, frame.baseAddress, frame.count, &preferences))
+        var length = try LZ4Frame.checkOwn(LZ4F_compressBegin(context, frame.baseAddress, frame.count, &preferences))
         func append(_ number: UInt32) {
             frame.storeBytes(of: number.littleEndian, toByteOffset: length, as: UInt32.self)
             length += 4
@@ -112,8 +126,8 @@ package final class FrameDecompressor {
 
     package init() throws {
         var context: OpaquePointer?
-        _ = try LZ4Frame.check(LZ4F_createDecompressionContext(&context, UInt32(LZ4F_VERSION)))
-        guard let context else { throw ArchiveError(.damaged, "liblz4 has no memory") }
+        _ = try LZ4Frame.checkOwn(LZ4F_createDecompressionContext(&context, UInt32(LZ4F_VERSION)))
+        guard let context else { throw LZ4Frame.failed("it has no memory") }
         self.context = context
     }
 

@@ -43,14 +43,14 @@ struct List: ParsableCommand {
                 row(
                     [
                         HumanText.size(layer.virtualSize), HumanText.size(layer.data), HumanText.size(layer.stored),
-                        List.ratio(layer.stored, layer.data), layer.layout,
+                        List.ratio(layer.stored, layer.data), ErrorLine.escaped(layer.layout),
                     ], ErrorLine.escaped(layer.name) + link))
         }
         let (data, stored) = listing.layers.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.data, $0.1 &+ $1.stored) }
         let images = listing.layers.count { $0.image }
         try output.line(
             "\(HumanText.count(images, "image")) in \(HumanText.count(listing.layers.count, "file")): \(HumanText.size(data)) of data in "
-                + "\(HumanText.size(listing.size)), ratio \(List.ratio(stored, data)), \(listing.compression)")
+                + "\(HumanText.size(listing.size)), ratio \(List.ratio(stored, data)), \(ErrorLine.escaped(listing.compression))")
     }
 
     /// `0.43`, or `-` where there is no data.

@@ -190,6 +190,14 @@ class ArchiveNameTests(DroverCase):
                 for path in Path(self.out).iterdir():
                     path.unlink()
 
+    def test_json_that_would_take_many_times_its_length(self):
+        writer = ArchiveWriter([layer("a")])
+        header = writer.header()[:-1] + b',"x":[' + b"{}," * 4_000_000 + b"{}]}"
+        writer.header = lambda: header
+        Path(self.archive).write_bytes(writer.bytes())
+        for command in (["list", self.archive], ["verify", self.archive], ["unpack", "-C", self.out, "-"]):
+            self.run_it(*command, codes=(2, 65))
+
     def test_backing_files_that_cannot_be(self):
         below = [layer("a", backing=0), layer("a", layout="uml-v3", backing=0), layer("a", layout="uml-v3", backing=7)]
         below += [layer("a", layout="qemu-v2", backing=-1), layer("a", layout="qemu-v2", backing="a"), layer("a", layout="vmdk")]
