@@ -32,9 +32,12 @@ package struct ChainComparison {
     }
 
     /// Where the first sector that differs within the first `length` bytes begins, or nil where there is none.
-    package static func firstDifference(_ a: ImageChain, _ b: ImageChain, length: UInt64) throws -> UInt64? {
+    package static func firstDifference(
+        _ a: ImageChain, _ b: ImageChain, length: UInt64, isStopped: () -> Bool = { false }
+    ) throws -> UInt64? {
         var comparison = try ChainComparison(a, b, length: length)
         while let step = try comparison.next() {
+            if isStopped() { throw DiskImageError(.stopped, a.top.path, "stopped by a signal (run the same command again)") }
             if case .different(let offset) = step { return offset }
         }
         return nil

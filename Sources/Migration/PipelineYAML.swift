@@ -117,11 +117,20 @@ extension YamlError {
         switch self {
         case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
             .composer(let context, let problem, let mark, _):
-            PipelineProblem(line: mark.line, fact(problem, context))
+            PipelineProblem(line: mark.line, YamlError.isIndentedByTab(text, mark.line) ? YamlError.tab : fact(problem, context))
         case .reader(let problem, let offset, _, _):
             PipelineProblem(line: offset.map { offset in 1 + text.prefix(offset).utf8.count { $0 == 0x0a } }, "is no YAML: \(problem)")
         default: PipelineProblem(line: nil, "is no YAML: \(self)")
         }
+    }
+
+    private static let tab = "is indented by a tab, which YAML does not allow (use blanks)"
+
+    /// Whether the line that the parser stopped at is.
+    private static func isIndentedByTab(_ text: String, _ line: Int) -> Bool {
+        let lines = text.utf8.split(separator: 0x0a, maxSplits: max(0, line), omittingEmptySubsequences: false)
+        guard line > 0, line <= lines.count else { return false }
+        return lines[line - 1].prefix { $0 == 0x20 || $0 == 0x09 }.contains(0x09)
     }
 
     private func fact(_ problem: String, _ context: Context?) -> String {

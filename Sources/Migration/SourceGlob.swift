@@ -92,7 +92,7 @@ package struct SourceGlob: Equatable, Sendable {
         while true {
             errno = 0
             guard let entry = readdir(stream) else {
-                if errno != 0 { throw DiskImageError.system(folder, "listing it", .current) }
+                if errno != 0 { throw DiskImageError.system(folder, "cannot be listed", .current, .unavailable) }
                 return names
             }
             // The name is as long as it is, not as its field.

@@ -34,7 +34,9 @@ struct Compare: ParsableCommand {
         var optionsOfB = imageOptions
         optionsOfB.format = formatOfB
         let (chainA, chainB) = (try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity))
-        let verdict = try compare(chainA, chainB)
+        let stop = StopFlag()
+        try SignalWatch.start(stop) {}
+        let verdict = try compare(chainA, chainB, stop)
         var output = Output()
         switch outputOptions.output {
         case .human: if !verbosity.isQuiet { try output.line(verdict.text) }
@@ -44,10 +46,10 @@ struct Compare: ParsableCommand {
         if !verdict.identical { throw ExitCode.differs }
     }
 
-    private func compare(_ chainA: ImageChain, _ chainB: ImageChain) throws -> Verdict {
+    private func compare(_ chainA: ImageChain, _ chainB: ImageChain, _ stop: StopFlag) throws -> Verdict {
         let sizes = [chainA.guestLength, chainB.guestLength]
         guard ignoreSize || sizes[0] == sizes[1] else { return Verdict(sizes: sizes, offset: nil, isSizeCompared: true) }
-        let offset = try ChainComparison.firstDifference(chainA, chainB, length: max(sizes[0], sizes[1]))
+        let offset = try ChainComparison.firstDifference(chainA, chainB, length: max(sizes[0], sizes[1])) { stop.isRequested }
         for chain in [chainA, chainB] {
             do {
                 try chain.checkUnchanged()
