@@ -2,8 +2,10 @@
 #define _FILE_OFFSET_BITS 64
 #include "CLinux.h"
 #include <fcntl.h>
+#include <malloc.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -42,8 +44,8 @@ int clinux_lock_exclusive(int fd) {
     return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
-int clinux_write_lock_holder(int fd, pid_t *pid) {
-    struct flock lock = whole_file(F_RDLCK);
+int clinux_lock_holder(int fd, int readers, pid_t *pid) {
+    struct flock lock = whole_file(readers ? F_WRLCK : F_RDLCK);
     if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return -1;
     if (lock.l_type == F_UNLCK) return 0;
     *pid = lock.l_pid;
@@ -65,9 +67,13 @@ int clinux_free_space(const char *path, uint64_t *bytes) {
     return !__builtin_mul_overflow(blocks, (uint64_t)status.f_frsize, bytes);
 }
 
+int clinux_rename_new(const char *from, const char *to) { return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE); }
+
 int clinux_terminal_columns(int fd) {
     struct winsize window;
     return ioctl(fd, TIOCGWINSZ, &window) == 0 ? window.ws_col : -1;
 }
+
+void clinux_share_heap(void) { mallopt(M_ARENA_MAX, 2); }
 
 void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

@@ -48,12 +48,21 @@ package struct BackingLocation: Sendable {
         } catch let error as DiskImageError {
             throw DiskImageError(error.kind, image, "backing file \(place) \(error.fact) \(BackingLocation.advice)")
         }
+        try check(real, called: place, of: image, within: confinement)
+        return real
+    }
+
+    /// Throws `confined` where a backing file that was named outright lies where none may be opened.
+    package func check(named path: FilePath) throws {
+        if let confinement { try check(try resolved(path), called: path, of: path, within: confinement) }
+    }
+
+    private func check(_ real: FilePath, called place: FilePath, of image: FilePath, within confinement: [FilePath]) throws {
         guard confinement.contains(where: { real.starts(with: $0) }) else {
             throw DiskImageError(
                 .confined, image,
                 "backing file \(place) lies at \(real), outside of \(confinement.map(\.description).joined(separator: ", ")) (--confine)")
         }
-        return real
     }
 }
 

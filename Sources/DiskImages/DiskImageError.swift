@@ -13,6 +13,8 @@ package struct DiskImageError: Error, CustomStringConvertible {
         case unavailable
         /// A target exists, or cannot be created.
         case target
+        /// Another process works on the target at this moment.
+        case locked
         /// A read or write failed.
         case io
         /// Somebody asked to stop while a pipe was waited for.
@@ -38,7 +40,11 @@ package struct DiskImageError: Error, CustomStringConvertible {
 
     /// A system call on `path` that failed with `errno`; `doing` says what was tried: "reading 512 bytes at offset 0".
     package static func system(_ path: FilePath, _ doing: String, _ errno: Errno = .current, _ kind: Kind = .io) -> DiskImageError {
-        DiskImageError(kind, path, "\(doing): \(errno)")
+        // Not the file's fault, and no other place for it would help.
+        if [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(errno) {
+            return DiskImageError(.io, path, "\(doing): \(errno) (raise the limit: ulimit -n)")
+        }
+        return DiskImageError(kind, path, "\(doing): \(errno)")
     }
 }
 

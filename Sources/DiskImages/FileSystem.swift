@@ -8,7 +8,7 @@ package enum FileSystem {
         var place = folder
         var status = statvfs()
         while place.withPlatformString({ statvfs($0, &status) }) != 0 {
-            guard errno == ENOENT, place.removeLastComponent(), !place.isEmpty else {
+            guard [ENOENT, ENOTDIR].contains(errno), place.removeLastComponent(), !place.isEmpty else {
                 throw DiskImageError.system(folder, "cannot be examined", .current, .target)
             }
         }

@@ -8,9 +8,7 @@ package struct FolderTree: Sendable {
 
     /// Creates `root` where it is missing; its own parent must be there. `followsLink` allows `root` itself to be a symbolic link.
     package init(at root: FilePath, followsLink: Bool = true) throws {
-        if root.withPlatformString({ mkdir($0, 0o777) }) != 0, errno != EEXIST {
-            throw DiskImageError.system(root, "cannot be created", .current, .target)
-        }
+        try FolderTree.create(root)
         if !followsLink, try FolderTree.mode(of: root).map({ $0 & S_IFMT == S_IFLNK }) == true {
             throw DiskImageError(.target, root, "is a symbolic link, which is not followed (remove it)")
         }
@@ -25,13 +23,29 @@ package struct FolderTree: Sendable {
         guard !folder.isEmpty, try mode(following: folder).map({ $0 & S_IFMT == S_IFDIR }) != true else { return }
         let parent = folder.removingLastComponent()
         if parent != folder { try make(parent) }
-        if folder.withPlatformString({ mkdir($0, 0o777) }) != 0, errno != EEXIST {
-            throw DiskImageError.system(folder, "cannot be created", .current, .target)
-        }
+        try create(folder)
         guard try mode(following: folder).map({ $0 & S_IFMT == S_IFDIR }) == true else {
             throw DiskImageError(.target, folder, "is no folder")
         }
-        try TargetFile.synchronizeFolder(of: folder)
+    }
+
+    /// Creates `folder` durably, where nothing has its name.
+    private static func create(_ folder: FilePath) throws {
+        if folder.withPlatformString({ mkdir($0, 0o777) }) == 0 { return try TargetFile.synchronizeFolder(of: folder) }
+        guard errno == EEXIST else { throw DiskImageError.system(folder, "cannot be created", .current, .target) }
+    }
+
+    /// Throws `target` where files could not be created in `folder`, or the folder itself in what there is above it.
+    package static func checkWritable(_ folder: FilePath) throws {
+        var place = folder.isEmpty ? "." : folder
+        while try mode(of: place) == nil, place.removeLastComponent(), !place.isEmpty {}
+        if place.isEmpty { place = "." }
+        guard try mode(following: place).map({ $0 & S_IFMT == S_IFDIR }) == true else {
+            throw DiskImageError(.target, place, "is no folder")
+        }
+        guard place.withPlatformString({ access($0, W_OK | X_OK) }) == 0 else {
+            throw DiskImageError.system(place, "cannot be written to", .current, .target)
+        }
     }
 
     private static func mode(following path: FilePath) throws -> mode_t? {
@@ -64,9 +78,7 @@ package struct FolderTree: Sendable {
             switch try FolderTree.mode(of: path).map({ $0 & S_IFMT }) {
             case S_IFDIR: break
             case nil:
-                if path.withPlatformString({ mkdir($0, 0o777) }) != 0, errno != EEXIST {
-                    throw DiskImageError.system(path, "cannot be created", .current, .target)
-                }
+                try FolderTree.create(path)
             case S_IFLNK: throw DiskImageError(.target, path, "is a symbolic link, which is not followed (remove it)")
             default: throw DiskImageError(.target, path, "is no folder (remove it)")
             }
@@ -94,7 +106,7 @@ package struct FolderTree: Sendable {
     private static func mode(of path: FilePath) throws -> mode_t? {
         var status = stat()
         guard path.withPlatformString({ lstat($0, &status) }) == 0 else {
-            if errno == ENOENT { return nil }
+            if [ENOENT, ENOTDIR].contains(errno) { return nil }
             throw DiskImageError.system(path, "cannot be examined", .current, .target)
         }
         return status.st_mode

@@ -56,12 +56,20 @@ package final class ImageFile: Sendable {
     }
 
     /// Whether a process holds a lock that says it writes to the file, as a running UML does, and its process id where that is known.
-    package func writeLockHolder() throws -> (isLocked: Bool, process: Int32?) {
+    package func writeLockHolder() throws -> (isLocked: Bool, process: Int32?) { try lockHolder(countingReaders: false) }
+
+    /// Whether a process holds any lock on the file, and its process id where that is known: a running UML locks its backing file, too.
+    package func lockHolder() throws -> (isLocked: Bool, process: Int32?) { try lockHolder(countingReaders: true) }
+
+    private func lockHolder(countingReaders: Bool) throws -> (isLocked: Bool, process: Int32?) {
         var process: pid_t = 0
-        switch clinux_write_lock_holder(descriptor, &process) {
+        switch clinux_lock_holder(descriptor, countingReaders ? 1 : 0, &process) {
         case 0: return (false, nil)
         case 1: return (true, process > 0 ? process : nil)
-        default: throw DiskImageError.system(path, "asking for its lock")
+        default:
+            // A file system without locks knows of nobody. Whoever needs one of his own is told when he takes it.
+            if [.noLocks, .noFunction, .notSupported, .invalidArgument].contains(Errno.current) { return (false, nil) }
+            throw DiskImageError.system(path, "asking for its lock")
         }
     }
 

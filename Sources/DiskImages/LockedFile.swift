@@ -26,7 +26,7 @@ package final class LockedFile: @unchecked Sendable {
             guard [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) else {
                 throw DiskImageError.system(path, "cannot be locked", error, .target)
             }
-            throw DiskImageError(.target, path, "is locked by another drover that works on this target (wait for it)")
+            throw DiskImageError(.locked, path, "is locked by another drover that works on this target (wait for it)")
         }
         // Asked again: whoever held the lock until now may have written meanwhile.
         guard fstat(descriptor, &status) == 0 else {

@@ -41,7 +41,7 @@ package final class PipeWriter: Sendable {
     }
 }
 
-/// Waiting for the other side of a pipe, no longer than until somebody asks to stop.
+/// Waiting for the other side of a pipe, no longer than until somebody asks to stop or the task is cancelled.
 enum PipeWait {
     /// After so many milliseconds a request to stop is looked for.
     private static let interval: CInt = 100
@@ -53,6 +53,8 @@ enum PipeWait {
             let count = poll(&waiting, 1, interval)
             if count > 0 { return }
             guard count == 0 || errno == EINTR else { throw DiskImageError.system(name, "waiting for it") }
+            // Another stage of the pipeline failed: nobody waits for these bytes any more.
+            try Task.checkCancellation()
             if isStopped() { throw DiskImageError(.stopped, name, "stopped by a signal (run the same command again)") }
         }
     }

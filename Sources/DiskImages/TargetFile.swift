@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// A file that gets its name only when it is whole: it is written as `NAME.partial` and renamed at the end.
+/// A file that gets its name only when it is whole: it is written under a staging name beside it, `NAME.partial`, and renamed at the end.
 ///
 /// Writes name their own offset, so that many tasks may write at once, each to its own ranges.
 package final class TargetFile: Sendable {
@@ -10,6 +10,8 @@ package final class TargetFile: Sendable {
     package let path: FilePath
     /// The name it has until then.
     package let partialPath: FilePath
+    /// Whether no later run can go on with it: it goes away with this object, unless it got its name.
+    private let isPassing: Bool
     private let descriptor: CInt
     private let turn = WriteTurn()
 
@@ -17,21 +19,40 @@ package final class TargetFile: Sendable {
     package static func partialPath(of path: FilePath) -> FilePath { path.withSuffix(".partial") }
 
     /// Opens the staging file of `path`, with what an earlier run left in it. Throws `target` where it cannot be created or is no regular file.
-    package init(staging path: FilePath) throws {
-        let partialPath = TargetFile.partialPath(of: path)
-        let descriptor = partialPath.withPlatformString { clinux_open($0, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o666) }
+    package convenience init(staging path: FilePath) throws {
+        try self.init(path, TargetFile.partialPath(of: path), isPassing: false)
+    }
+
+    /// Creates a staging file of `path` that nobody else has, for what is written at once: no lock keeps others away. `NAME.PID.partial`.
+    package convenience init(passing path: FilePath) throws {
+        try self.init(path, path.withSuffix(".\(getpid()).partial"), isPassing: true)
+    }
+
+    private init(_ path: FilePath, _ partialPath: FilePath, isPassing: Bool) throws {
+        // An earlier process of the same number may have left one behind.
+        if isPassing { _ = partialPath.withPlatformString { unlink($0) } }
+        let flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | (isPassing ? O_EXCL : 0)
+        let descriptor = partialPath.withPlatformString { clinux_open($0, flags, 0o666) }
         guard descriptor >= 0 else { throw DiskImageError.system(partialPath, "cannot be created", .current, .target) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
             throw DiskImageError(.target, partialPath, "exists and is no regular file (remove it)")
         }
+        guard status.st_nlink == 1 else {
+            close(descriptor)
+            throw DiskImageError(.target, partialPath, "has another name, under which its content is not to be written over (remove it)")
+        }
         self.path = path
         self.partialPath = partialPath
+        self.isPassing = isPassing
         self.descriptor = descriptor
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        close(descriptor)
+        if isPassing { _ = partialPath.withPlatformString { unlink($0) } }
+    }
 
     /// Drops what is there and makes the file `length` bytes of hole.
     package func reset(length: UInt64) throws {
@@ -105,14 +126,34 @@ package final class TargetFile: Sendable {
         return FileIdentity(status, size: UInt64(max(0, status.st_size)))
     }
 
-    /// Gives the file its final name and makes that durable. The caller has synced the data.
-    package func publish() throws { try TargetFile.publish(path) }
+    /// Gives the file its final name and makes that durable. The caller has synced the data. `check` throws where the file that has the name may not
+    /// be replaced; one that appears behind its back is not.
+    package func publish(replacing check: (FileIdentity) throws -> Void) throws {
+        try TargetFile.publish(path, from: partialPath, replacing: check)
+    }
 
-    /// Renames the staging file of `path` to `path`, replacing what has that name, and syncs the folder.
-    package static func publish(_ path: FilePath) throws {
-        let partial = partialPath(of: path)
-        let result = partial.withPlatformString { old in path.withPlatformString { new in rename(old, new) } }
-        guard result == 0 else { throw DiskImageError.system(path, "cannot get its name from \(partial)") }
+    /// As above, for the staging file of `path` that an earlier run left.
+    package static func publish(_ path: FilePath, replacing check: (FileIdentity) throws -> Void) throws {
+        try publish(path, from: partialPath(of: path), replacing: check)
+    }
+
+    private static func publish(_ path: FilePath, from partial: FilePath, replacing check: (FileIdentity) throws -> Void) throws {
+        func rename(_ call: (UnsafePointer<CChar>, UnsafePointer<CChar>) -> CInt) -> CInt {
+            partial.withPlatformString { old in path.withPlatformString { new in call(old, new) } }
+        }
+        while true {
+            if let existing = try ImageFile.identity(at: path) {
+                try check(existing)
+            } else if rename(clinux_rename_new) == 0 {
+                break
+            } else if errno == EEXIST {
+                continue
+            } else if errno != EINVAL, errno != ENOSYS {
+                throw DiskImageError.system(path, "cannot get its name from \(partial)")
+            }
+            if rename(Glibc.rename) == 0 { break }
+            throw DiskImageError.system(path, "cannot get its name from \(partial)")
+        }
         try synchronizeFolder(of: path)
     }
 

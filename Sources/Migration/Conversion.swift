@@ -41,8 +41,8 @@ package struct Conversion {
     private var move: TargetMove {
         TargetMove(
             name: request.target, place: place, job: job, header: plan.header,
-            mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart, force: request.force,
-            replacing: request.replacing, usesLock: request.usesLock)
+            mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart,
+            replacing: Replacing(request.target, force: request.force, only: request.replacing), usesLock: request.usesLock)
     }
 
     /// Throws what `run` would throw before it begins to write; nothing is changed. A backing file's proof is left out.

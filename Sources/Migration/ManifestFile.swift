@@ -48,9 +48,18 @@ package final class ManifestFile: Sendable {
         return restart || ManifestLines.isOfArchive(bytes) != asArchive && ManifestLines.completion(bytes) != nil
     }
 
+    /// Whether something is recorded of a target that is not complete; so it may be where a manifest is damaged. Throws `badData` where it is none.
+    func holdsCheckpoint() throws -> Bool {
+        let bytes = try contents()
+        guard ManifestLines.isManifest(bytes) else { throw notOurs }
+        return ManifestLines.completion(bytes) == nil && ManifestLines.whole(bytes).dropFirst().count { $0 == 0x0a } > 1
+    }
+
+    private var notOurs: MigrationError { MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)") }
+
     /// Forgets everything that is recorded; a file that is no manifest is refused.
     func forget() throws {
-        guard try isOurs() else { throw MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)") }
+        guard try isOurs() else { throw notOurs }
         try file.truncate(to: 0)
         try file.synchronize()
     }

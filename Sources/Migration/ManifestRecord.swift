@@ -24,6 +24,14 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             self.layout = layout
         }
 
+        init(_ layer: ChainFacts.Layer) throws {
+            path = (try? resolved(layer.path))?.description ?? layer.path.description
+            size = layer.identity.size
+            mtime = layer.identity.mtime.description
+            inode = layer.identity.inode
+            layout = layer.layout
+        }
+
         init(_ layer: ImageLayer) throws {
             path = (try? resolved(layer.path))?.description ?? layer.path.description
             size = layer.file.length
@@ -90,6 +98,12 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         var options = options
         options.salvaged = true
         return ManifestJob(sources: sources, options: options, target: target, consistent: consistent)
+    }
+
+    /// Whether the target was made of `source`: of a file at its path, or of that very file before it was moved.
+    func isOfSameSource(as source: Source?) -> Bool {
+        guard let mine = sources.first, let source else { return false }
+        return mine.path == source.path || (mine.inode == source.inode && mine.size == source.size && mine.mtime == source.mtime)
     }
 
     /// Whether both make the same target of the same sources. Where the target lies does not count: its folder may have been moved.

@@ -7,6 +7,7 @@ package struct OverlayCreation {
     private let place: TargetPlace
     private let header: CowHeader
     private let force: Bool
+    private let replacing: Replacing
 
     /// An overlay of `backing`, which `chain` is the opened chain of; `size` is the disk's length in bytes, nil for the backing file's.
     /// Throws where `file` exists and `force` is false, or where the layout cannot hold it.
@@ -15,7 +16,8 @@ package struct OverlayCreation {
     ) throws {
         self.force = force
         place = try TargetPlace(file, sources: chain.layers.map(\.file.identity))
-        if place.existing != nil, !force { throw MigrationError(.target, "\(file): exists (--force replaces it)") }
+        replacing = Replacing(file, force: force)
+        try replacing.check(place.existing)
         let length = size ?? chain.guestLength
         let (rounded, overflow) = length.addingReportingOverflow(sectorSize - 1)
         guard !overflow else { throw MigrationError(.usage, "\(file): a disk of \(length) bytes is too large") }
@@ -26,15 +28,16 @@ package struct OverlayCreation {
 
     /// Writes it.
     package func run() throws {
-        // Whoever moves to the same target holds the lock; a manifest of what stood here before says nothing of the new file.
+        // Whoever moves to the same target holds its lock; without a manifest nobody does.
         let manifest = try ImageFile.identity(at: ManifestFile.path(of: place.path)).map { _ in try ManifestFile(of: place.path) }
-        if let manifest, !force, let found = try? manifest.load(), found.completion == nil, !found.segments.isEmpty {
+        if let manifest, !force, try manifest.holdsCheckpoint() {
             throw MigrationError(.target, "\(place.path): an interrupted move to it is to be gone on with (--force forgets it)")
         }
-        try manifest?.forget()
-        let target = try TargetFile(staging: place.path)
+        let target = manifest == nil ? try TargetFile(passing: place.path) : try TargetFile(staging: place.path)
         try CowSink(file: target, header: header).prepare()
         try target.synchronizeWithTimes()
-        try target.publish()
+        try target.publish(replacing: replacing.check)
+        // What it says of a file that stood here before says nothing of the new one.
+        try manifest?.forget()
     }
 }

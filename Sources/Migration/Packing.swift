@@ -25,8 +25,8 @@ package struct Packing {
 
     /// Throws where the archive's name is taken; nothing is changed. What an interrupted run left is not looked at.
     package func checkStart() throws {
-        guard let place, place.existing != nil, !request.force, try ManifestFile.readArchive(of: place.path) == nil else { return }
-        throw targetExists
+        guard let place, try ManifestFile.readArchive(of: place.path) == nil else { return }
+        try Replacing(request.archive ?? place.path, force: request.force, only: request.replacing).check(place.existing)
     }
 
     /// Does what is left to do; safe to repeat after any interruption.
@@ -41,16 +41,16 @@ package struct Packing {
             return .packed(length: 0, resumed: 0)
         }
         var job = try job(of: composer, at: place)
-        if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil, let existing = place.existing, !mayReplace(existing) {
-            throw targetExists
-        }
+        var replacing = Replacing(request.archive ?? place.path, force: request.force, only: request.replacing)
+        // What is refused leaves no manifest behind.
+        if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil { try replacing.check(place.existing) }
         let manifest = try ManifestFile(of: place.path, usesLock: request.usesLock)
         let existing = try ImageFile.identity(at: place.path)
-        let start = try start(manifest, job, existing)
+        let start = try start(manifest, job, existing, &replacing)
         switch start {
         case .upToDate: return .upToDate
         case .name:
-            try TargetFile.publish(place.path)
+            try TargetFile.publish(place.path, replacing: replacing.check)
             return .named
         case .begin, .resume: break
         }
@@ -70,16 +70,14 @@ package struct Packing {
         try beginProgress(progress)
         let output = PackOutput.file(file)
         let end = try await finish(composer, output, manifest, composer.sequence - 1, progress, stop)
-        if let now = try ImageFile.identity(at: place.path), !mayReplace(now) {
-            // As for every target.
-            guard request.replacing == nil, let existing, now.isUnchanged(since: existing) else { throw targetExists }
-        }
         try file.synchronizeWithTimes()
         let identity = try file.identity()
+        // As for every target.
+        try replacing.check(ImageFile.identity(at: place.path))
         try manifest.append(
             ManifestCompletion(digest: end.previous.description, header: nil, size: identity.size, mtime: identity.mtime.description))
         try manifest.checkStillLocked()
-        try file.publish()
+        try file.publish(replacing: replacing.check)
         return .packed(length: identity.size, resumed: resumed)
     }
 
@@ -108,10 +106,6 @@ package struct Packing {
         case resume(ArchiveManifest.Checkpoint)
     }
 
-    private func mayReplace(_ existing: FileIdentity) -> Bool {
-        request.replacing.map(existing.isUnchanged(since:)) ?? request.force
-    }
-
     private func job(of composer: ArchiveComposer, at place: TargetPlace) throws -> ArchiveManifest.Job {
         ArchiveManifest.Job(
             archive: composer.id.description, consistent: plan.isConsistent, segment: request.segmentLength,
@@ -127,16 +121,22 @@ package struct Packing {
         let job = try job(of: composer, at: place)
         let manifest = try ManifestFile.readArchive(of: place.path)
         let history = TargetHistory(
-            isSameJob: manifest?.job?.isSameMove(as: job) == true, hasCheckpoint: manifest?.checkpoint != nil,
+            isSameJob: manifest?.job?.isSameMove(as: job) == true,
+            isSameSource: try manifest?.job.map { try holdsOneOfOurs($0) } ?? false, hasCheckpoint: manifest?.checkpoint != nil,
             completion: manifest?.completion, replaces: manifest?.job?.replaces)
-        return history.state(existing: place.existing, partial: try ImageFile.identity(at: TargetFile.partialPath(of: place.path)))
+        return try history.state(existing: place.existing, partial: try ImageFile.identity(at: TargetFile.partialPath(of: place.path)))
+            .considering(users: place.path, place.existing)
     }
 
-    private var targetExists: MigrationError {
-        MigrationError(.target, "\(request.archive?.description ?? ""): exists (--force replaces it)")
+    /// Whether the archive that `job` made has one of the images that this one is to have: it is the same one, as it was. A shared base does not count.
+    private func holdsOneOfOurs(_ job: ArchiveManifest.Job) throws -> Bool {
+        let paths = Set(job.sources.map(\.path))
+        return try request.images.contains { paths.contains(try resolved($0).description) }
     }
 
-    private func start(_ manifest: ManifestFile, _ job: ArchiveManifest.Job, _ existing: FileIdentity?) throws -> Start {
+    private func start(
+        _ manifest: ManifestFile, _ job: ArchiveManifest.Job, _ existing: FileIdentity?, _ replacing: inout Replacing
+    ) throws -> Start {
         guard let place else { return .begin }
         let found: ArchiveManifest
         do {
@@ -147,19 +147,33 @@ package struct Packing {
         }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
         let isSameJob = found.job?.isSameMove(as: job) == true
-        if let completion = found.completion, isSameJob, !request.restart {
-            if let existing, completion.matches(existing) { return .upToDate }
-            if let partial, completion.matches(partial) { return .name }
+        if let completion = found.completion, isSameJob, !request.restart, let existing, completion.matches(existing) { return .upToDate }
+        let checkpoint = found.completion == nil && !request.restart ? found.checkpoint : nil
+        if checkpoint != nil, !isSameJob, found.job?.consistent != false, job.consistent {
+            throw MigrationError(
+                .badData, "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)")
         }
-        if found.completion == nil, let checkpoint = found.checkpoint, !request.restart {
-            guard isSameJob || found.job?.consistent == false || !job.consistent else {
-                throw MigrationError(
-                    .badData, "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)")
-            }
-            if isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
+        try replacing.accept(existing) { existing in
+            guard isSameJob else { return false }
+            // What this move was to replace when it began; or the archive itself, of which only the last record was lost.
+            return try found.job?.replaces?.matches(existing) == true
+                || found.completion == nil && partial == nil && isWhole(place.path, job)
         }
-        if let existing, !mayReplace(existing), !(found.completion == nil && isSameJob) { throw targetExists }
+        if let completion = found.completion, isSameJob, !request.restart, let partial, completion.matches(partial) { return .name }
+        if let checkpoint, isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
         return .begin
+    }
+
+    /// Whether `path` is the archive that `job` makes, to its end.
+    private func isWhole(_ path: FilePath, _ job: ArchiveManifest.Job) throws -> Bool {
+        do {
+            let file = try ImageFile(opening: path)
+            let reader = try ArchiveReader(ByteStream(file))
+            _ = try reader.readIndex(of: file)
+            return reader.id.description == job.archive
+        } catch is ArchiveError {
+            return false
+        }
     }
 
     /// The composer as it was at `checkpoint`, from the records that are there; nil where they are not what was written.

@@ -76,7 +76,7 @@ struct RestorePlan: Sendable {
         return TargetMove(
             name: path, place: place, job: job, header: cowHeader,
             mtime: request.form != .raw && bases.contains(layer) ? described.time : nil,
-            restart: request.restart, force: request.force)
+            restart: request.restart, replacing: Replacing(path, force: request.force))
     }
 
     /// A layer that was restored before, opened as what the archive says it is, whatever its bytes look like.

@@ -7,10 +7,12 @@ final class SalvageTarget {
     private let header: ArchiveHeader
     private let layer: Int
     private let holding: Holding
-    /// Locked until the file has its name; what it said of an earlier run is forgotten. nil, as `file`, where the file is there already.
+    /// Locked until the file has its name. nil, as `file`, where the file is there already.
     private let manifest: ManifestFile?
     private let file: TargetFile?
     private let writer: RecordWriter?
+    private let replacing: Replacing
+    private let replaced: ManifestJob.Replaced?
     /// What an earlier salvage left out of the file that is there; nil where none wrote it.
     private let recorded: [ManifestCompletion.Lost]?
     private var open: [Segment: SegmentDigest] = [:]
@@ -21,21 +23,34 @@ final class SalvageTarget {
         header = plan.header
         self.layer = layer
         holding = plan.holding(of: layer)
+        var replacing = move.replacing
         if let lost = try SalvageTarget.finished(move) {
             recorded = lost
-            (manifest, file, writer) = (nil, nil, nil)
+            self.replacing = replacing
+            (manifest, file, writer, replaced) = (nil, nil, nil, nil)
             return
         }
         recorded = nil
-        try move.checkReplaceable()
+        // What is refused leaves no manifest behind.
+        if try ImageFile.identity(at: ManifestFile.path(of: move.place.path)) == nil { try replacing.check(move.place.existing) }
         let manifest = try ManifestFile(of: move.place.path)
-        try manifest.forget()
-        self.manifest = manifest
+        // A checkpoint of this very job is begun anew; one of another is only forgotten by --restart.
+        let existing = try ImageFile.identity(at: move.place.path)
+        _ = try move.start(move.load(manifest), existing, &replacing)
+        (self.manifest, self.replacing, replaced) = (manifest, replacing, existing.map(ManifestJob.Replaced.init))
+        try manifest.begin(SalvageTarget.job(move, isWhole: false, replaced))
         let file = try TargetFile(staging: move.place.path)
         let sink = move.sink(in: file)
         try sink.prepare()
         self.file = file
         writer = try RecordWriter(holding, sink: sink)
+    }
+
+    private static func job(_ move: TargetMove, isWhole: Bool, _ replaced: ManifestJob.Replaced?) -> ManifestJob {
+        var job = isWhole ? move.job : move.job.salvaged
+        job.replaces = replaced
+        job.time = WallClock.now
+        return job
     }
 
     /// What is missing in the target as an earlier run of the same job left it, nothing where it was restored whole; nil where there is no such target.
@@ -94,11 +109,9 @@ final class SalvageTarget {
         // What is recorded of a whole file is true before it is recorded: an ordinary run may go on with it.
         try file.synchronizeWithTimes()
         let isWhole = lost.isEmpty && isVouchedFor
-        var job = isWhole ? move.job : move.job.salvaged
-        job.time = WallClock.now
-        try manifest.begin(job)
+        try manifest.begin(SalvageTarget.job(move, isWhole: isWhole, replaced))
         for segment in segments { try manifest.append(segment) }
-        try move.complete(file, manifest, segments, lost: isWhole ? nil : lost)
+        try move.complete(file, manifest, segments, replacing, lost: isWhole ? nil : lost)
         return true
     }
 }

@@ -26,7 +26,7 @@ package struct Salvaging {
     }
 
     /// Restores what can be restored; a file that an earlier run restored whole is left alone.
-    package func run(progress: Progress, stop: StopFlag) throws -> UnpackResult {
+    package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
         var result = UnpackResult()
         let tree = try FolderTree(at: request.directory)
         let needed = Set(plan.needed)
@@ -57,6 +57,7 @@ package struct Salvaging {
                     if stop.isRequested {
                         throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again)")
                     }
+                    try await request.rate?.wait(for: run.frameLength, stop)
                     do {
                         try restore(run, to: target, opener, frame, progress)
                     } catch let error as ArchiveError {

@@ -19,13 +19,12 @@ struct TargetMove {
     /// The modification time that the target gets; nil leaves that of its completion.
     var mtime: Timestamp? = nil
     let restart: Bool
-    let force: Bool
-    /// The one file that may be replaced, whatever `force` says; nil where `force` decides alone.
-    var replacing: FileIdentity? = nil
+    var replacing: Replacing
     /// False where the file system has no locks.
     var usesLock = true
 
-    private enum Start {
+    /// What a run begins with.
+    enum Start {
         case upToDate, name, begin
         case resume([ManifestSegment])
     }
@@ -43,17 +42,18 @@ struct TargetMove {
         let isFirst = try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil
         if isFirst {
             // What is refused leaves no manifest behind.
-            if let existing = place.existing, !mayReplace(existing) { throw targetExists }
+            try replacing.check(place.existing)
             try prepare()
         }
         let manifest = try ManifestFile(of: place.path, usesLock: usesLock)
         // Only now, under the lock, does what stands there stay what it is.
         let existing = try ImageFile.identity(at: place.path)
         let recorded: [ManifestSegment]
-        switch try start(load(manifest), existing) {
+        var replacing = replacing
+        switch try start(load(manifest), existing, &replacing) {
         case .upToDate: return .upToDate
         case .name:
-            try TargetFile.publish(place.path)
+            try TargetFile.publish(place.path, replacing: replacing.check)
             return .named
         case .begin:
             if !isFirst { try prepare() }
@@ -78,11 +78,7 @@ struct TargetMove {
             throw MigrationError(.stopped, "\(name): stopped by a signal (run the same command again to go on)")
         }
         try finish()
-        if let now = try ImageFile.identity(at: place.path), !mayReplace(now) {
-            // What came to the name meanwhile is somebody's. What was there when this very move was resumed is what it may replace.
-            guard replacing == nil, let existing, now.isUnchanged(since: existing) else { throw targetExists }
-        }
-        try complete(file, manifest, segments)
+        try complete(file, manifest, segments, replacing)
         return .moved(resumed: finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) })
     }
 
@@ -92,30 +88,19 @@ struct TargetMove {
         return manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
     }
 
-    /// Throws `target` where the target exists and may not be replaced; for a writer that keeps no manifest.
-    func checkReplaceable() throws {
-        if let existing = place.existing, !mayReplace(existing) { throw targetExists }
-    }
-
-    private func mayReplace(_ existing: FileIdentity) -> Bool {
-        replacing.map(existing.isUnchanged(since:)) ?? force
-    }
-
     func sink(in file: TargetFile) -> any ImageSink {
         header.map { CowSink(file: file, header: $0) } ?? RawSink(file: file, length: job.target.size)
-    }
-
-    private var targetExists: MigrationError {
-        MigrationError(.target, "\(name): exists (--force replaces it)")
     }
 
     /// Throws what `run` would throw before it begins to write, as far as that can be seen without a lock; nothing is changed.
     func checkStart() throws {
         let nothing = try ManifestContents(parsing: [], path: ManifestFile.path(of: place.path))
-        _ = try start(restart ? nothing : try ManifestFile.read(of: place.path) ?? nothing, place.existing)
+        var replacing = replacing
+        _ = try start(restart ? nothing : try ManifestFile.read(of: place.path) ?? nothing, place.existing, &replacing)
     }
 
-    private func load(_ manifest: ManifestFile) throws -> ManifestContents {
+    /// What `manifest`, which is locked, says; nothing where that may be forgotten.
+    func load(_ manifest: ManifestFile) throws -> ManifestContents {
         do {
             return try manifest.load()
         } catch let error as MigrationError {
@@ -124,24 +109,27 @@ struct TargetMove {
         }
     }
 
-    /// What the files that are there mean for this run.
-    private func start(_ found: ManifestContents, _ existing: FileIdentity?) throws -> Start {
+    /// What the files that are there mean for this run. Throws `target` where a file has the name that this move may not replace.
+    func start(_ found: ManifestContents, _ existing: FileIdentity?, _ replacing: inout Replacing) throws -> Start {
         let isSameJob = found.job?.isSameMove(as: job) == true && job.consistent
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
-        if let completion = found.completion, isSameJob, !restart {
-            if let existing, completion.matches(existing) { return .upToDate }
-            if let partial, completion.matches(partial) { return .name }
-        }
+        if let completion = found.completion, isSameJob, !restart, let existing, completion.matches(existing) { return .upToDate }
         let isUnfinished = found.job != nil && found.completion == nil
-        if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular, partial.size == job.target.size {
-            return .resume(found.segments)
-        }
         if isUnfinished, !isSameJob, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
             throw MigrationError(
                 .badData,
                 "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
         }
-        if let existing, !mayReplace(existing), !(isUnfinished && isSameJob) { throw targetExists }
+        try replacing.accept(existing) { existing in
+            guard isSameJob else { return false }
+            // What this move was to replace when it began; or its own target, of which only the last record was lost.
+            return found.job?.replaces?.matches(existing) == true
+                || isUnfinished && partial == nil && existing.size == job.target.size && found.covers(job.target.length)
+        }
+        if let completion = found.completion, isSameJob, !restart, let partial, completion.matches(partial) { return .name }
+        if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular, partial.size == job.target.size {
+            return .resume(found.segments)
+        }
         return .begin
     }
 
@@ -154,20 +142,23 @@ struct TargetMove {
         return "this job before \(changed) changed"
     }
 
-    /// The end, in the order that leaves nothing half-written under the final name.
-    func complete(_ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment], lost: [ManifestCompletion.Lost]? = nil)
-        throws
-    {
+    /// The end, in the order that leaves nothing half-written under the final name, and nothing replaced that came to it meanwhile.
+    func complete(
+        _ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment], _ replacing: Replacing,
+        lost: [ManifestCompletion.Lost]? = nil
+    ) throws {
         if let mtime { try file.setMtime(mtime) }
         try file.synchronizeWithTimes()
         let identity = try file.identity()
+        // Before it is recorded: a complete target takes its name also where only a later run can give it.
+        try replacing.check(ImageFile.identity(at: place.path))
         try manifest.append(
             ManifestCompletion(
                 digest: ManifestSegment.digest(of: segments).description,
                 header: try header.map { try $0.digest(in: file.partialPath).description },
                 size: identity.size, mtime: identity.mtime.description, lost: lost))
         try manifest.checkStillLocked()
-        try file.publish()
+        try file.publish(replacing: replacing.check)
     }
 
     private func gaps(between finished: [Range<UInt64>]) -> [Range<UInt64>] {

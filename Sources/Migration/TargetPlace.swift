@@ -15,7 +15,16 @@ package struct TargetPlace: Sendable {
         guard let last = path.lastComponent, last.kind == .regular else {
             throw MigrationError(.target, "\(name): is no name for a file")
         }
-        existing = try ImageFile.identity(at: path)
+        if let ending = last.extension, ["partial", "manifest"].contains(ending) {
+            throw MigrationError(.target, "\(name): ends in .\(ending), as what Drover keeps beside a target does (choose another name)")
+        }
+        do {
+            existing = try ImageFile.identity(at: path)
+            _ = try ImageFile.identity(at: ManifestFile.path(of: path))
+        } catch let error as DiskImageError where error.kind == .unavailable {
+            // A name too long, or a folder that may not be looked into.
+            throw DiskImageError(.target, error.path, error.fact)
+        }
         if let existing, !existing.isRegular {
             throw MigrationError(.target, "\(name): exists and is no regular file (it is never replaced)")
         }

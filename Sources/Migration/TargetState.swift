@@ -15,13 +15,17 @@ package enum TargetState: Equatable, Sendable {
     case stale
     /// Somebody has written to it since it was completed.
     case altered
-    /// A file that no manifest speaks of.
+    /// A file that no manifest speaks of, or one that was made of another source.
     case foreign
+    /// It would be replaced, but a process has it locked, as a running guest does.
+    case inUse
 }
 
 /// What a manifest says of the file under the target's name, whatever kind of move it records.
 struct TargetHistory {
     let isSameJob: Bool
+    /// Whether the target was made of the same source, whatever the options, and whether or not that has changed since.
+    let isSameSource: Bool
     let hasCheckpoint: Bool
     let completion: ManifestCompletion?
     let replaces: ManifestJob.Replaced?
@@ -34,14 +38,25 @@ struct TargetHistory {
             return isSameJob ? .unfinished : .outdated
         }
         if let completion {
-            if completion.matches(existing) { return isSameJob ? .upToDate : .stale }
+            if completion.matches(existing) { return isSameJob ? .upToDate : isSameSource ? .stale : .foreign }
             // It died before the new target took the old one's name.
             guard let partial, completion.matches(partial), replaces?.matches(existing) == true else { return .altered }
-            return isSameJob ? .unfinished : .outdated
+            return isSameJob ? .unfinished : isSameSource ? .outdated : .foreign
         }
         guard let replaces else { return .foreign }
         guard replaces.matches(existing) else { return .altered }
+        guard isSameJob || isSameSource else { return .foreign }
         return hasCheckpoint && isSameJob ? .unfinished : hasCheckpoint ? .outdated : .stale
+    }
+}
+
+extension TargetState {
+    /// The same, for the file that has the name `path` now, if somebody uses it.
+    func considering(users path: FilePath, _ existing: FileIdentity?) throws -> TargetState {
+        switch self {
+        case .unfinished, .outdated, .stale: return try existing != nil && Replacing.user(of: path) != nil ? .inUse : self
+        case .absent, .upToDate, .altered, .foreign, .inUse: return self
+        }
     }
 }
 
@@ -50,8 +65,10 @@ extension TargetMove {
     func state() throws -> TargetState {
         let manifest = try ManifestFile.readEnds(of: place.path)
         let history = TargetHistory(
-            isSameJob: manifest?.job?.isSameMove(as: job) == true && job.consistent, hasCheckpoint: manifest?.segments.isEmpty == false,
+            isSameJob: manifest?.job?.isSameMove(as: job) == true && job.consistent,
+            isSameSource: manifest?.job?.isOfSameSource(as: job.sources.first) == true, hasCheckpoint: manifest?.segments.isEmpty == false,
             completion: manifest?.completion, replaces: manifest?.job?.replaces)
-        return history.state(existing: place.existing, partial: try ImageFile.identity(at: TargetFile.partialPath(of: place.path)))
+        return try history.state(existing: place.existing, partial: try ImageFile.identity(at: TargetFile.partialPath(of: place.path)))
+            .considering(users: place.path, place.existing)
     }
 }

@@ -29,6 +29,28 @@ package struct Unpacking {
         index = plan.needed.count < reader.header.layers.count ? found?.layers : nil
     }
 
+    /// Throws where a file is in the way of what is to be restored; nothing is changed.
+    package func checkStart() throws {
+        guard try ImageFile.identity(at: plan.root) != nil else { return }
+        let tree = try FolderTree(at: plan.root)
+        for layer in request.form == .raw ? plan.images : plan.needed {
+            let path = plan.path(of: layer, in: plan.root)
+            // Where neither is there, nothing is in the way, and folders would be made to find out more.
+            guard try [path, ManifestFile.path(of: path)].contains(where: { try ImageFile.identity(at: $0) != nil }) else { continue }
+            switch request.form {
+            case .chains: try plan.move(layer, in: tree).checkStart()
+            case .raw: try flattening(layer, at: path).checkStart()
+            }
+        }
+    }
+
+    /// The move that a flattened image's own manifest speaks of.
+    private func flattening(_ layer: Int, at path: FilePath) throws -> TargetMove {
+        TargetMove(
+            name: path, place: try TargetPlace(path, sources: try plan.archiveIdentity()), job: plan.flatteningJob(layer, at: path),
+            header: nil, restart: request.restart, replacing: Replacing(path, force: request.force))
+    }
+
     /// Restores what is missing.
     package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
         if request.form != .raw, let found { try plan.checkSpace(found) }
@@ -84,17 +106,18 @@ package struct Unpacking {
         var result = UnpackResult()
         let places = try plan.images.map { (layer: $0, path: try tree.place(for: reader.header.layers[$0].name)) }
         let missing = try places.filter { image in
-            let move = TargetMove(
-                name: image.path, place: try TargetPlace(image.path, sources: try plan.archiveIdentity()),
-                job: plan.flatteningJob(image.layer, at: image.path),
-                header: nil, restart: request.restart, force: request.force)
+            let move = try flattening(image.layer, at: image.path)
             if try move.isUpToDate() { return false }
             // Said before all of the archive is read for it; an unfinished conversion of our own goes on.
-            if try ImageFile.identity(at: ManifestFile.path(of: image.path)) == nil { try move.checkReplaceable() }
+            if try ImageFile.identity(at: ManifestFile.path(of: image.path)) == nil { try move.replacing.check(move.place.existing) }
             return true
         }
         result.upToDate = places.count - missing.count
-        guard !missing.isEmpty else { return result }
+        guard !missing.isEmpty else {
+            // Whoever writes to the pipe is not to be told that it broke; and an archive that is cut short is none.
+            if reader.stream.file == nil { while let run = try reader.next() { try reader.skipFrame(of: run) } }
+            return result
+        }
         if let found { try plan.checkSpace(found) }
         let scratch = try FolderTree(
             at: plan.scratch, followsLink: false)

@@ -6,8 +6,10 @@ package import SystemPackage
 package struct Verification: Sendable {
     /// What was found.
     package struct Finding: Equatable, Sendable {
-        /// The first damage, or nil where the target is sound.
+        /// The first damage, or nil where the target is what was written.
         package let damage: String?
+        /// What the target never had, because the archive it was salvaged from was damaged: a line each.
+        package let notRestored: [String]
         /// Guest bytes whose digest was right, and the disk's length.
         package let intact: UInt64
         package let length: UInt64
@@ -26,6 +28,9 @@ package struct Verification: Sendable {
             _ = try ImageFile(opening: path)
             throw MigrationError(.badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
         }
+        guard manifest.job != nil || manifest.failure != nil else {
+            throw MigrationError(.badData, "\(ManifestFile.path(of: path)): records nothing of \(path) to verify it against")
+        }
         guard let job = manifest.job, let completion = manifest.completion else {
             throw MigrationError(.badData, "\(ManifestFile.path(of: path)): the move is not complete (run it again first)")
         }
@@ -39,8 +44,7 @@ package struct Verification: Sendable {
         segments = manifest.segments
     }
 
-    /// What the target never had, because the archive it was salvaged from was damaged: a line each.
-    package var notRestored: [String] {
+    private var notRestored: [String] {
         guard job.options.salvaged == true else { return [] }
         let lost = (completion.lost ?? []).map { "\(path): sectors \($0.start) to \($0.start &+ $0.count &- 1) could not be restored" }
         return lost.isEmpty ? ["\(path): was salvaged from an archive without an index that vouches for it"] : lost
@@ -100,14 +104,14 @@ package struct Verification: Sendable {
         let (intact, first) = tally.withLock { $0 }
         guard let first else {
             guard intact == chain.guestLength else { throw MigrationError(.bug, "\(path): not all of it was read") }
-            return Finding(damage: nil, intact: intact, length: chain.guestLength)
+            return Finding(damage: nil, notRestored: notRestored, intact: intact, length: chain.guestLength)
         }
         let end = min(first + self.job.options.segment, chain.guestLength)
         return damaged("sectors \(first / sectorSize) to \(end / sectorSize - 1) are not what was written", intact: intact)
     }
 
     private func damaged(_ what: String, intact: UInt64 = 0) -> Finding {
-        Finding(damage: "\(path): \(what)", intact: intact, length: job.target.length)
+        Finding(damage: "\(path): \(what)", notRestored: notRestored, intact: intact, length: job.target.length)
     }
 
     /// Where in `range` the manifest first says something else than `outcome`, or nil. A long record of zeros may be met in pieces, and pieces in

@@ -111,7 +111,7 @@ struct CheckResult {
         case .badData: "invalid"
         case .confined: "confined"
         case .unavailable: "missing"
-        case .target: "target"
+        case .target, .locked: "target"
         case .io: "io"
         case .stopped: "stopped"
         }

@@ -77,8 +77,10 @@ struct Convert: AsyncParsableCommand {
     }
 
     private func request(_ workers: WorkerSlots) throws -> ConversionRequest {
-        ConversionRequest(
-            source: source, options: try imageOptions.chainOptions(for: source), target: target,
+        let options = try imageOptions.chainOptions(for: source)
+        if let backing { try options.location.check(named: backing) }
+        return ConversionRequest(
+            source: source, options: options, target: target,
             format: targetOptions.requested, backing: backing,
             backingFormat: try backing.flatMap { try backingFileFormat?.readable($0) }, asBase: asBase,
             shortestZeroRun: try copyOptions.zeroRun(),

@@ -22,6 +22,7 @@ struct Drover: AsyncParsableCommand {
         ])
 
     static func main() async {
+        clinux_share_heap()
         openStandardDescriptors()
         MakeCall.begin()
         clinux_ignore_write_signals()

@@ -47,7 +47,7 @@ extension ExitCode {
             switch kind {
             case .badData, .confined: .badData
             case .unavailable: .unavailable
-            case .target: .target
+            case .target, .locked: .target
             case .io: .io
             case .stopped: .stopped
             }

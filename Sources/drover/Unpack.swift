@@ -69,11 +69,13 @@ struct Unpack: AsyncParsableCommand {
         do {
             result =
                 salvage
-                ? try await display.during { try Salvaging(request).run(progress: display.progress, stop: stop) }
+                ? try await display.during { try await Salvaging(request).run(progress: display.progress, stop: stop) }
                 : try await display.during { try await Unpacking(request, stop: stop).run(progress: display.progress, stop: stop) }
         } catch {
             // A pipe that ends because its writer was stopped too is no damage.
-            if stop.isRequested { throw MigrationError(.stopped, "\(archive): stopped by a signal (run the same command again to go on)") }
+            if stop.isRequested {
+                throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again to go on)")
+            }
             throw ArchiveFailure(archive, error)
         }
         for line in result.damage { StandardError.line(line) }
@@ -95,7 +97,7 @@ struct Unpack: AsyncParsableCommand {
             // What comes through a pipe can be read only once.
             guard request.archive != nil else { return }
             do {
-                if salvage { _ = try Salvaging(request) } else { _ = try Unpacking(request, stop: StopFlag()) }
+                if salvage { _ = try Salvaging(request) } else { try Unpacking(request, stop: StopFlag()).checkStart() }
             } catch let error as DiskImageError where error.kind == .unavailable {
                 throw error
             } catch {

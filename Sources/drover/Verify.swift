@@ -41,12 +41,12 @@ struct Verify: AsyncParsableCommand {
                 workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, progress: display.progress,
                 stop: stop)
         }
-        for line in verification.notRestored.prefix(100) { StandardError.line(line) }
+        for line in finding.notRestored.prefix(100) { StandardError.line(line) }
         if let damage = finding.damage {
             StandardError.line("\(damage); \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) are intact")
             throw ExitCode.damaged
         }
-        guard verification.notRestored.isEmpty else { throw ExitCode.damaged }
+        guard finding.notRestored.isEmpty else { throw ExitCode.damaged }
         verbosity.tell("\(file): is what was written (\(HumanText.size(finding.length)))")
     }
 

@@ -57,6 +57,33 @@ class ArchivePipeTests(DroverCase):
                 time.sleep(0.2)
                 self.assert_stops(process, number)
 
+    def test_an_error_is_said_although_the_reader_stalls(self):
+        process = start("pack", "--rate", "3M", "-", *self.fleet.images, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with process.stdout as pipe:
+            self.wait_for(lambda: self.waiting(pipe.fileno()) > 60_000)
+            for image in Path(self.scratch / "fleet").rglob("*"):
+                if image.is_file():
+                    os.truncate(image, 100_000)
+            code = process.wait(20)
+        with process.stderr as file:
+            self.assertRegex(file.read().decode(), r"\Adrover: [^\n]*\n\Z")
+        self.assertIn(code, (65, 74))
+
+    def test_a_pipe_is_read_to_its_end_although_all_is_there(self):
+        for more in (["-O", "raw"], []):
+            for _ in range(2):
+                with open(self.archive, "rb") as file:
+                    process = start("unpack", *more, "-C", self.out + "".join(more), "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+                    process.stdin.write(file.read())
+                    process.stdin.close()
+                    self.assertEqual(process.wait(20), 0)
+                    process.stderr.close()
+            process = start("unpack", *more, "-C", self.out + "".join(more), "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+            process.stdin.write(self.data[:-60])
+            process.stdin.close()
+            self.assertEqual(process.wait(20), 65, "the archive was cut short")
+            process.stderr.close()
+
     def test_packing_to_a_socket_that_stalls(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:

@@ -43,6 +43,20 @@ class SalvageTests(DroverCase):
             found.setdefault(os.path.relpath(name, self.out) if name.startswith("/") else name, []).append((int(first), int(last)))
         return found
 
+    def test_a_checkpoint_of_another_move_is_not_forgotten(self):
+        self.damage(self.payloads()[1])
+        listed = [layer["name"] for layer in self.succeeds("list", "--output", "json", self.archive).json()["layers"]]
+        place = Path(self.out) / listed[0]
+        place.parent.mkdir(parents=True)
+        self.succeeds("convert", "--segment", "1M", self.fleet.images[0], place)
+        os.rename(place, f"{place}.partial")
+        manifest = Path(manifest_of(place))
+        manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+        before = manifest.read_bytes()
+        self.fails(65, *self.salvage)
+        self.assertEqual(manifest.read_bytes(), before)
+        self.succeeds(*self.salvage, "--restart", code=2)
+
     def test_verify_names_what_was_not_restored(self):
         payloads = self.payloads()
         self.damage(payloads[1], payloads[-1])

@@ -214,7 +214,87 @@ class Again(FleetCase):
         self.assert_kept(fleet, ["vm-000", "vm-002"])
 
 
+    def test_a_target_of_another_source_is_left_to_it(self):
+        """Two fleets with one target directory, and bases and guests of one name."""
+        one, two = make_fleet(self.scratch / "one", guests=2, bases=1), make_fleet(self.scratch / "two", guests=2, bases=1, seed=2)
+        text = KEEP.replace("directory: migrated", "directory: ../both")
+        self.succeeds("run", one.pipeline(text))
+        before = self.inodes(self.scratch / "both")
+        plan = self.succeeds("plan", "--output", "json", two.pipeline(text), code=1).json()
+        self.assertEqual(plan["totals"]["wrong"], 3)
+        self.succeeds("run", two.pipeline(text), code=1)
+        self.assertEqual(self.inodes(self.scratch / "both"), before)
+        self.assert_kept(one, directory="../both")
+        self.succeeds("run", "--force", two.pipeline(text))
+        self.assert_kept(two, directory="../both")
+
+    def test_a_base_is_not_replaced_under_an_overlay_that_is_in_use(self):
+        fleet = self.fleet(guests=2, bases=1)
+        pipeline = fleet.pipeline(KEEP + "ignore-mtime: true\n")
+        self.succeeds("run", pipeline)
+        used = fleet.root / "migrated/vm-000.cow"
+        with open(used, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x55")
+        disk = read_overlay(used)
+        os.utime(fleet.base("vm-000"))
+        plan = self.succeeds("plan", "--output", "json", pipeline, code=1).json()
+        self.assertEqual([i["state"] for i in plan["items"]], ["wrong", "altered", "wrong"])
+        result = self.succeeds("run", pipeline, code=1)
+        self.assertIn("vm-000.cow stands on it and was written to since it was completed", result.err)
+        self.assertEqual(read_overlay(used), disk)
+        self.succeeds("run", "--force", pipeline)
+        self.assert_kept(fleet)
+
+    def test_a_target_that_a_guest_has_locked_is_left_alone(self):
+        fleet = self.fleet(guests=2, bases=1)
+        pipeline = fleet.pipeline(FLATTEN)
+        self.succeeds("run", pipeline)
+        os.utime(fleet.image("vm-001"))
+        target = fleet.root / "flat/vm-001.raw"
+        with open(target, "r+b") as file:
+            fcntl.fcntl(file, fcntl.F_SETLK, WRITE_LOCK)
+            before = target.stat()
+            plan = self.succeeds("plan", "--output", "json", pipeline).json()
+            self.assertEqual([i["state"] for i in plan["items"]], ["up-to-date", "in-use"])
+            report = self.succeeds("run", "--output", "json", pipeline).json()
+            self.assertEqual([i["outcome"] for i in report["items"]], ["up-to-date", "left-alone"])
+            self.assertEqual((target.stat().st_ino, target.stat().st_mtime_ns), (before.st_ino, before.st_mtime_ns))
+            self.succeeds("run", "--force", pipeline, code=0)
+            self.assertEqual(target.stat().st_ino, before.st_ino)
+        self.succeeds("run", pipeline)
+        self.assertEqual(target.read_bytes(), fleet.disks["vm-001"])
+
+    def test_verifying_counts_what_a_salvage_lost_as_damage(self):
+        fleet = self.fleet(guests=1, bases=1)
+        archive = fleet.root / "one.drover"
+        self.succeeds("pack", archive, fleet.image("vm-000"))
+        data = bytearray(archive.read_bytes())
+        data[len(data) // 2] ^= 1
+        archive.write_bytes(data)
+        self.succeeds("unpack", "--salvage", "-C", fleet.root / "out", archive, code=2)
+        pipeline = fleet.pipeline(
+            'operation: verify\nsources: [bases/*.img, guests/*.cow]\ntarget: {directory: out, name: "{directory}/{name}.{extension}"}\n'
+        )
+        targets = list((fleet.root / "out").rglob("*.img")) + list((fleet.root / "out").rglob("*.cow"))
+        self.assertEqual(len(targets), 2)
+        for path in targets:
+            path.rename(fleet.root / "out" / path.name)
+            Path(f"{path}.manifest").rename(fleet.root / "out" / f"{path.name}.manifest")
+        report = self.succeeds("run", "--output", "json", pipeline, code=1).json()
+        self.assertIn("failed", report["totals"], report)
+
+
 class Trouble(FleetCase):
+    def test_a_target_directory_that_cannot_be_one_is_wrong_in_the_plan(self):
+        fleet = self.fleet(guests=1, bases=1)
+        (fleet.root / "file").write_text("")
+        (fleet.root / "nowhere").symlink_to("away")
+        for directory in ("file", "file/below", "nowhere"):
+            pipeline = fleet.pipeline(FLATTEN.replace("flat", directory))
+            self.assertIn("is no folder", self.succeeds("plan", pipeline, code=1).err)
+            self.succeeds("run", pipeline, code=1)
+
     def test_three_in_trouble_stop_no_other(self):
         fleet = self.fleet(guests=60, bases=3)
         # One guest corrupt, one base missing (of a guest of its own), one overlay locked by a running guest.

@@ -113,6 +113,46 @@ class ManifestStateTests(DroverCase):
         self.assertEqual(segments(self.target)[: len(before)], before, "it began anew")
         self.assert_done()
 
+    def test_what_came_to_the_name_meanwhile_is_replaced_by_force_alone(self):
+        for begun in ([], ["--force"]):
+            with self.subTest(begun=begun):
+                if begun:
+                    Path(self.target).write_text("old")
+                self.interrupted(*begun)
+                Path(self.target).write_text("precious")
+                self.fails(73, *self.convert)
+                self.assertEqual(Path(self.target).read_text(), "precious")
+                self.succeeds(*self.convert, "--force")
+                self.assert_done()
+                # Whole, and waiting for its name.
+                os.rename(self.target, self.partial)
+                Path(self.target).write_text("precious")
+                self.fails(73, *self.convert)
+                self.assertEqual(Path(self.target).read_text(), "precious")
+                self.succeeds(*self.convert, "--force")
+                self.assert_done()
+                os.unlink(self.target), os.unlink(self.manifest)
+
+    def test_a_target_that_lost_only_its_last_record_is_made_again(self):
+        self.succeeds(*self.convert)
+        lines = Path(self.manifest).read_bytes().splitlines(keepends=True)
+        Path(self.manifest).write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+        self.succeeds(*self.convert)
+        self.assert_done()
+
+    def test_a_manifest_torn_while_it_was_written_over_begins_anew(self):
+        self.succeeds(*self.convert)
+        old = Path(self.manifest).read_bytes()
+        os.unlink(self.target)
+        new = old[: old.index(b"\n") + 1]
+        cuts = {len(new) + 7, old.index(b"\n", len(new)) + 1, len(old) - 3}
+        for cut in sorted(cuts):
+            # What replaceContents leaves when it dies: the new job, blanks up to some byte, and the rest of the old records.
+            Path(self.manifest).write_bytes(new + b" " * (cut - len(new)) + old[cut:])
+            self.succeeds(*self.convert)
+            self.assert_done()
+            os.unlink(self.target)
+
     def test_another_rate_or_number_of_jobs_is_the_same_job(self):
         self.interrupted()
         before = segments(self.target)

@@ -95,6 +95,42 @@ class TargetTests(DroverCase):
     def test_a_folder_that_does_not_exist(self):
         self.refuses(73, self.image, self.path("nowhere/out.raw"))
 
+    def test_a_target_that_a_guest_is_using_is_never_replaced(self):
+        self.succeeds("convert", self.image, self.out)
+        before = fingerprint([self.out])
+        for lock in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            with open(self.out, "r+b") as file:
+                fcntl.lockf(file, lock)
+                self.fails(73, "convert", "--force", "-S", "0", self.image, self.out)
+        self.assertEqual(fingerprint([self.out]), before)
+
+    def test_names_of_what_stands_beside_a_target(self):
+        for ending in ("partial", "manifest"):
+            self.fails(73, "convert", self.image, self.path(f"out.{ending}"))
+            self.fails(73, "create", "-b", self.base, self.path(f"new.{ending}"))
+
+    def test_a_name_too_long(self):
+        for command in (["convert", self.image], ["create", "-b", self.base]):
+            self.fails(73, *command, self.path("x" * 250))
+
+    def test_a_staging_file_with_another_name_is_not_written_to(self):
+        victim = self.path("victim")
+        Path(victim).write_text("precious")
+        os.link(victim, f"{self.out}.partial")
+        self.fails(73, "convert", self.image, self.out)
+        self.assertEqual(Path(victim).read_text(), "precious")
+
+    def test_create_leaves_a_checkpoint_of_any_kind_alone(self):
+        for command in (["pack", self.out, self.image], ["convert", self.image, self.out]):
+            self.succeeds(*command)
+            os.rename(self.out, f"{self.out}.partial")
+            manifest = Path(manifest_of(self.out))
+            manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+            before = manifest.read_bytes()
+            self.fails(73, "create", "-b", self.base, self.out)
+            self.assertEqual(manifest.read_bytes(), before)
+            os.unlink(f"{self.out}.partial"), os.unlink(manifest)
+
     def test_a_symbolic_link_is_resolved_first(self):
         os.mkdir(self.path("real"))
         os.symlink("real/disk.raw", self.path("link.raw"))

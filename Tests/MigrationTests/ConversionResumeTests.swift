@@ -70,10 +70,23 @@ struct ConversionResumeTests {
         #expect(try move.recorded.segments == resumed.segments)
     }
 
-    @Test func theSameJobGoesOnAlthoughAnOlderTargetHasTheName() async throws {
+    @Test func whatCameToTheNameMeanwhileIsReplacedByForceAlone() async throws {
         let move = try await interrupted()
         try directory.raw("out", "old")
-        #expect(try await move.run() == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+        #expect(await move.refusal() == "target: \(move.target): exists (--force replaces it)")
+        #expect(try directory.picture(of: "out") == "old")
+        #expect(
+            try await move.changed { $0.force = true }.run() == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+        #expect(try directory.picture(of: "out") == "abcd..")
+    }
+
+    @Test func aWholeTargetThatWaitsForItsNameReplacesNothingElse() async throws {
+        let move = try await interrupted()
+        try await move.run()
+        try FileChanges.rename(move.target, to: move.partial)
+        try directory.raw("out", "old")
+        #expect(await move.refusal() == "target: \(move.target): exists (--force replaces it)")
+        #expect(try await move.changed { $0.force = true }.run() == .named)
         #expect(try directory.picture(of: "out") == "abcd..")
     }
 

@@ -149,7 +149,7 @@ struct ConversionStartTests {
     @Test func aSecondProcessOnTheSameTargetIsRefusedAtOnce() async throws {
         let move = try move()
         let first = try ManifestFile(of: move.target)
-        #expect(await move.refusal() == "target: \(first.path): is locked by another drover that works on this target (wait for it)")
+        #expect(await move.refusal() == "locked: \(first.path): is locked by another drover that works on this target (wait for it)")
         try first.checkStillLocked()
     }
 

@@ -11,7 +11,7 @@ struct ManifestFileTests {
     @Test func oneHolderAtATime() throws {
         let first = try ManifestFile(of: directory("out"))
         let refused = refusal { _ = try ManifestFile(of: directory("out")) }
-        #expect(refused == "target: \(first.path): is locked by another drover that works on this target (wait for it)")
+        #expect(refused == "locked: \(first.path): is locked by another drover that works on this target (wait for it)")
         #expect(try ManifestFile.read(of: directory("out"))?.job == nil)
         try first.checkStillLocked()
     }

@@ -40,15 +40,15 @@ struct VerificationTests {
 
     @Test func aSoundTargetIsFoundSound() async throws {
         let length = VerificationTests.rawLength
-        #expect(try await verify(rawTarget()) == Verification.Finding(damage: nil, intact: length, length: length))
-        #expect(try await verify(overlay()) == Verification.Finding(damage: nil, intact: 4 << 20, length: 4 << 20))
+        #expect(try await verify(rawTarget()) == Verification.Finding(damage: nil, notRestored: [], intact: length, length: length))
+        #expect(try await verify(overlay()) == Verification.Finding(damage: nil, notRestored: [], intact: 4 << 20, length: 4 << 20))
     }
 
     @Test func anEmptyTargetIsFoundSound() async throws {
         try directory.raw("base", "")
         let move = try Move(directory, "base")
         try await move.run()
-        #expect(try await verify(move.target) == Verification.Finding(damage: nil, intact: 0, length: 0))
+        #expect(try await verify(move.target) == Verification.Finding(damage: nil, notRestored: [], intact: 0, length: 0))
     }
 
     @Test func aTargetThatLostItsHolesIsSound() async throws {

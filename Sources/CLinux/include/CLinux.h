@@ -20,16 +20,20 @@ int clinux_set_mtime(int fd, long seconds, long nanoseconds);
 int clinux_open(const char *path, int flags, unsigned mode);
 // Open-file-description lock on the whole file: 0, or -1 with errno.
 int clinux_lock_exclusive(int fd);
-// Asks whether another process holds a write lock that keeps us from reading: 1 yes (its pid in *pid, -1 when it is
-// an open-file-description lock), 0 no, -1 with errno.
-int clinux_write_lock_holder(int fd, pid_t *pid);
+// Asks whether another process holds a lock that keeps us from reading, or, with readers, any lock: 1 yes (its pid in *pid,
+// -1 when it is an open-file-description lock), 0 no, -1 with errno.
+int clinux_lock_holder(int fd, int readers, pid_t *pid);
 // The size of a block device in bytes: 0, or -1 with errno.
 int clinux_block_device_size(int fd, uint64_t *size);
 // Bytes that this process may still write to the file system of path, where every byte written takes a byte there (ext2 to
 // ext4, XFS, tmpfs): 1; 0 where that is not known; -1 with errno.
 int clinux_free_space(const char *path, uint64_t *bytes);
+// Renames where nothing has the new name: 0, or -1 with errno; EINVAL or ENOSYS where the file system cannot promise that.
+int clinux_rename_new(const char *from, const char *to);
 // ioctl(TIOCGWINSZ): columns of the terminal, or -1.
 int clinux_terminal_columns(int fd);
+// Lets threads share two heaps. One each would reserve 64 MiB of addresses, which a limit of the process counts.
+void clinux_share_heap(void);
 // Names the calling thread, in at most 15 bytes, for whoever looks at /proc.
 void clinux_name_thread(const char *name);
 #endif

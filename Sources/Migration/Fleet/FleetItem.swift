@@ -42,6 +42,18 @@ package struct FleetProblem: Error, Sendable, CustomStringConvertible {
         description = FleetProblem.advised("\(error)")
     }
 
+    /// Several at once: the first one, and which images have others. nil where there is none.
+    init?(all problems: [FleetProblem]) {
+        guard let first = problems.first else { return nil }
+        guard problems.count > 1 else {
+            self = first
+            return
+        }
+        cause = first.cause
+        isOfLayout = first.isOfLayout
+        description = problems.map(\.description).joined(separator: "; ")
+    }
+
     /// What advice calls an option, and what a pipeline file calls the same.
     private static let keys = [
         ("-f raw", "source-format: raw"), ("choose with -f)", "choose with source-format)"),

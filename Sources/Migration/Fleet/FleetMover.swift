@@ -25,8 +25,9 @@ struct FleetMover {
         if stop.isRequested { return .stopped }
         do {
             if case .stopped = baseFailure { return .stopped }
-            if case .failed(let problem) = baseFailure, let base = item.base {
-                throw MigrationError(.badData, "its base \(run.plan.items[base].name) failed: \(problem)")
+            if case .failed(let problem) = baseFailure {
+                if try TargetHistory.withoutJob(of: item) == .altered { return try settled(.altered) }
+                throw run.plan.baseFailed(of: place, problem).cause
             }
             if let problem = item.problem { throw problem.cause }
             return try await moveWhenFree()
@@ -51,9 +52,12 @@ struct FleetMover {
             }
             do {
                 return try await move()
-            } catch let error as DiskImageError where error.kind == .target {
+            } catch let error as DiskImageError where error.kind == .locked {
                 // Somebody else was faster by a moment.
-                guard run.usesLocks, try ManifestFile.isHeld(of: item.target) else { throw error }
+            } catch let error as MigrationError where error.kind == .target {
+                // Somebody wrote to the old target while the new one was made.
+                guard run.plan.spec.operation == .convert, try TargetHistory.withoutJob(of: item) == .altered else { throw error }
+                return try settled(.altered)
             }
         }
     }
@@ -107,7 +111,7 @@ struct FleetMover {
             if let damage = finding.damage.first { throw MigrationError(.badData, damage) }
         } else {
             let finding = try await Verification(of: item.target).run(workers: run.workers, rate: run.rate, progress: progress, stop: stop)
-            if let damage = finding.damage { throw MigrationError(.badData, damage) }
+            if let damage = finding.damage ?? finding.notRestored.first { throw MigrationError(.badData, damage) }
         }
         return .done(resumed: 0)
     }
@@ -127,12 +131,12 @@ struct FleetMover {
     private func permit(_ state: TargetState, restart: inout Bool, force: inout Bool, replacing: inout FileIdentity?) throws -> Bool {
         let existing = try ImageFile.identity(at: item.target)
         switch state {
-        case .upToDate: return false
+        case .upToDate, .inUse: return false
         case .absent: return true
         case .altered where !run.force: return false
-        case .foreign where !run.force:
-            throw MigrationError(.target, "\(item.target): exists and was not made by this move (--force replaces it)")
+        case .foreign where !run.force: throw run.plan.foreign(at: place)
         case .unfinished, .stale, .outdated, .altered, .foreign:
+            if let problem = try run.plan.overlayInTheWay(of: place, force: run.force) { throw problem.cause }
             if state == .stale { tell(.beganAnew(place, "its source, base or options changed since it was completed")) }
             if state == .outdated {
                 let reason = run.restart ? "its checkpoint is forgotten" : "its source, base or options changed since it was interrupted"
@@ -149,7 +153,12 @@ struct FleetMover {
     private func settled(_ state: TargetState) throws -> FleetOutcome {
         progress.resume(item.chain?.guestLength ?? 0, read: 0)
         try ManifestFile.dropFailure(of: item.target, usesLock: run.usesLocks)
-        return state == .upToDate ? .upToDate : .leftAlone("was written to since it was completed (--force replaces it)")
+        switch state {
+        case .upToDate: return .upToDate
+        case .inUse:
+            return .leftAlone("is in use by \(try Replacing.user(of: item.target) ?? "another process") (stop the guest that uses it)")
+        default: return .leftAlone("was written to since it was completed (--force replaces it)")
+        }
     }
 
     /// Leaves the reason with the target, for whoever asks for the status. Where that is not possible the summary alone has it.

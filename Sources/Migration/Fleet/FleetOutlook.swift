@@ -14,7 +14,7 @@ package struct FleetOutlook: Sendable {
     /// Whether a run would write to the target.
     package var isToDo: Bool {
         switch state {
-        case nil, .upToDate, .altered, .foreign: false
+        case nil, .upToDate, .altered, .foreign, .inUse: false
         case .absent, .unfinished, .outdated, .stale: problem == nil
         }
     }
@@ -23,12 +23,22 @@ package struct FleetOutlook: Sendable {
 extension FleetPlan {
     /// What a run would do with the items at `places`, bases first, from headers, bitmaps, holes and manifests alone.
     package func outlooks(of places: [Int], stop: StopFlag) -> [FleetOutlook] {
-        var isReady: [Int: Bool] = [:]
+        var bases: [Int: FleetOutlook] = [:]
         return places.map { place in
-            let outlook = outlook(of: place, isBaseReady: items[place].base.map { isReady[$0] ?? true } ?? true, stop)
-            isReady[place] = outlook.state == .upToDate
+            let base = items[place].base.flatMap { bases[$0] }
+            var outlook = outlook(of: place, isBaseReady: base.map { $0.state == .upToDate } ?? true, stop)
+            if let problem = base?.problem, outlook.isToDo {
+                outlook = FleetOutlook(place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
+            }
+            if items[place].role == .base { bases[place] = outlook }
             return outlook
         }
+    }
+
+    /// What keeps an overlay from being moved when its base could not be.
+    func baseFailed(of place: Int, _ problem: FleetProblem) -> FleetProblem {
+        let base = items[place].base.map { items[$0].name } ?? ""
+        return FleetProblem(MigrationError(.badData, "its base \(base) failed: \(problem)"))
     }
 
     private func outlook(of place: Int, isBaseReady: Bool, _ stop: StopFlag) -> FleetOutlook {
@@ -63,17 +73,48 @@ extension FleetPlan {
             let header = try CowHeader(writing: layout, alignment: alignment, length: chain.guestLength, over: copied, target: item.target)
             try header.checkHolds(.above(depth: depth, backingLength: bottom.guestLength), of: chain, target: item.target)
         }
-        return try TargetHistory.withoutJob(of: item.target)
+        return try TargetHistory.withoutJob(of: item)
     }
 
     private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws -> FleetOutlook {
         var problem: FleetProblem?
-        if state == .foreign {
-            problem = FleetProblem(
-                MigrationError(.target, "\(items[place].target): exists and was not made by this move (--force replaces it)"))
-        }
+        if state == .foreign { problem = FleetProblem(foreign(at: place)) }
         let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
-        return FleetOutlook(place: place, state: state, problem: problem, read: isToDo ? try read() : 0)
+        if isToDo {
+            try FolderTree.checkWritable(items[place].target.removingLastComponent())
+            problem = try overlayInTheWay(of: place, force: false)
+        }
+        return FleetOutlook(place: place, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
+    }
+
+    /// What is wrong with a target that is not this fleet's own.
+    func foreign(at place: Int) -> MigrationError {
+        MigrationError(.target, "\(items[place].target): exists and was not made by this move, or of another source (--force replaces it)")
+    }
+
+    /// Why the base at `place`, which is there, must not be replaced: an overlay that was made of it would stay as it is and show other bytes then.
+    func overlayInTheWay(of place: Int, force: Bool) throws -> FleetProblem? {
+        let base = items[place]
+        guard base.role == .base, try ImageFile.identity(at: base.target) != nil else { return nil }
+        for item in items where item.base == place {
+            guard let found = try ImageFile.identity(at: item.target), found.isRegular else { continue }
+            let reason: String
+            if let user = try Replacing.user(of: item.target) {
+                reason = "is in use by \(user)"
+            } else if force {
+                continue
+            } else if try TargetHistory.withoutJob(of: item) == .altered {
+                reason = "was written to since it was completed"
+            } else if item.problem != nil {
+                reason = "cannot be made again"
+            } else {
+                continue
+            }
+            return FleetProblem(
+                MigrationError(
+                    .target, "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (--force replaces both)"))
+        }
+        return nil
     }
 
     private func verification(of place: Int) throws -> FleetOutlook {
@@ -100,13 +141,15 @@ extension FleetPlan {
 }
 
 extension TargetHistory {
-    /// The state of a target, as far as its files tell it without knowing which job is meant: never `upToDate`.
-    static func withoutJob(of target: FilePath) throws -> TargetState {
-        let manifest = try ManifestFile.readEnds(of: target)
+    /// The state of a target as far as its files tell it without knowing which job is meant: never `upToDate`.
+    static func withoutJob(of item: FleetItem) throws -> TargetState {
+        let manifest = try ManifestFile.readEnds(of: item.target)
+        let source = try item.chain.map { try ManifestJob.Source($0.layers[0]) }
         let history = TargetHistory(
-            isSameJob: false, hasCheckpoint: manifest?.segments.isEmpty == false, completion: manifest?.completion,
-            replaces: manifest?.job?.replaces)
-        return history.state(
-            existing: try ImageFile.identity(at: target), partial: try ImageFile.identity(at: TargetFile.partialPath(of: target)))
+            isSameJob: false, isSameSource: manifest?.job?.isOfSameSource(as: source) == true,
+            hasCheckpoint: manifest?.segments.isEmpty == false, completion: manifest?.completion, replaces: manifest?.job?.replaces)
+        let existing = try ImageFile.identity(at: item.target)
+        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: item.target))
+        return try history.state(existing: existing, partial: partial).considering(users: item.target, existing)
     }
 }

@@ -108,7 +108,7 @@ struct FleetPlanner {
     private func itemOfAll(_ archive: FilePath) -> FleetItem {
         FleetItem(
             role: .archive, name: archive.lastComponent?.string ?? archive.description, sources: opened.map(\.source.path), target: archive,
-            base: nil, chain: nil, problem: opened.lazy.compactMap(\.problem).first)
+            base: nil, chain: nil, problem: FleetProblem(all: opened.compactMap(\.problem)))
     }
 
     /// Adds what is wrong between items: names that collide, targets that are sources.
@@ -134,7 +134,8 @@ struct FleetPlanner {
                 owners[file] = place
                 for path in [target, TargetFile.partialPath(of: target), ManifestFile.path(of: target)] {
                     guard let found = try ImageFile.identity(at: path), files.contains(FileID(found)) else { continue }
-                    throw MigrationError(.target, "\(path): is one of the fleet's own sources (choose another target directory)")
+                    throw MigrationError(
+                        .target, "\(path): is one of the fleet's own sources (choose another target directory, or exclude it)")
                 }
             } catch {
                 items[place].problem = FleetProblem(error, isOfLayout: true)

@@ -51,11 +51,11 @@ package struct FleetRun: Sendable {
             while results.count < places.count {
                 while running < workers.limit, let next = queue.next() {
                     running += 1
-                    // The first worker of an image comes before those that only help others with theirs.
-                    try await workers.take()
                     let thread = try IOThread(named: "image")
                     group.addTask(executorPreference: thread) {
                         defer { thread.stop() }
+                        // The first worker of an image comes before those that only help others with theirs.
+                        try await workers.take()
                         defer { workers.give() }
                         let mover = FleetMover(run: self, place: next.place, progress: Progress(within: progress), stop: stop, tell: tell)
                         return await mover.result(baseFailure: next.baseFailure)

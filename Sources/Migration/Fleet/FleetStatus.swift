@@ -99,8 +99,12 @@ extension FleetPlan {
     ) throws -> FleetStatus.State {
         if isHeld { return .running(rate: samples.rate) }
         if let failure { return .failed(failure.failure) }
-        guard let completion else { return hasCheckpoint ? .interrupted : problem(of: place) }
         let found = try ImageFile.identity(at: target)
+        guard let completion else {
+            // Somebody wrote to the old target while the new one was made.
+            if let found, let replaces, !replaces.matches(found) { return .done(isAltered: true) }
+            return hasCheckpoint ? .interrupted : problem(of: place)
+        }
         if let found, completion.matches(found) { return .done(isAltered: false) }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: target))
         if let partial, completion.matches(partial), found.map({ replaces?.matches($0) == true }) ?? true { return .interrupted }

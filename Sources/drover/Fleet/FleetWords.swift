@@ -12,6 +12,7 @@ enum FleetWords {
         case .outdated: return "to begin anew: changed since it was interrupted"
         case .stale: return "to do again: changed since it was completed"
         case .altered: return "left alone: altered since it was completed"
+        case .inUse: return "left alone: in use"
         case .foreign, nil: return "wrong"
         }
     }
@@ -26,6 +27,7 @@ enum FleetWords {
         case .outdated: return "outdated"
         case .stale: return "stale"
         case .altered: return "altered"
+        case .inUse: return "in-use"
         case .foreign, nil: return "wrong"
         }
     }

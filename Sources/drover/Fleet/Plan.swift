@@ -78,7 +78,7 @@ struct PlanSummary {
         bases = outlooks.count { plan.items[$0.place].role == .base }
         upToDate = outlooks.count { $0.state == .upToDate }
         toDo = outlooks.count { $0.isToDo }
-        leftAlone = outlooks.count { $0.state == .altered }
+        leftAlone = outlooks.count { $0.problem == nil && ($0.state == .altered || $0.state == .inUse) }
         wrong = outlooks.count { $0.problem != nil }
         toRead = outlooks.reduce(0) { $0 + $1.read }
         toWrite = plan.spec.operation == .verify ? 0 : toRead

@@ -69,11 +69,13 @@ struct Run: AsyncParsableCommand {
         try OpenFiles.allowMany()
         let plan = try fleet.plan()
         _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), shard: try fleet.chosenShard())
-        for outlook in plan.outlooks(of: plan.places(in: try fleet.chosenShard()), stop: StopFlag()) {
+        let outlooks = plan.outlooks(of: plan.places(in: try fleet.chosenShard()), stop: StopFlag())
+        for outlook in outlooks {
             let item = plan.items[outlook.place]
             if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
             if outlook.isToDo { try DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {} }
         }
+        if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
     }
 
     /// One line on standard error for what a user wants to know at once.

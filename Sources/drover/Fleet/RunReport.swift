@@ -49,7 +49,7 @@ struct RunReport: Encodable {
         let counts = counts(results)
         let order = ["done", "up-to-date", "left-alone", "failed", "stopped"]
         let words = order.compactMap { key in counts[key].map { "\($0) \(key.replacing("-", with: " "))" } }
-        let total = "\(HumanText.count(results.count, "target")): \(words.joined(separator: ", "))"
+        let total = "\(HumanText.count(results.count, "target")): \(words.isEmpty ? "nothing" : words.joined(separator: ", "))"
         return (shown.isEmpty || isQuiet ? [] : table.lines) + [total]
     }
 

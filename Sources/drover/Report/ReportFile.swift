@@ -4,27 +4,34 @@ internal import SystemPackage
 
 /// Where a report goes: a file that appears whole or not at all.
 struct ReportFile {
+    private let name: FilePath
     private let path: FilePath
+    private let force: Bool
 
     /// Throws `target` where `name` is something that no report replaces: one of `sources`, no regular file, or, without `force`, a file
     /// that is no earlier report.
     init(_ name: FilePath, sources: [FileIdentity], force: Bool) throws {
         let place = try TargetPlace(name, sources: sources)
+        self.name = name
         path = place.path
-        guard place.existing != nil, !force else { return }
-        guard try ReportFile.isReport(path) else {
+        self.force = force
+        if place.existing != nil { try checkReplaceable() }
+    }
+
+    private func checkReplaceable() throws {
+        guard try force || ReportFile.isReport(path) else {
             throw MigrationError(.target, "\(name.printed): exists and is no report of Drover's (--force replaces it)")
         }
     }
 
     /// Writes the page beside its name, syncs it, and renames it.
     func write(_ page: HTML) throws {
-        let file = try TargetFile(staging: path)
+        let file = try TargetFile(passing: path)
         try file.reset(length: 0)
         let bytes = Array(page.markup.utf8)
         try bytes.withUnsafeBytes { try file.write($0, at: 0) }
         try file.synchronizeWithTimes()
-        try file.publish()
+        try file.publish { _ in try checkReplaceable() }
     }
 
     /// Whether the file begins as every report does.

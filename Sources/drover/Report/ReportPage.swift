@@ -96,7 +96,8 @@ struct ReportPage {
         let series = ThroughputSeries(report.throughput)
         guard series.bytes > 0 else { return "" }
         let drawing = ThroughputDrawing(series: series)
-        let (start, end) = (Int(max(series.start, 0)), Int(max(series.end, 0)))
+        // Times are a manifest's: any number.
+        let (start, end) = (Int(min(max(series.start, 0), 1e11)), Int(min(max(series.end, 0), 1e11)))
         return """
             <section aria-labelledby="throughput">
             <h2 id="throughput">Throughput</h2>

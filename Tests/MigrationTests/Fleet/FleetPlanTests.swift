@@ -64,7 +64,7 @@ struct FleetPlanTests {
         try fleet.directory.raw("1.img", "abc")
         try FileChanges.write(Array("OOOM".utf8), to: fleet.directory("1.raw"), at: 0)
         let plan = try plan("sources: ['1.*']\ntarget: {directory: .}\n")
-        let text = "\(fleet.directory("1.raw")): is one of the fleet's own sources (choose another target directory)"
+        let text = "\(fleet.directory("1.raw")): is one of the fleet's own sources (choose another target directory, or exclude it)"
         #expect(plan.items.map { $0.problem?.description } == [text, text])
         #expect(plan.items.allSatisfy { $0.problem?.isOfLayout == true })
     }
