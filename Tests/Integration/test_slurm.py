@@ -75,6 +75,17 @@ class SlurmArray(DroverCase):
         self.wait_until_complete(job, 120)
         self.assert_whole()
 
+    def test_a_task_that_is_cancelled_stays_so_and_the_next_goes_on(self):
+        job = self.submit("--rate", "1M")
+        self.wait_for_targets(2)
+        self.slurm.run("scancel", job)
+        self.slurm.wait_until(job, lambda states: set(states.values()) == {"CANCELLED"}, 60, "the array to be cancelled")
+        time.sleep(5)
+        self.assertNotIn("queued again", self.log())
+        self.assertEqual(self.slurm.run("squeue", "-h", "-j", job).strip(), "")
+        self.wait_until_complete(self.submit(), 120)
+        self.assert_whole()
+
     def test_run_again_nothing_is_done(self):
         job = self.submit()
         self.wait_until_complete(job)

@@ -45,6 +45,13 @@ package struct Shard: Equatable, Sendable {
                 "SLURM_ARRAY_TASK_ID \(id) is none of \(count) tasks from \(first) in steps of \(step) (submit --array=1-N, or give --shard I/N)"
             )
         }
+        // Else the parts of the ids that are left out would be nobody's.
+        if let last = environment["SLURM_ARRAY_TASK_MAX"].flatMap(Shard.number), last < first || (last - first) / step != count - 1 {
+            throw MigrationError(
+                .usage,
+                "SLURM_ARRAY_TASK_COUNT is \(count), and from \(first) to \(last) in steps of \(step) there are others (submit --array=1-N, or give --shard I/N)"
+            )
+        }
         try self.init(index: (id - first) / step + 1, count: count)
     }
 
