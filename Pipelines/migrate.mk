@@ -53,21 +53,23 @@ define image
 $(if $(filter !,$3),$(error make cannot handle the name of a file that $1 stands on: rename it, or use drover itself))
 all: $2
 $2: $(call files,$3)
-$(if $(filter cow,$(FORMAT)),$(if $(word 4,$3),$(call overlay,$2,$(lastword $(call files,$3)),$(call copy,$(lastword $(call files,$3))),$(lastword $3))))
+$(if $(filter cow,$(FORMAT)),$(if $(word 4,$3),$(call overlay,$2,$(lastword $(call files,$3)),$(call copy,$(lastword $(call files,$3))),$1,$(lastword $3))))
 endef
 
-# $(call overlay,TARGET,BASE,COPY,=FORMAT)
+# $(call overlay,TARGET,BASE,COPY,IMAGE,=FORMAT)
 define overlay
 base.$1 := $3
+on.$3 += $4
 $1: $3
-$(if $(source.$3),$(if $(filter-out $(source.$3),$(realpath $2)),$(error $2 and $(source.$3) would both become $3: rename one)),$(call base,$2,$3,$4))
+$(if $(source.$3),$(if $(filter-out $(source.$3),$(realpath $2)),$(error $2 and $(source.$3) would both become $3: rename one)),$(call base,$2,$3,$5))
 endef
 
-# $(call base,BASE,COPY,=FORMAT): a raw one is raw whatever its bytes look like.
+# $(call base,BASE,COPY,=FORMAT): a raw one is raw whatever its bytes look like. A copy is only made anew if the overlays on it can be.
 define base
 source.$2 := $(realpath $1)
 $2: $1
 	@mkdir -p $$(@D)
+	@test ! -e $$@ || $$(DROVER) check -q $$(looking) $$(on.$$@)
 	+@$$(call convert,--as-base $(if $(filter =raw,$3),-f raw))
 endef
 

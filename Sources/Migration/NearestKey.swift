@@ -1,7 +1,7 @@
 /// The name that somebody meant.
-enum NearestKey {
+package enum NearestKey {
     /// The one of `known` that `key` is a slip away from, or nil. Capitals do not count, a letter in three may be wrong, missing or swapped.
-    static func of(_ key: String, in known: [String]) -> String? {
+    package static func of(_ key: String, in known: [String]) -> String? {
         guard key.utf8.count <= 40 else { return nil }
         let candidates = known.map { (name: $0, distance: distance(Array(key.lowercased().unicodeScalars), Array($0.unicodeScalars))) }
         return candidates.filter { $0.distance <= max(1, $0.name.count / 3) }.min { $0.distance < $1.distance }?.name

@@ -72,6 +72,11 @@ struct Drover: AsyncParsableCommand {
 
     /// A command line that is wrong.
     private static func refuse(_ error: any Error, _ arguments: [String]) -> ExitCode {
+        if let first = arguments.first, !first.hasPrefix("-"), first != "help", !commandNames.contains(first) {
+            let near = NearestKey.of(first, in: commandNames).map { "did you mean \($0)?" }
+            StandardError.line("'\(first)' is no command (\(near ?? "see drover --help"))")
+            return .usage
+        }
         let command = arguments.first.flatMap { commandNames.contains($0) ? "drover \($0)" : nil } ?? "drover"
         let fact = ErrorLine.usage(message(for: error))
         StandardError.line(fact.hasSuffix(")") ? fact : "\(fact) (see \(command) --help)")

@@ -24,7 +24,7 @@ extension ExitCode {
     static let target = ExitCode(73)
     /// An I/O error; everything up to the last checkpoint is kept.
     static let io = ExitCode(74)
-    /// Stopped by a signal or a limit; the same command goes on where it stopped.
+    /// Stopped by a signal; the same command goes on where it stopped.
     static let stopped = ExitCode(75)
 
     /// The code that a command ends with when `error` ends it.

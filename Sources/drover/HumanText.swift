@@ -45,6 +45,12 @@ enum HumanText {
         return "\(date) \(digits(parts.tm_hour)):\(digits(parts.tm_min)):\(digits(parts.tm_sec)) UTC"
     }
 
+    /// `0.43`, never negative and never longer than a number of seconds or a ratio should be.
+    static func hundredths(_ number: Double) -> String {
+        let hundredths = UInt64(min(max(number, 0) * 100, 1e12).rounded())
+        return "\(hundredths / 100)." + padded("\(hundredths % 100)", to: 2, with: "0", atStart: true)
+    }
+
     /// `text` with as many `filler`s as make it `width` characters long.
     static func padded(_ text: String, to width: Int, with filler: String = " ", atStart: Bool = false) -> String {
         let filling = String(repeating: filler, count: max(0, width - text.utf8.count))

@@ -55,8 +55,6 @@ struct List: ParsableCommand {
 
     /// `0.43`, or `-` where there is no data.
     private static func ratio(_ stored: UInt64, _ data: UInt64) -> String {
-        guard data > 0 else { return "-" }
-        let hundredths = UInt64(min(Double(stored) / Double(data) * 100, 1e9).rounded())
-        return "\(hundredths / 100)." + HumanText.padded("\(hundredths % 100)", to: 2, with: "0", atStart: true)
+        data > 0 ? HumanText.hundredths(Double(stored) / Double(data)) : "-"
     }
 }

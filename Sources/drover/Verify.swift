@@ -43,7 +43,7 @@ struct Verify: AsyncParsableCommand {
         }
         for line in finding.notRestored.prefix(100) { StandardError.line(line) }
         if let damage = finding.damage {
-            StandardError.line("\(damage); \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) are intact")
+            StandardError.line("\(damage); \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) lie in sound segments")
             throw ExitCode.damaged
         }
         guard finding.notRestored.isEmpty else { throw ExitCode.damaged }

@@ -120,6 +120,16 @@ class MakeTests(DroverCase):
                 os.utime(moved / "base.raw", ns=(MTIME * 10**9, MTIME * 10**9 + 123_456_789))
         self.assertTrue((self.scratch / "out/base/base.raw").exists())
 
+    def test_a_base_stays_where_the_overlays_on_it_could_not_be_made_again(self):
+        self.make("FORMAT=cow")
+        before = self.states()
+        base = self.fleet / "other/base.raw"
+        os.utime(base)
+        self.make("FORMAT=cow", code=2)
+        self.assertEqual(self.states(), before)
+        self.succeeds("check", self.target("other/image", "cow"))
+        os.utime(base, ns=(MTIME * 10**9, MTIME * 10**9 + 123_456_789))
+
     def test_the_targets_may_lie_in_the_fleet(self):
         for options in (["FORMAT=cow", "FLEET=.", "OUT=guests/new"], ["FLEET=guests/", "OUT=guests/new/"]):
             self.make(*options)

@@ -42,7 +42,7 @@ struct RunReport: Encodable {
         for result in shown {
             let item = plan.items[result.place]
             table.add([
-                item.role.rawValue, item.name, HumanText.size(result.written), "\((result.seconds * 100).rounded() / 100)",
+                item.role.rawValue, item.name, HumanText.size(result.written), HumanText.hundredths(result.seconds),
                 FleetWords.outcome(result.outcome).text,
             ])
         }

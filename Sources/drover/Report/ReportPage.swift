@@ -102,7 +102,7 @@ struct ReportPage {
             <section aria-labelledby="throughput">
             <h2 id="throughput">Throughput</h2>
             <figure>\(drawing.figure)
-            <figcaption>Guest bytes that became safe, by time of work: \(drawing.description) First checkpoint \(HumanText.time(start)), last \
+            <figcaption>Guest disk in segments with data (of archives, bytes of the file) that became safe, by time of work: \(drawing.description) First checkpoint \(HumanText.time(start)), last \
             \(HumanText.time(end)).</figcaption></figure>
             </section>
             """
