@@ -132,7 +132,8 @@ struct PackPipeline: Sendable {
         _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>, _ output: PackOutput, _ manifest: ManifestFile?
     ) async throws -> [ArchiveComposer] {
         var unsynced: ArchiveManifest.Checkpoint?
-        var lastSync = ContinuousClock.now
+        // The first one is recorded at once: a run that is killed again and again gets on all the same.
+        var lastSync = ContinuousClock.now - Bounds.syncInterval
         func synchronize() throws {
             guard let checkpoint = unsynced, let file = output.file, let manifest else { return }
             try file.synchronize()

@@ -18,6 +18,8 @@ struct RestorePlan: Sendable {
     let root: FilePath
     /// The headers of the COW files among `needed`, known before anything is written: what a layout cannot hold is found in time.
     private(set) var headers: [Int: CowHeader] = [:]
+    /// What the index of a file says of the layers' ends: two archives with one id may differ in what their layers hold.
+    var anchors: ArchiveAnchors?
 
     /// Throws `badData` where a layout cannot hold what it would have to, before anything is written.
     init(_ reader: ArchiveReader, _ request: UnpackRequest) throws {
@@ -105,10 +107,11 @@ struct RestorePlan: Sendable {
         try request.archive.flatMap { try ImageFile.identity(at: $0) }.map { [$0] } ?? []
     }
 
-    private func source(of layer: Int) -> ManifestJob.Source {
-        let layer = header.layers[layer]
+    private func source(of index: Int) -> ManifestJob.Source {
+        let layer = header.layers[index]
         return ManifestJob.Source(
-            path: "archive \(id): \(layer.name)", size: layer.size, mtime: layer.mtime, inode: 0, layout: layer.layout)
+            path: "archive \(id): \(layer.name)", size: layer.size, mtime: layer.mtime, inode: 0, layout: layer.layout,
+            digest: anchors?.digest(of: index))
     }
 
 }

@@ -20,9 +20,11 @@ package struct Unpacking {
         self.request = request
         reader = try ArchiveReader(
             try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream { stop.isRequested })
-        plan = try RestorePlan(reader, request)
+        var plan = try RestorePlan(reader, request)
         let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
         anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }
+        plan.anchors = anchors
+        self.plan = plan
         self.found = found?.layers
         if let found { reader.hold(to: found.layers) }
         // All of it is read from front to back, which checks the index too.

@@ -69,6 +69,9 @@ package struct ArchiveAnchors: Equatable, Sendable {
         digests = layers.dropFirst().map(\.previous) + [end.description]
     }
 
+    /// The digest that the last record of `layer` must have.
+    package func digest(of layer: Int) -> String { digests[layer] }
+
     /// Whether a layer's records may end with `digest`: records of another archive, however well they fit, do not.
     package func fit(_ layer: Int, _ digest: ContentDigest) -> Bool { digests[layer] == digest.description }
 }

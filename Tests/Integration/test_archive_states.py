@@ -215,6 +215,26 @@ class ArchiveStateTests(DroverCase):
         for image in self.fleet.images:
             self.assertEqual(difference(image, f"{self.out}/{os.path.relpath(image, self.scratch / 'fleet')}"), "")
 
+    def test_another_archive_with_the_same_id_is_not_mixed_in(self):
+        """The same names, sizes and times, and other bytes."""
+        self.succeeds(*self.pack)
+        base, other = self.fleet.bases[0], self.path("other.drover")
+        times = os.stat(base)
+        with open(base, "r+b") as file:
+            file.seek(-4096, os.SEEK_END)
+            file.write(b"other" * 100)
+        os.utime(base, ns=(times.st_atime_ns, times.st_mtime_ns))
+        self.succeeds("pack", "--segment", "1M", other, *self.fleet.images)
+        self.assertEqual(*(Path(path).read_bytes()[39:55] for path in (self.archive, other)), "the ids differ")
+        unpack = ["unpack", "--segment", "1M", "-C", self.out]
+        place = f"{self.out}/{os.path.relpath(base, self.scratch / 'fleet')}"
+        self.interrupted([*unpack, self.archive], f"{place}.manifest", '"segment"')
+        self.fails(65, *unpack, other)
+        self.succeeds(*unpack, self.archive)
+        self.fails(73, *unpack, other)
+        self.succeeds(*unpack, "--force", other)
+        self.assertEqual(digest(place), digest(base))
+
     def test_unpack_refuses_to_write_over_its_own_archive(self):
         image = self.fleet.images[0]
         self.succeeds("pack", "--flatten", self.archive, image)
