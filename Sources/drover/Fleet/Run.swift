@@ -8,6 +8,9 @@ struct Run: AsyncParsableCommand {
         commandName: "run",
         abstract: "Move the fleet of a pipeline.",
         discussion: """
+            A pipeline file says at least what the fleet is and where it goes: "sources: [guests/*.cow]" and "target: {directory: migrated}" are \
+            one in two lines. All its keys are in Documentation/pipelines.md, installed in share/doc/drover.
+
             Converts, packs or verifies what the pipeline file names: each shared base once and first, several images at a time. One image that \
             fails stops no other. Run the same command again, and only what is missing, failed or changed since is done. Ends with 75 where a \
             signal came before the end, else with 1 where an image failed.
