@@ -59,7 +59,7 @@ struct Pack: AsyncParsableCommand {
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
-        try OpenFiles.allowMany()
+        OpenFiles.allowMany()
         do {
             try await pack(display, stop)
         } catch {
@@ -93,29 +93,9 @@ struct Pack: AsyncParsableCommand {
     }
 
     private func dryRun() throws {
-        try OpenFiles.allowMany()
+        OpenFiles.allowMany()
         try DryRun.say("pack \(sources.count) \(sources.count == 1 ? "image" : "images") into \(archive)") {
             try Packing(request(WorkerSlots(limit: 1)), stop: StopFlag()).checkStart()
         }
-    }
-}
-
-/// The size of a checkpointed segment.
-enum SegmentSize {
-    static func check(_ size: ByteSize) throws {
-        if size.bytes == 0 || size.bytes % UInt64(Bounds.chunk) != 0 || size.bytes > Bounds.longestSegment {
-            throw ValidationError("--segment \(size.bytes) is no multiple of 1M up to 16G")
-        }
-    }
-}
-
-/// A fleet may have more files than a process opens by default.
-enum OpenFiles {
-    /// Raises the limit as far as the system allows.
-    static func allowMany() throws {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(7), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        _ = setrlimit(__rlimit_resource_t(7), &limit)
     }
 }

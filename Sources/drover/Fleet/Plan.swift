@@ -22,7 +22,7 @@ struct Plan: ParsableCommand {
     @OptionGroup var fleet: FleetOptions
 
     func run() throws {
-        try OpenFiles.allowMany()
+        OpenFiles.allowMany()
         let plan = try fleet.plan()
         let places = plan.places(in: try fleet.chosenShard())
         let outlooks = plan.outlooks(of: places, stop: StopFlag())

@@ -28,7 +28,7 @@ struct Report: ParsableCommand {
     @OptionGroup var fleet: FleetOptions
 
     func run() throws {
-        try OpenFiles.allowMany()
+        OpenFiles.allowMany()
         let plan = try fleet.plan()
         let places = plan.places(in: try fleet.chosenShard())
         let sources = plan.items.flatMap { $0.chain?.layers.map(\.identity) ?? [] }

@@ -43,7 +43,7 @@ struct Run: AsyncParsableCommand {
         let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         try SignalWatch.start(stop) { display.showOnce() }
-        try OpenFiles.allowMany()
+        OpenFiles.allowMany()
         let plan = try fleet.plan()
         let limit = rate?.bytes ?? plan.spec.rate
         let fleetRun = try FleetRun(
@@ -69,7 +69,7 @@ struct Run: AsyncParsableCommand {
 
     /// Under `make -n`: what is to be done, a line for each.
     private func dryRun() throws {
-        try OpenFiles.allowMany()
+        OpenFiles.allowMany()
         let plan = try fleet.plan()
         _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), shard: try fleet.chosenShard())
         let outlooks = plan.outlooks(of: plan.places(in: try fleet.chosenShard()), stop: StopFlag())
