@@ -4,6 +4,7 @@
 Ends with the lines unittest prints and a last line `N passed, N failed`. The exit code is 0 only if all passed.
 """
 
+import signal
 import sys
 import unittest
 from pathlib import Path
@@ -22,6 +23,10 @@ class CountingResult(unittest.TextTestResult):
 
 
 def main(names):
+    # What nohup or a shell's background job has ignored would be ignored by every Drover of the tests, too.
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, HERE)
     sys.dont_write_bytecode = True
     loader = unittest.TestLoader()

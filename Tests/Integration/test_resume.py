@@ -147,6 +147,18 @@ class ResumeTests(DroverCase):
         self.succeeds(*self.convert)
         self.assert_whole()
 
+    def test_a_hangup_stops_it_unless_it_was_started_to_outlive_one(self):
+        for found, code in ((signal.SIG_DFL, 75), (signal.SIG_IGN, 0)):
+            process = start(
+                *self.convert, "--rate", "48M", stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, found))
+            while data_segments(self.target) < 2:
+                self.assertIsNone(process.poll())
+                time.sleep(0.005)
+            process.send_signal(signal.SIGHUP)
+            _, text = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, code, text)
+        self.assert_whole()
+
     def test_sigusr1_prints_the_state_and_goes_on(self):
         process = start(*self.convert, "--rate", "96M", stderr=subprocess.PIPE, text=True)
         time.sleep(0.4)
