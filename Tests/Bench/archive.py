@@ -26,10 +26,10 @@ class ArchiveBench:
     def at(self, name: str) -> str:
         return os.path.join(self.directory, name)
 
-    def pack(self, name: str, *sources: str) -> Contender:
+    def pack(self, name: str, *sources: str, flatten: bool = False) -> Contender:
         target = self.at("target.drover")
         leftovers = (target, target + ".manifest", target + ".partial")
-        return Contender(name, [self.drover, "pack", target, *map(self.at, sources)], leftovers)
+        return Contender(name, [self.drover, "pack", *["--flatten"] * flatten, target, *map(self.at, sources)], leftovers)
 
     def race(self, title: str, ours: str, contenders: list[Contender]) -> dict:
         results = race(contenders)
@@ -51,6 +51,7 @@ class ArchiveBench:
         zstd = ["qemu-img", "convert", "-c", "-W", "-m", "8", "-O", "qcow2", "-o", "compression_type=zstd"]
         results = self.race("Pack an overlay and its base", "drover pack", [
             self.pack("drover pack", "overlay.cow"),
+            self.pack("drover pack --flatten, as qemu-img does", "overlay.cow", flatten=True),
             Contender("qemu-img convert -c, zstd", [*zstd, self.at("overlay.qcow2"), qcow2], (qcow2,)),
         ])  # fmt: skip
         self.promises.ratio("pack a chain, against qemu-img -c", results, "drover pack", ["qemu-img convert -c, zstd"], 0.3)
