@@ -8,7 +8,7 @@ package final class LockedFile: @unchecked Sendable {
     private let descriptor: CInt
     private let usesLock: Bool
     /// What we have written; a file of another length was written to by somebody else. One task appends.
-    private var length = 0
+    package private(set) var length = 0
 
     /// Opens or creates `path` and locks it. Throws `target` where another process holds the lock or the file is no regular one.
     /// Without `usesLock` the caller sees to it that no other process works on the file.
@@ -66,21 +66,20 @@ package final class LockedFile: @unchecked Sendable {
         length = count
     }
 
-    /// Makes `bytes` all of the content. A process that dies meanwhile leaves what was there, or `bytes` with nothing but blanks behind them: never an
-    /// empty file.
-    package func replaceContents(with bytes: [UInt8]) throws {
-        let blanks = [UInt8](repeating: 0x20, count: max(0, length - bytes.count))
-        length = 0
-        try append(bytes + blanks)
-        if !blanks.isEmpty { try truncate(to: bytes.count) }
-    }
+    /// Writes `bytes`, fewer than there are, over the start.
+    package func overwriteStart(with bytes: [UInt8]) throws { try write(bytes, at: 0) }
 
     /// Writes `bytes` at the end.
     package func append(_ bytes: [UInt8]) throws {
+        try write(bytes, at: length)
+        length += bytes.count
+    }
+
+    private func write(_ bytes: [UInt8], at start: Int) throws {
         var done = 0
         while done < bytes.count {
             let count = bytes.withUnsafeBytes {
-                pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(length + done))
+                pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(start + done))
             }
             if count > 0 {
                 done += count
@@ -88,7 +87,6 @@ package final class LockedFile: @unchecked Sendable {
                 throw DiskImageError.system(path, "writing \(bytes.count) bytes")
             }
         }
-        length += bytes.count
     }
 
     /// Returns when all records are on the disk.

@@ -164,8 +164,10 @@ package final class TargetFile: Sendable {
         let descriptor = folder.withPlatformString { clinux_open($0, O_RDONLY | O_DIRECTORY, 0) }
         guard descriptor >= 0 else { throw DiskImageError.system(folder, "cannot be opened") }
         defer { close(descriptor) }
-        // Some file systems do not sync folders, and say so.
-        guard retried({ fsync(descriptor) }) == 0 || errno == EINVAL else { throw DiskImageError.system(folder, "syncing to disk") }
+        // Some file systems do not sync folders, and say so; on one that is only read nothing can be lost.
+        guard retried({ fsync(descriptor) }) == 0 || [EINVAL, EROFS].contains(errno) else {
+            throw DiskImageError.system(folder, "syncing to disk")
+        }
     }
 }
 

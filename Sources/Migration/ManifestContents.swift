@@ -1,7 +1,8 @@
+internal import DiskImages
 internal import FoundationEssentials
 package import SystemPackage
 
-/// What a manifest says: read from its bytes, all of them distrusted.
+/// What a manifest says of its last job: read from its bytes, all of them distrusted.
 package struct ManifestContents: Sendable {
     /// The longest manifest that is read, in bytes: a fully allocated 8 TiB disk makes 18 MiB.
     package static let longest = 256 << 20
@@ -13,19 +14,31 @@ package struct ManifestContents: Sendable {
     package private(set) var completion: ManifestCompletion?
     /// Why the last try failed, where nothing was recorded since.
     package private(set) var failure: ManifestFailure?
-    /// The length of the whole records: what follows is a torn line.
+    /// The length of the sound records, and of all before them: what follows is a torn line, or what a power cut left.
     package private(set) var wholeLength = 0
+    /// What was recorded before this job began.
+    private let earlier: [UInt8]
+    private let path: FilePath
 
-    /// Parses the whole of a manifest. Throws `badData` naming the line; a torn last line is left out.
+    /// Parses the last job of a manifest. Throws `badData` naming the line; a torn end is left out.
     package init(parsing bytes: [UInt8], path: FilePath) throws {
+        (earlier, self.path) = (Array(bytes[..<ManifestLines.current(bytes).startIndex]), path)
         wholeLength = try ManifestLines.parse(bytes, path) { try take($0, $1, $2) }
         try order(path)
     }
 
     /// As above, but without the segments where the last record says that the target is complete.
     init(parsingEndsOf bytes: [UInt8], path: FilePath) throws {
+        (earlier, self.path) = ([], path)
         try ManifestLines.parseEnds(bytes, path) { try take($0, $1, $2) }
         try order(path)
+    }
+
+    /// The record of the job that made `file`, as it was when it was completed: of this job, or of one before it that is still to be replaced.
+    /// nil where no job did. Throws `badData` where what was recorded before is damaged.
+    func proof(of file: FileIdentity) throws -> ManifestContents? {
+        if completion?.matches(file) == true { return self }
+        return earlier.isEmpty ? nil : try ManifestContents(parsing: earlier, path: path).proof(of: file)
     }
 
     private mutating func order(_ path: FilePath) throws {

@@ -21,18 +21,17 @@ package final class ManifestFile: Sendable {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     }
 
-    /// Reads and parses what is there, and drops a torn last line.
-    package func load() throws -> ManifestContents {
-        let contents = try ManifestContents(parsing: try contents(), path: path)
-        try file.truncate(to: contents.wholeLength)
-        return contents
-    }
+    /// Reads and parses what is there.
+    package func load() throws -> ManifestContents { try ManifestContents(parsing: try contents(), path: path) }
 
     /// As `load`, for the manifest of an archive.
-    func loadArchive() throws -> ArchiveManifest {
-        let contents = try ArchiveManifest(parsing: try contents(), path: path)
-        try file.truncate(to: contents.wholeLength)
-        return contents
+    func loadArchive() throws -> ArchiveManifest { try ArchiveManifest(parsing: try contents(), path: path) }
+
+    /// Drops what is behind `length`, durably: nothing that is appended then is ever mixed with it.
+    func cut(to length: Int) throws {
+        guard file.length > length else { return }
+        try file.truncate(to: length)
+        try file.synchronize()
     }
 
     private func contents() throws -> [UInt8] { try file.contents(limit: ManifestContents.longest) }
@@ -52,7 +51,7 @@ package final class ManifestFile: Sendable {
     func holdsCheckpoint() throws -> Bool {
         let bytes = try contents()
         guard ManifestLines.isManifest(bytes) else { throw notOurs }
-        return ManifestLines.completion(bytes) == nil && ManifestLines.whole(bytes).dropFirst().count { $0 == 0x0a } > 1
+        return ManifestLines.completion(bytes) == nil && ManifestLines.current(bytes).count { $0 == 0x0a } > 1
     }
 
     private var notOurs: MigrationError { MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)") }
@@ -64,13 +63,37 @@ package final class ManifestFile: Sendable {
         try file.synchronize()
     }
 
-    /// Forgets everything that is recorded and begins with `job`, durably. At no moment is it forgotten what stands under the target's name: the old
-    /// completion says so, or what the new job replaces.
+    /// Begins a job, durably. What an earlier one completed stays before it: the proof of the file that has the target's name until the new one
+    /// takes it. One that was not completed is forgotten.
     func begin(_ job: some Encodable) throws {
         try file.checkStillLocked()
-        try file.replaceContents(with: try line(job))
+        try cut(to: ManifestLines.lengthOfProof(try contents()))
+        try file.append(try line(job))
         try file.synchronize()
         try TargetFile.synchronizeFolder(of: path)
+    }
+
+    /// Forgets what was recorded before the last job, which is complete. The file stays the one that is locked, so the job's records are copied to its
+    /// start and the rest is cut off: until that is done, the last job in the file is whole, wherever it dies.
+    ///
+    /// It comes when the target has its name: where it fails, nothing is wrong, and the next job that is completed does it.
+    func forgetEarlierJobsIfPossible() {
+        do { try forgetEarlierJobs() } catch { return }
+    }
+
+    func forgetEarlierJobs() throws {
+        let current = ManifestLines.current(try contents())
+        guard current.startIndex > 0 else { return }
+        let records = Array(current)
+        try file.checkStillLocked()
+        if records.count > current.startIndex {
+            // The copy must not run into what it is made from.
+            try file.append(records)
+            try file.synchronize()
+        }
+        try file.overwriteStart(with: records)
+        try file.synchronize()
+        try cut(to: records.count)
     }
 
     /// Records a segment. The caller has synced the target's data; the record itself is synced with the completion.

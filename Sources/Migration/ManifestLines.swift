@@ -2,9 +2,15 @@ internal import FoundationEssentials
 internal import SystemPackage
 
 /// The lines of a manifest: JSON objects with a key `record`, each ended by a newline.
+///
+/// A new job is appended behind what was recorded before, so that no older line ever follows it; the last job counts, and the records from
+/// its line on. What an earlier job completed stays the proof of the file that it made, until the later one is complete.
 enum ManifestLines {
-    /// How a manifest's first record begins: keys are sorted.
-    private static let beginnings = [#"{"consistent":"#, #"{"archive":"#, #"{"failure":"#].map { Array($0.utf8) }
+    /// How the first record of a job begins: keys are sorted.
+    private static let jobs = [#"{"consistent":"#, #"{"archive":"#].map { Array($0.utf8) }
+    private static let failure = Array(#"{"failure":"#.utf8)
+    /// So many zeros at the start of a file are a block of it that never reached the disk.
+    private static let lostBlock = 512
 
     private struct Kind: Decodable {
         let record: String
@@ -12,16 +18,37 @@ enum ManifestLines {
 
     /// Whether `bytes` begin as a manifest does, or are none: a file that begins otherwise is something else and is left alone.
     static func isManifest(_ bytes: [UInt8]) -> Bool {
-        beginnings.contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) }
+        (jobs + [failure]).contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) } || hasLostItsStart(bytes)
     }
 
-    /// Whether the first record is that of an archive.
-    static func isOfArchive(_ bytes: [UInt8]) -> Bool { bytes.starts(with: #"{"archive":"#.utf8) }
+    private static func hasLostItsStart(_ bytes: [UInt8]) -> Bool {
+        bytes.count >= lostBlock && bytes.prefix(lostBlock).allSatisfy { $0 == 0 }
+    }
 
-    /// `bytes` without the rest of an older manifest: blanks behind the first record say that it was being written over.
+    /// Whether the last job is that of an archive.
+    static func isOfArchive(_ bytes: [UInt8]) -> Bool { current(bytes).starts(with: jobs[1]) }
+
+    /// `bytes` without the rest of an older manifest: blanks behind the first record say that it was being written over, as was done once.
     static func whole(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
         guard let first = bytes.firstIndex(of: 0x0a), first + 1 < bytes.count, bytes[first + 1] == 0x20 else { return bytes[...] }
         return bytes[...first]
+    }
+
+    /// The records of the last job: from its line to the end. Everything, where there is no job. A job whose own line is damaged was never begun.
+    static func current(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
+        let bytes = whole(bytes)
+        var end = bytes.endIndex
+        for line in Backwards(bytes) where jobs.contains(where: line.starts) {
+            if record(line) != nil { return bytes[line.startIndex..<end] }
+            end = line.startIndex
+        }
+        return bytes[..<end]
+    }
+
+    /// The length of everything up to the last record that says that a target is complete: what is behind it proves nothing of a file that has
+    /// its name.
+    static func lengthOfProof(_ bytes: [UInt8]) -> Int {
+        Backwards(whole(bytes)).first { record($0) == "complete" }?.endIndex ?? 0
     }
 
     /// Whether the last whole line is a failure.
@@ -32,51 +59,79 @@ enum ManifestLines {
 
     /// The length of the whole lines, without a failure at their end.
     static func lengthBeforeFailure(_ bytes: [UInt8]) -> Int {
-        let bytes = whole(bytes)
-        guard let end = bytes.lastIndex(of: 0x0a) else { return 0 }
-        let start = bytes[..<end].lastIndex(of: 0x0a).map { $0 + 1 } ?? 0
-        return bytes[start..<end].starts(with: #"{"failure":"#.utf8) ? start : end + 1
+        guard let last = Backwards(whole(bytes)).first(where: { _ in true }) else { return 0 }
+        return last.starts(with: failure) ? last.startIndex : last.endIndex
     }
 
-    /// As `parse`, but of a manifest whose last record says that the target is complete, or why it failed, only the first and that one.
+    /// As `parse`, but of a job whose last record says that the target is complete, only its first and that one.
     static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
-        if isManifest(bytes), let first = bytes.firstIndex(of: 0x0a), let completion = completion(bytes) {
-            _ = try parse(Array(bytes[...first] + completion), path, take)
+        let current = current(bytes)
+        if isManifest(bytes), let first = current.firstIndex(of: 0x0a), let completion = completion(bytes) {
+            _ = try parse(Array(current[...first] + completion), path, take)
         } else {
             _ = try parse(bytes, path, take)
         }
     }
 
-    /// The last line, where it says that the target is complete, whatever kind of manifest it ends.
+    /// The last line of the last job, where it says that the target is complete, whatever kind of job it ends.
     static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
-        let bytes = whole(bytes)
-        guard bytes.last == 0x0a, let last = bytes.dropLast().lastIndex(of: 0x0a) else { return nil }
-        let line = bytes[(last + 1)...]
-        return (try? JSONDecoder().decode(Kind.self, from: Data(line)))?.record == "complete" ? line : nil
+        let bytes = current(bytes)
+        guard bytes.last == 0x0a, let line = Backwards(bytes).first(where: { _ in true }), line.startIndex > bytes.startIndex else {
+            return nil
+        }
+        return record(line) == "complete" ? line : nil
     }
 
-    /// Hands each whole line with its kind to `take`; returns the length of the whole lines, behind which a torn one may stand, or what is left of an
-    /// older manifest.
-    /// Throws `badData` naming the line.
+    /// Hands each whole line of the last job with its kind to `take`; returns the length of the sound lines and of all before them. Behind it may
+    /// stand a torn line.
+    ///
+    /// Records are appended one after the other and synced now and then: after a power cut, a later one may be there where an earlier one is not.
+    /// What is sound up to the first that is none counts. Of a complete job nothing can be missing so: there, and where a record says what it
+    /// cannot, `badData` is thrown, naming the line.
     static func parse(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws -> Int {
         guard isManifest(bytes) else {
             throw MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)")
         }
-        let bytes = whole(bytes)
+        let current = current(bytes)
+        let isComplete = completion(bytes) != nil
+        var line = bytes[..<current.startIndex].count { $0 == 0x0a }
+        var start = current.startIndex
+        func damaged(_ reason: String) -> MigrationError {
+            MigrationError(.badData, "\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
+        }
         let decoder = JSONDecoder()
-        var line = 0
-        var start = 0
-        while let end = bytes[start...].firstIndex(of: 0x0a) {
+        while let end = current[start...].firstIndex(of: 0x0a) {
             line += 1
+            guard let kind = record(current[start...end], decoder) else {
+                guard isComplete else { return start }
+                throw damaged("it is no record")
+            }
             do {
-                let data = Data(bytes[start..<end])
-                try take(try decoder.decode(Kind.self, from: data).record, data, decoder)
+                try take(kind, Data(current[start..<end]), decoder)
             } catch {
-                let reason = (error as? MigrationError)?.description ?? "it is no record"
-                throw MigrationError(.badData, "\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
+                throw damaged((error as? MigrationError)?.description ?? "it is no record")
             }
             start = end + 1
         }
         return start
+    }
+
+    /// What kind of record a line is; nil where it is none.
+    private static func record(_ line: ArraySlice<UInt8>, _ decoder: JSONDecoder = JSONDecoder()) -> String? {
+        try? decoder.decode(Kind.self, from: Data(line)).record
+    }
+
+    /// The whole lines of `bytes` with their newlines, the last one first.
+    private struct Backwards: Sequence, IteratorProtocol {
+        private var rest: ArraySlice<UInt8>
+
+        init(_ bytes: ArraySlice<UInt8>) { rest = bytes[..<(bytes.lastIndex(of: 0x0a).map { $0 + 1 } ?? bytes.startIndex)] }
+
+        mutating func next() -> ArraySlice<UInt8>? {
+            guard !rest.isEmpty else { return nil }
+            let start = rest.dropLast().lastIndex(of: 0x0a).map { $0 + 1 } ?? rest.startIndex
+            defer { rest = rest[..<start] }
+            return rest[start...]
+        }
     }
 }

@@ -70,10 +70,11 @@ struct OverlayPlan {
     }
 
     private func isCopy(of bottom: ImageChain) throws -> Bool {
-        guard backing.header == nil, let manifest = try? ManifestFile.read(of: TargetPlace.follow(backing.path)), let job = manifest.job,
-            let completion = manifest.completion, manifest.covers(job.target.length), job.options.depth == nil, job.consistent
-        else { return false }
         let identity = backing.file.identity
+        guard backing.header == nil, let manifest = try? ManifestFile.read(of: TargetPlace.follow(backing.path))?.proof(of: identity),
+            let job = manifest.job, let completion = manifest.completion, manifest.covers(job.target.length), job.options.depth == nil,
+            job.consistent
+        else { return false }
         let sources = try bottom.layers.map(ManifestJob.Source.init)
         return completion.matches(identity) && job.sources == sources
     }

@@ -41,6 +41,11 @@ package struct Packing {
             return .packed(length: 0, resumed: 0)
         }
         var job = try job(of: composer, at: place)
+        if try isUpToDate(job, at: place) {
+            // An earlier run may have died before the name was durable.
+            try TargetFile.synchronizeFolder(of: place.path)
+            return .upToDate
+        }
         var replacing = Replacing(request.archive ?? place.path, force: request.force, only: request.replacing)
         // What is refused leaves no manifest behind.
         if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil { try replacing.check(place.existing) }
@@ -48,17 +53,21 @@ package struct Packing {
         let existing = try ImageFile.identity(at: place.path)
         let start = try start(manifest, job, existing, &replacing)
         switch start {
-        case .upToDate: return .upToDate
+        case .upToDate:
+            try TargetFile.synchronizeFolder(of: place.path)
+            return .upToDate
         case .name:
             try TargetFile.publish(place.path, replacing: replacing.check)
+            manifest.forgetEarlierJobsIfPossible()
             return .named
         case .begin, .resume: break
         }
         let file = try TargetFile(staging: place.path)
         var resumed: UInt64 = 0
-        if case .resume(let checkpoint) = start, let again = try recomposed(from: file, to: checkpoint) {
+        if case .resume(let checkpoint, let recorded) = start, let again = try recomposed(from: file, to: checkpoint) {
             composer = again
             resumed = checkpoint.length
+            try manifest.cut(to: recorded)
             try file.setLength(checkpoint.length)
         } else {
             job.replaces = existing.map(ManifestJob.Replaced.init)
@@ -78,6 +87,7 @@ package struct Packing {
             ManifestCompletion(digest: end.previous.description, header: nil, size: identity.size, mtime: identity.mtime.description))
         try manifest.checkStillLocked()
         try file.publish(replacing: replacing.check)
+        manifest.forgetEarlierJobsIfPossible()
         return .packed(length: identity.size, resumed: resumed)
     }
 
@@ -103,7 +113,8 @@ package struct Packing {
 
     private enum Start {
         case upToDate, name, begin
-        case resume(ArchiveManifest.Checkpoint)
+        /// `recorded`: the length of what the manifest soundly says.
+        case resume(ArchiveManifest.Checkpoint, recorded: Int)
     }
 
     private func job(of composer: ArchiveComposer, at place: TargetPlace) throws -> ArchiveManifest.Job {
@@ -134,6 +145,20 @@ package struct Packing {
         return try request.images.contains { paths.contains(try resolved($0).description) }
     }
 
+    /// Whether the archive is there, whole and of this very job; nothing is locked or changed, and nothing need be writable.
+    private func isUpToDate(_ job: ArchiveManifest.Job, at place: TargetPlace) throws -> Bool {
+        guard !request.restart, let existing = place.existing else { return false }
+        do {
+            guard let manifest = try ManifestFile.readArchive(of: place.path), manifest.job?.isSameMove(as: job) == true,
+                manifest.completion?.matches(existing) == true
+            else { return false }
+        } catch is MigrationError {
+            // What is wrong with it is said when it is locked.
+            return false
+        }
+        return try !request.usesLock || !ManifestFile.isHeld(of: place.path)
+    }
+
     private func start(
         _ manifest: ManifestFile, _ job: ArchiveManifest.Job, _ existing: FileIdentity?, _ replacing: inout Replacing
     ) throws -> Start {
@@ -160,7 +185,9 @@ package struct Packing {
                 || found.completion == nil && partial == nil && isWhole(place.path, job)
         }
         if let completion = found.completion, isSameJob, !request.restart, let partial, completion.matches(partial) { return .name }
-        if let checkpoint, isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length { return .resume(checkpoint) }
+        if let checkpoint, isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length {
+            return .resume(checkpoint, recorded: found.wholeLength)
+        }
         return .begin
     }
 

@@ -39,6 +39,11 @@ struct TargetMove {
         guard job.target.length / job.options.segment < 1 << 20 else {
             throw MigrationError(.usage, "\(name): --segment \(job.options.segment) makes over a million checkpoints (give a larger one)")
         }
+        if try isUpToDate(), try !isHeld() {
+            // An earlier run may have died before the name was durable.
+            try TargetFile.synchronizeFolder(of: place.path)
+            return .upToDate
+        }
         let isFirst = try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil
         if isFirst {
             // What is refused leaves no manifest behind.
@@ -50,15 +55,21 @@ struct TargetMove {
         let existing = try ImageFile.identity(at: place.path)
         let recorded: [ManifestSegment]
         var replacing = replacing
-        switch try start(load(manifest), existing, &replacing) {
-        case .upToDate: return .upToDate
+        let found = try load(manifest)
+        switch try start(found, existing, &replacing) {
+        case .upToDate:
+            try TargetFile.synchronizeFolder(of: place.path)
+            return .upToDate
         case .name:
             try TargetFile.publish(place.path, replacing: replacing.check)
+            manifest.forgetEarlierJobsIfPossible()
             return .named
         case .begin:
             if !isFirst { try prepare() }
             recorded = []
-        case .resume(let segments): recorded = segments
+        case .resume(let segments):
+            try manifest.cut(to: found.wholeLength)
+            recorded = segments
         }
         let file = try TargetFile(staging: place.path)
         let sink = sink(in: file)
@@ -82,11 +93,19 @@ struct TargetMove {
         return .moved(resumed: finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) })
     }
 
-    /// Whether the target is there, whole and of this very job; nothing is locked or changed.
+    /// Whether the target is there, whole and of this very job; nothing is locked or changed, and nothing need be writable.
     func isUpToDate() throws -> Bool {
-        guard !restart, let existing = place.existing, let manifest = try ManifestFile.read(of: place.path) else { return false }
-        return manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
+        guard !restart, job.consistent, let existing = place.existing else { return false }
+        do {
+            guard let manifest = try ManifestFile.readEnds(of: place.path) else { return false }
+            return manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
+        } catch is MigrationError {
+            // What is wrong with it is said when it is locked.
+            return false
+        }
     }
+
+    private func isHeld() throws -> Bool { try usesLock && ManifestFile.isHeld(of: place.path) }
 
     func sink(in file: TargetFile) -> any ImageSink {
         header.map { CowSink(file: file, header: $0) } ?? RawSink(file: file, length: job.target.size)
@@ -159,6 +178,7 @@ struct TargetMove {
                 size: identity.size, mtime: identity.mtime.description, lost: lost))
         try manifest.checkStillLocked()
         try file.publish(replacing: replacing.check)
+        manifest.forgetEarlierJobsIfPossible()
     }
 
     private func gaps(between finished: [Range<UInt64>]) -> [Range<UInt64>] {

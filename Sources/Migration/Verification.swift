@@ -24,10 +24,12 @@ package struct Verification: Sendable {
     package init(of name: FilePath) throws {
         // The manifest stands beside the file itself.
         let path = try TargetPlace.follow(name)
-        guard let manifest = try ManifestFile.read(of: path) else {
+        guard let found = try ManifestFile.read(of: path) else {
             _ = try ImageFile(opening: path)
             throw MigrationError(.badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
         }
+        // What stands there until a later job has made another is proven by the earlier one.
+        let manifest = try ImageFile.identity(at: path).flatMap { try found.proof(of: $0) } ?? found
         guard manifest.job != nil || manifest.failure != nil else {
             throw MigrationError(.badData, "\(ManifestFile.path(of: path)): records nothing of \(path) to verify it against")
         }

@@ -37,11 +37,18 @@ def make_image(folder, mebibytes, seed=0, filled=0.4):
     return base, image
 
 
-def segments(target):
-    """The segments that are recorded as done, as (first sector, sector count, kind)."""
+def last_job(target):
+    """The records of the last job, which counts; what an earlier one completed may stand before it."""
     if not os.path.exists(manifest_of(target)):
         return []
-    return [(r["start"], r["count"], r["kind"]) for r in records(target) if r["record"] == "segment"]
+    found = records(target)
+    begin = max((index for index, record in enumerate(found) if record["record"] in ("job", "archive")), default=0)
+    return found[begin:]
+
+
+def segments(target):
+    """The segments that are recorded as done, as (first sector, sector count, kind)."""
+    return [(r["start"], r["count"], r["kind"]) for r in last_job(target) if r["record"] == "segment"]
 
 
 def data_segments(target):
@@ -49,7 +56,7 @@ def data_segments(target):
 
 
 def is_complete(target):
-    return os.path.exists(manifest_of(target)) and any(r["record"] == "complete" for r in records(target))
+    return any(record["record"] == "complete" for record in last_job(target))
 
 
 def interrupt(arguments, target, done=3, number=signal.SIGKILL, limit=30):
@@ -60,7 +67,7 @@ def interrupt(arguments, target, done=3, number=signal.SIGKILL, limit=30):
     with open(os.devnull, "rb") as nothing:
         process = start(*arguments, stdin=nothing, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + limit
-    while data_segments(target) < done:
+    while is_complete(target) or data_segments(target) < done:
         if process.poll() is not None:
             raise AssertionError(f"ended before it could be stopped: {process.returncode} {process.stderr.read()}")
         if time.monotonic() > end:

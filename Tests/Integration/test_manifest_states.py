@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 from cow_writer import set_mtime
-from harness import DroverCase, digest, drover, manifest_of, records
+from harness import DroverCase, binary, digest, drover, manifest_of, records, required_tool
 from moves import MTIME, data_segments, interrupt, make_image, segments
 from reference import open_chain
 
@@ -47,6 +48,48 @@ class ManifestStateTests(DroverCase):
         before = self.identity()
         self.succeeds(*self.convert)
         self.assertEqual(self.identity(), before)
+        self.assert_done()
+
+    def test_complete_is_done_for_whoever_may_only_read(self):
+        archive, restored = self.path("all.drover"), self.path("restored")
+        pack, unpack = ["pack", archive, self.image], ["unpack", "-C", restored, archive]
+        for command in (self.convert, pack, unpack):
+            self.succeeds(*command)
+        for path in self.scratch.rglob("*"):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        self.scratch.chmod(0o555), self.folder.chmod(0o755)
+        nobody = [required_tool("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups", binary()]
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            # The binary itself need not be where anybody may go.
+            nobody[-1] = shutil.copy2(binary(), folder)
+            os.chmod(folder, 0o755)
+            for command in (self.convert, pack, unpack):
+                done = subprocess.run([*nobody, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), command)
+
+    def test_the_old_target_is_proven_until_the_new_one_has_its_name(self):
+        image = self.copy_sources()
+        self.succeeds(*self.convert)
+        old = self.identity()
+        set_mtime(image, MTIME + 6)
+        self.interrupted("--force")
+        self.succeeds("verify", self.target)
+        self.assertEqual(Path(self.manifest).read_bytes()[: len(old[2])], old[2])
+        before = segments(self.target)
+        self.succeeds(*self.convert)
+        self.assert_done()
+        self.assertNotIn(old[2], Path(self.manifest).read_bytes())
+        self.assertEqual(segments(self.target)[: len(before)], before, "it began anew")
+
+    def test_a_hole_among_the_lines_costs_no_more_than_what_is_behind_it(self):
+        self.interrupted()
+        whole = Path(self.manifest).read_bytes()
+        lines = whole.splitlines(keepends=True)
+        self.assertGreater(len(lines), 4)
+        at = len(b"".join(lines[:2]))
+        Path(self.manifest).write_bytes(whole[: at + 7] + bytes(200) + whole[at + 207 :])
+        self.succeeds(*self.convert)
+        self.assertIn(lines[1], Path(self.manifest).read_bytes(), "what was sound was done again")
         self.assert_done()
 
     def test_complete_with_the_partial_there_is_renamed(self):

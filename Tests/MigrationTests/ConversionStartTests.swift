@@ -141,8 +141,11 @@ struct ConversionStartTests {
 
     @Test func aDamagedManifestIsForgottenByRestartAlone() async throws {
         let move = try move()
-        try SparseFile.write(ManifestText.bytes([ManifestText.job(), "x"]), to: move.manifest)
-        #expect(await move.refusal() == "badData: \(move.manifest): line 2 is damaged: it is no record (--restart forgets the checkpoint)")
+        try SparseFile.write(ManifestText.bytes([ManifestText.job(), #"{"record":"sheep"}"#]), to: move.manifest)
+        #expect(
+            await move.refusal()
+                == "badData: \(move.manifest): line 2 is damaged: a record \"sheep\" does not belong there (--restart forgets the checkpoint)"
+        )
         #expect(try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
     }
 

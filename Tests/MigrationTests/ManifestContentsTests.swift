@@ -56,7 +56,9 @@ struct ManifestContentsTests {
         let torn = ManifestText.bytes(Array(ManifestText.whole[..<2])) + Array(#"{"count":20"#.utf8)
         try SparseFile.write(torn, to: directory("out.manifest"))
         let manifest = try ManifestFile(of: directory("out"))
-        #expect(try manifest.load().segments.count == 1)
+        let found = try manifest.load()
+        #expect(found.segments.count == 1)
+        try manifest.cut(to: found.wholeLength)
         try manifest.append(ManifestSegment(1 << 20..<2 << 20, .zero))
         #expect(try ManifestText.withoutTimes(of: manifest.path) == ManifestText.bytes(ManifestText.whole[..<2] + [ManifestText.whole[3]]))
     }

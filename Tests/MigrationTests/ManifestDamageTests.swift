@@ -8,14 +8,25 @@ struct ManifestDamageTests {
     private static let end = " (--restart forgets the checkpoint)"
 
     @Test(arguments: ["x", "{", "{}", "[]", "null", "7", #""segment""#, "\u{0}", "{\"record\":7}"])
-    func aDamagedLineIsRefusedWithItsNumber(line: String) {
+    func aDamagedLineOfACompleteMoveIsRefusedWithItsNumber(line: String) {
+        let lines = [ManifestText.job(), ManifestText.segment(0, 2048), line, ManifestText.segment(2048, 2048), ManifestText.completion]
         #expect(
-            ManifestText.refusal([ManifestText.job(), ManifestText.segment(0, 2048), line, ManifestText.segment(2048, 2048)])
-                == "badData: /images/out.manifest: line 3 is damaged: it is no record\(ManifestDamageTests.end)")
+            ManifestText.refusal(lines) == "badData: /images/out.manifest: line 3 is damaged: it is no record\(ManifestDamageTests.end)")
     }
 
-    @Test func anEmptyLineIsDamageToo() {
-        #expect(ManifestText.refusal([ManifestText.job(), ""]).contains("line 2 is damaged"))
+    @Test(arguments: ["x", "{", "{}", "null", "", String(repeating: "\u{0}", count: 300), "{\"record\":7}"])
+    func whatIsSoundUpToTheFirstDamageCountsWhereTheMoveIsNotComplete(line: String) throws {
+        let sound = [ManifestText.job(), ManifestText.segment(0, 2048)]
+        let found = try ManifestText.parse(sound + [line, ManifestText.segment(2048, 2048)])
+        #expect(found.segments.map(\.start) == [0])
+        #expect(found.wholeLength == ManifestText.bytes(sound).count)
+    }
+
+    @Test func aBlockThatNeverReachedTheDiskIsNoMoreThanMissing() throws {
+        var bytes = ManifestText.bytes(Array(ManifestText.whole.dropLast()))
+        for index in bytes.indices.prefix(512) { bytes[index] = 0 }
+        let found = try ManifestContents(parsing: bytes, path: ManifestText.path)
+        #expect(found.job == nil && found.segments.isEmpty && found.wholeLength == 0)
     }
 
     @Test(arguments: ["image bytes", "{\"a\":1}", "\n", "\u{0}"])
@@ -124,7 +135,7 @@ struct ManifestDamageTests {
     @Test func aRecordOutOfPlaceIsRefused() {
         let (job, segment, completion) = (ManifestText.job(), ManifestText.segment(0, 2048), ManifestText.completion)
         for (lines, line, record) in [
-            ([job, job], 2, "job"), ([job, completion, segment], 3, "segment"), ([job, completion, completion], 3, "complete"),
+            ([job, completion, segment], 3, "segment"), ([job, completion, completion], 3, "complete"),
             ([job, #"{"record":"sheep"}"#], 2, "sheep"),
         ] {
             #expect(
@@ -136,7 +147,7 @@ struct ManifestDamageTests {
 
     @Test func deeplyNestedTextIsRefused() {
         let line = String(repeating: "[", count: 100_000)
-        #expect(ManifestText.refusal([ManifestText.job(), line]).contains("line 2 is damaged: it is no record"))
+        #expect(ManifestText.refusal([ManifestText.job(), line, ManifestText.completion]).contains("line 2 is damaged: it is no record"))
     }
 
     @Test func anyFlippedBitIsReadOrRefusedAndNeverMore() throws {

@@ -27,7 +27,7 @@ struct ManifestFileTests {
         #expect(try directory.names.isEmpty)
     }
 
-    @Test func beginningForgetsWhatWasRecorded() throws {
+    @Test func beginningForgetsAMoveThatWasNotCompleted() throws {
         let manifest = try ManifestFile(of: directory("out"))
         let found = try ManifestText.parse(ManifestText.whole)
         let job = try #require(found.job)
@@ -35,6 +35,40 @@ struct ManifestFileTests {
         for segment in found.segments { try manifest.append(segment) }
         try manifest.begin(job)
         #expect(try FileChanges.bytes(of: manifest.path) == ManifestText.bytes([ManifestText.job()]))
+    }
+
+    @Test func beginningKeepsWhatProvesTheOldTargetUntilTheNewOneIsComplete() throws {
+        let old = ManifestText.bytes(ManifestText.whole)
+        try SparseFile.write(
+            old + ManifestText.bytes([ManifestText.job(length: 4 << 20), ManifestText.segment(0, 2048)]), to: directory("out.manifest"))
+        let manifest = try ManifestFile(of: directory("out"))
+        let job = try #require(try ManifestText.parse([ManifestText.job(length: 2 << 20)]).job)
+        try manifest.begin(job)
+        #expect(try FileChanges.bytes(of: manifest.path) == old + ManifestText.bytes([ManifestText.job(length: 2 << 20)]))
+        #expect(try manifest.load().job == job)
+        try manifest.append(ManifestSegment(0..<2 << 20, .zero))
+        try manifest.append(try #require(try ManifestText.parse(ManifestText.whole).completion))
+        let new = try FileChanges.bytes(of: manifest.path).dropFirst(old.count)
+        manifest.forgetEarlierJobsIfPossible()
+        #expect(try FileChanges.bytes(of: manifest.path) == Array(new))
+    }
+
+    /// Whatever part of the copy reached the disk, in blocks of any length: the last job is read, whole.
+    @Test(arguments: [1, 7, 64, 512, 4096])
+    func forgettingEarlierJobsMayDieAtAnyMoment(block: Int) throws {
+        let older = ManifestText.bytes([ManifestText.job(length: 3 << 20), ManifestText.segment(0, 6144, "zero"), ManifestText.completion])
+        let new = ManifestText.bytes(ManifestText.whole)
+        for old in [older, older + older + older] {
+            let before = old + new + (new.count > old.count ? new : [])
+            for end in stride(from: 0, through: new.count, by: block) {
+                for overwritten in [0..<end, end..<min(end + block, new.count), end..<new.count] {
+                    var bytes = before
+                    bytes.replaceSubrange(overwritten, with: new[overwritten])
+                    let found = try ManifestContents(parsing: bytes, path: ManifestText.path)
+                    #expect(found.job?.target.length == 8 << 20 && found.segments.count == 4 && found.completion != nil)
+                }
+            }
+        }
     }
 
     @Test func somebodyWhoWritesToItIsNoticed() throws {

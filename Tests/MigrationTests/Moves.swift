@@ -57,6 +57,7 @@ struct Move {
     func interrupt(keeping kept: [UInt64]) throws {
         let manifest = try ManifestFile(of: target)
         let found = try manifest.load()
+        try manifest.forget()
         try manifest.begin(try #require(found.job))
         for segment in found.segments where kept.contains(segment.start / 2048) { try manifest.append(segment) }
         try FileChanges.rename(target, to: partial)

@@ -68,7 +68,16 @@ package struct FleetRun: Sendable {
                 tell(.ended(result))
             }
         }
+        try makeNamesDurable(of: results)
         return results.sorted { $0.place < $1.place }
+    }
+
+    /// What was found up to date may have got its name from a run that died before that was durable.
+    private func makeNamesDurable(of results: [FleetResult]) throws {
+        guard plan.spec.operation != .verify else { return }
+        let found = results.filter { if case .upToDate = $0.outcome { true } else { false } }.map { plan.items[$0.place].target }
+        let folders = Dictionary(found.map { ($0.removingLastComponent(), $0) }) { first, _ in first }
+        for target in folders.values { try TargetFile.synchronizeFolder(of: TargetPlace.follow(target)) }
     }
 }
 
