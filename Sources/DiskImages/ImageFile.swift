@@ -40,6 +40,9 @@ package final class ImageFile: Sendable {
 
     deinit { close(descriptor) }
 
+    /// Who may read and write it, and whose it is.
+    package func access() throws -> FileAccess { try FileAccess(of: descriptor, path) }
+
     /// The file's present state; compare it with `identity` to learn whether it changed.
     package func currentIdentity() throws -> FileIdentity {
         try ImageFile.identity(of: descriptor, path)

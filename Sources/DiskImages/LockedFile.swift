@@ -13,7 +13,7 @@ package final class LockedFile: @unchecked Sendable {
     /// Opens or creates `path` and locks it. Throws `target` where another process holds the lock or the file is no regular one.
     /// Without `usesLock` the caller sees to it that no other process works on the file.
     package init(_ path: FilePath, usesLock: Bool = true) throws {
-        let descriptor = path.withPlatformString { clinux_open($0, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o666) }
+        let descriptor = path.withPlatformString { clinux_open($0, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600) }
         guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be created", .current, .target) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
@@ -87,6 +87,11 @@ package final class LockedFile: @unchecked Sendable {
                 throw DiskImageError.system(path, "writing \(bytes.count) bytes")
             }
         }
+    }
+
+    /// Gives the file who may read it and whose it is, or, where the process may not give it away, `mode` alone.
+    package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws {
+        if try !access.give(to: descriptor, path) { try FileAccess.setMode(mode, of: descriptor, path) }
     }
 
     /// Returns when all records are on the disk.

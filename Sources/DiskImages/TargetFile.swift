@@ -32,7 +32,7 @@ package final class TargetFile: Sendable {
         // An earlier process of the same number may have left one behind.
         if isPassing { _ = partialPath.withPlatformString { unlink($0) } }
         let flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | (isPassing ? O_EXCL : 0)
-        let descriptor = partialPath.withPlatformString { clinux_open($0, flags, 0o666) }
+        let descriptor = partialPath.withPlatformString { clinux_open($0, flags, 0o600) }
         guard descriptor >= 0 else { throw DiskImageError.system(partialPath, "cannot be created", .current, .target) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
@@ -42,6 +42,13 @@ package final class TargetFile: Sendable {
         guard status.st_nlink == 1 else {
             close(descriptor)
             throw DiskImageError(.target, partialPath, "has another name, under which its content is not to be written over (remove it)")
+        }
+        do {
+            // Nobody else reads it before it is known who may.
+            try FileAccess.close(descriptor, partialPath)
+        } catch {
+            close(descriptor)
+            throw error
         }
         self.path = path
         self.partialPath = partialPath
@@ -117,6 +124,11 @@ package final class TargetFile: Sendable {
         guard clinux_set_mtime(descriptor, time.seconds, time.nanoseconds) == 0 else {
             throw DiskImageError.system(partialPath, "setting its time")
         }
+    }
+
+    /// Gives the file who may read it and whose it is, or, where the process may not give it away, `mode` alone.
+    package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws {
+        if try !access.give(to: descriptor, partialPath) { try FileAccess.setMode(mode, of: descriptor, partialPath) }
     }
 
     /// The staging file's present state.

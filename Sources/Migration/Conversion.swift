@@ -9,14 +9,16 @@ package struct Conversion {
     private let place: TargetPlace
     private let plan: TargetPlan
     private let job: ManifestJob
+    private let access: TargetAccess
 
     /// Opens the chain and decides everything that can be decided without writing.
     package init(_ request: ConversionRequest) throws {
-        try self.init(request, chain: try ImageChain.open(request.source, request.options), job: nil)
+        try self.init(request, chain: try ImageChain.open(request.source, request.options))
     }
 
-    /// As above, of a chain that is open; `job` is what the manifest is to say of it where the source's files only stand for something else.
-    init(_ request: ConversionRequest, chain: ImageChain, job: ManifestJob?) throws {
+    /// As above, of a chain that is open. Where its files only stand for something else, `job` is what the manifest is to say of that, and `access`
+    /// who may read it.
+    init(_ request: ConversionRequest, chain: ImageChain, job: ManifestJob? = nil, access: TargetAccess? = nil) throws {
         self.request = request
         self.chain = chain
         var files = chain.layers.map(\.file.identity)
@@ -28,6 +30,9 @@ package struct Conversion {
         place = try TargetPlace(request.target, sources: files)
         plan = try TargetPlan(request, chain, at: place)
         self.job = job ?? plan.job
+        // What stays in the backing file is not in the target.
+        let held = chain.layers.prefix(plan.overlay?.depth ?? chain.layers.count)
+        self.access = try access ?? TargetAccess(holding: held.map { try $0.file.access() })
     }
 
     /// What a user should know although the conversion can begin.
@@ -40,7 +45,7 @@ package struct Conversion {
 
     private var move: TargetMove {
         TargetMove(
-            name: request.target, place: place, job: job, header: plan.header,
+            name: request.target, place: place, job: job, header: plan.header, access: access,
             mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart,
             replacing: Replacing(request.target, force: request.force, only: request.replacing), usesLock: request.usesLock)
     }

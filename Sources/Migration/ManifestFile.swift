@@ -125,6 +125,9 @@ package final class ManifestFile: Sendable {
         try append(failure as any Encodable)
     }
 
+    /// Gives the manifest the access of its target.
+    func setAccess(_ access: FileAccess, orMode mode: UInt32) throws { try file.setAccess(access, orMode: mode) }
+
     /// Throws where the lock is no longer ours: a server forgot it, or the file was replaced.
     package func checkStillLocked() throws { try file.checkStillLocked() }
 

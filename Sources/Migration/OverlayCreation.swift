@@ -35,6 +35,8 @@ package struct OverlayCreation {
         }
         let target = manifest == nil ? try TargetFile(passing: place.path) : try TargetFile(staging: place.path)
         try CowSink(file: target, header: header).prepare()
+        // It holds nobody's bytes.
+        try TargetAccess(holding: []).give(to: target, manifest, at: place.path)
         try target.synchronizeWithTimes()
         try target.publish(replacing: replacing.check)
         // What it says of a file that stood here before says nothing of the new one.

@@ -36,7 +36,7 @@ struct PackPlan {
         let names = try PackPlan.names(of: layers.map(\.place))
         header = ArchiveHeader(
             options: ArchiveHeader.Options(compression: compression.description, flatten: flatten, zeroRun: zeroRun),
-            layers: zip(names, layers).map { name, layer in layer.described(as: name) })
+            layers: try zip(names, layers).map { name, layer in try layer.described(as: name) })
         sources = layers.map(\.source)
         files = flatten ? chains.flatMap(\.chain.layers) : collection.opened
         isConsistent = try !files.contains { try $0.file.writeLockHolder().isLocked }
@@ -88,11 +88,11 @@ struct PlannedLayer {
     let alignment: UInt32?
     var isImage: Bool
 
-    func described(as name: String) -> ArchiveHeader.Layer {
-        ArchiveHeader.Layer(
+    func described(as name: String) throws -> ArchiveHeader.Layer {
+        let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0).wanted
+        return ArchiveHeader.Layer(
             name: name, layout: layout, size: size, mtime: source.chain.top.file.identity.mtime.description, backing: backing,
-            alignment: alignment,
-            image: isImage)
+            alignment: alignment, image: isImage, access: access)
     }
 }
 

@@ -79,6 +79,7 @@ package struct Packing {
         try beginProgress(progress)
         let output = PackOutput.file(file)
         let end = try await finish(composer, output, manifest, composer.sequence - 1, progress, stop)
+        try TargetAccess(holding: plan.files.map { try $0.file.access() }).give(to: file, manifest, at: place.path)
         try file.synchronizeWithTimes()
         let identity = try file.identity()
         // As for every target.

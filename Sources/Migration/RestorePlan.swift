@@ -76,9 +76,22 @@ struct RestorePlan: Sendable {
                 backingName: backing.map { self.path(of: $0, in: tree.root).description }, zeroRun: 0, segment: request.segmentLength),
             target: ManifestJob.Target(path: path.description, length: described.guestLength, size: size), consistent: true)
         return TargetMove(
-            name: path, place: place, job: job, header: cowHeader,
+            name: path, place: place, job: job, header: cowHeader, access: request.form == .raw ? .personal : try access(of: layer),
             mtime: request.form != .raw && bases.contains(layer) ? described.time : nil,
             restart: request.restart, replacing: Replacing(path, force: request.force))
+    }
+
+    /// Who may read `layer`, restored: as it is recorded, else whoever may read the archive.
+    private func access(of layer: Int) throws -> TargetAccess {
+        if let recorded = header.layers[layer].access { return TargetAccess(recorded: recorded) }
+        return try request.archive.flatMap(FileAccess.of).map { TargetAccess(holding: [$0]) } ?? .personal
+    }
+
+    /// Who may read the image of `layer` flattened: whoever may read every layer.
+    func flattenedAccess(of layer: Int) throws -> TargetAccess {
+        let recorded = header.chain(of: layer).map { header.layers[$0].access }
+        let all = recorded.compactMap { $0 }
+        return all.count == recorded.count ? TargetAccess(holding: all) : try access(of: layer)
     }
 
     /// A layer that was restored before, opened as what the archive says it is, whatever its bytes look like.

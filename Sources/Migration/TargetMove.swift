@@ -16,6 +16,8 @@ struct TargetMove {
     let place: TargetPlace
     let job: ManifestJob
     let header: CowHeader?
+    /// Who may read it.
+    let access: TargetAccess
     /// The modification time that the target gets; nil leaves that of its completion.
     var mtime: Timestamp? = nil
     let restart: Bool
@@ -167,6 +169,7 @@ struct TargetMove {
         lost: [ManifestCompletion.Lost]? = nil
     ) throws {
         if let mtime { try file.setMtime(mtime) }
+        try access.give(to: file, manifest, at: place.path)
         try file.synchronizeWithTimes()
         let identity = try file.identity()
         // Before it is recorded: a complete target takes its name also where only a later run can give it.

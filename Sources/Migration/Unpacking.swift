@@ -50,7 +50,8 @@ package struct Unpacking {
     private func flattening(_ layer: Int, at path: FilePath) throws -> TargetMove {
         TargetMove(
             name: path, place: try TargetPlace(path, sources: try plan.archiveIdentity()), job: plan.flatteningJob(layer, at: path),
-            header: nil, restart: request.restart, replacing: Replacing(path, force: request.force))
+            header: nil, access: try plan.flattenedAccess(of: layer), restart: request.restart,
+            replacing: Replacing(path, force: request.force))
     }
 
     /// Restores what is missing.
@@ -130,7 +131,9 @@ package struct Unpacking {
             let conversion = ConversionRequest(
                 source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path, format: .raw,
                 segmentLength: request.segmentLength, workers: request.workers, restart: request.restart, force: request.force)
-            _ = try await Conversion(conversion, chain: chain, job: plan.flatteningJob(layer, at: path)).run(progress: progress, stop: stop)
+            _ = try await Conversion(
+                conversion, chain: chain, job: plan.flatteningJob(layer, at: path), access: plan.flattenedAccess(of: layer)
+            ).run(progress: progress, stop: stop)
             result.restored += 1
         }
         let names = plan.needed.map { reader.header.layers[$0].name }

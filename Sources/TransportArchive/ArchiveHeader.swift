@@ -43,8 +43,17 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         package let alignment: UInt32?
         /// Whether it was named as an image to be packed; others are only backing files.
         package let image: Bool
+        /// The file's permission bits, and the ids of its owner and group; of a flattened image, what its files have in common. All three or none: an
+        /// archive of before has none.
+        package let mode: UInt32?
+        package let owner: UInt32?
+        package let group: UInt32?
 
-        package init(name: String, layout: String, size: UInt64, mtime: String, backing: Int?, alignment: UInt32?, image: Bool) {
+        package init(
+            name: String, layout: String, size: UInt64, mtime: String, backing: Int?, alignment: UInt32?, image: Bool,
+            access: FileAccess? = nil
+        ) {
+            (mode, owner, group) = (access?.mode, access?.owner, access?.group)
             self.name = name
             self.layout = layout
             self.size = size
@@ -52,6 +61,12 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             self.backing = backing
             self.alignment = alignment
             self.image = image
+        }
+
+        /// Who might read and write the file, and whose it was; nil where the archive does not say.
+        package var access: FileAccess? {
+            guard let mode, let owner, let group else { return nil }
+            return FileAccess(mode: mode, owner: owner, group: group)
         }
 
         /// `mtime` as a time. The header was checked to have one.

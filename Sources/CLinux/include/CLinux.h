@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include "CLinuxAccess.h"
 #include "CLinuxSignals.h"
 #include "CLinuxTokens.h"
 

@@ -30,6 +30,8 @@ struct ReportFile {
         try file.reset(length: 0)
         let bytes = Array(page.markup.utf8)
         try bytes.withUnsafeBytes { try file.write($0, at: 0) }
+        // It holds names and sizes, and no image's bytes.
+        try TargetAccess(holding: []).give(to: file, nil, at: path)
         try file.synchronizeWithTimes()
         try file.publish { _ in try checkReplaceable() }
     }
