@@ -119,8 +119,6 @@ final class SalvageTarget {
 extension RunRecord {
     /// As if the record of what is lost had said that nothing is held.
     fileprivate init(nothingIn loss: ArchiveReader.Loss) {
-        let nothing = ContentDigest(of: [])
-        self.init(
-            layer: loss.layer, range: loss.range, runs: [], contentLength: 0, frameLength: 0, frameDigest: nothing, contentDigest: nothing)
+        self.init(emptyFor: loss.layer, range: loss.range, runs: [])
     }
 }

@@ -57,6 +57,12 @@ package struct RunRecord: Equatable, Sendable {
         self.contentDigest = contentDigest
     }
 
+    /// A stretch without data: `runs` are zeros.
+    package init(emptyFor layer: Int, range: Range<UInt64>, runs: [Run]) {
+        self.init(
+            layer: layer, range: range, runs: runs, contentLength: 0, frameLength: 0, frameDigest: .ofNothing, contentDigest: .ofNothing)
+    }
+
     /// Bytes of guest disk in zero runs.
     var zeroLength: UInt64 { runs.reduce(0) { $0 + ($1.isZero ? $1.end - $1.start : 0) } }
 
@@ -92,6 +98,7 @@ package struct RunRecord: Equatable, Sendable {
             let contentDigest = ContentDigest(bytes: bytes.dropFirst(44).prefix(16)),
             let runCount: UInt32 = bytes.littleEndian(at: 60), runCount <= RunRecord.mostRuns
         else { throw fault }
+        guard contentLength > 0 || frameDigest == .ofNothing && contentDigest == .ofNothing else { throw fault }
         var runs: [Run] = []
         var offset = 64
         var position = first
@@ -114,6 +121,11 @@ package struct RunRecord: Equatable, Sendable {
         self.frameDigest = frameDigest
         self.contentDigest = contentDigest
     }
+}
+
+extension ContentDigest {
+    /// The digest of no bytes: what a record without a frame has for frame and content.
+    package static let ofNothing = ContentDigest(of: [])
 }
 
 extension [UInt8] {
