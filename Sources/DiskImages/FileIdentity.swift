@@ -54,14 +54,15 @@ package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
     /// What `description` made; nil where the text is something else.
     package init?(text: String) {
         let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 2, parts[1].count == 9, let nanoseconds = Timestamp.digits(parts[1]) else { return nil }
-        let isNegative = parts[0].first == UInt8(ascii: "-")
-        guard let seconds = Timestamp.digits(isNegative ? parts[0].dropFirst() : parts[0]) else { return nil }
-        self.init(seconds: isNegative ? -seconds : seconds, nanoseconds: nanoseconds)
+        guard parts.count == 2, parts[1].count == 9, let nanoseconds = Timestamp.digits(parts[1]), nanoseconds >= 0 else { return nil }
+        guard let seconds = Timestamp.digits(parts[0]) else { return nil }
+        self.init(seconds: seconds, nanoseconds: nanoseconds)
     }
 
+    /// A minus, perhaps, and digits. The sign is part of what is parsed: -2^63 has no positive counterpart.
     private static func digits(_ text: Substring.UTF8View) -> Int? {
-        guard !text.isEmpty, text.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+        let digits = text.first == UInt8(ascii: "-") ? text.dropFirst() : text
+        guard !digits.isEmpty, digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
         return Int(Substring(text))
     }
 

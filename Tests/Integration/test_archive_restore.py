@@ -210,6 +210,14 @@ class ArchiveRestoreTests(DroverCase):
                 self.fails(65, "list", self.archive)
                 self.succeeds("verify", self.archive, code=2)
 
+    def test_a_time_may_be_any_of_64_bits(self):
+        for seconds in (-(2**63), -1, 0, 2**63 - 1):
+            with self.subTest(seconds=seconds):
+                self.write([layer("a.img", mtime=f"{seconds}.999999999")])
+                self.assertEqual(self.succeeds("list", "--output", "json", self.archive).json()["layers"][0]["mtime"], f"{seconds}.999999999")
+                self.succeeds("verify", self.archive)
+                self.succeeds("unpack", "--force", "-C", self.out, self.archive)
+
     def test_a_base_restored_alone_fits_the_overlays_that_follow(self):
         base, image = self.path("base.img"), self.path("vm.cow")
         Path(base).write_bytes(os.urandom(MIB))

@@ -55,13 +55,19 @@ import TransportArchive
         #expect(refusal([layer("a", size: .max)]) == "a has an impossible size of 18446744073709551615")
     }
 
-    @Test(arguments: ["", "1", "1.5", "1.0000000000", "-.000000000", "+1.000000000", "1.00000000x", "99999999999999999999.000000000"])
+    @Test(arguments: [
+        "", "1", "1.5", "1.0000000000", "-.000000000", "+1.000000000", "1.-00000001", "-9223372036854775809.000000000", "1.00000000x",
+        "99999999999999999999.000000000",
+    ])
     func aTimeThatIsNoneIsRefused(_ mtime: String) {
         #expect(
             refusal([layer("a", mtime: mtime)]) == "a has the mtime \(mtime); expected SECONDS.NANOSECONDS, nine digits of them")
     }
 
-    @Test(arguments: [("-1.999999999", -1, 999_999_999), ("0.000000000", 0, 0), ("4294967296.000000001", 1 << 32, 1)])
+    @Test(arguments: [
+        ("-1.999999999", -1, 999_999_999), ("0.000000000", 0, 0), ("4294967296.000000001", 1 << 32, 1),
+        ("-9223372036854775808.000000001", Int.min, 1), ("9223372036854775807.999999999", Int.max, 999_999_999),
+    ])
     func aTimeMayBeAnySecond(_ mtime: String, _ seconds: Int, _ nanoseconds: Int) {
         #expect(refusal([layer("a", mtime: mtime)]) == nil)
         #expect(layer("a", mtime: mtime).time == Timestamp(seconds: seconds, nanoseconds: nanoseconds))
