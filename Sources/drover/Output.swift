@@ -25,7 +25,7 @@ struct Output {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.keyEncodingStrategy = .custom { path in JSONKey(words: path.last?.stringValue ?? "") }
-        try line(String(decoding: encoder.encode(value), as: UTF8.self))
+        try line(try JSONText.of(value, encoder))
     }
 
     /// Writes everything that is still held.

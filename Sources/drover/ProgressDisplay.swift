@@ -75,8 +75,8 @@ struct ProgressDisplay {
             rate: UInt64(text.rate), remaining: text.remaining.map { UInt64(min($0, 1e9)) })
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let bytes = try? encoder.encode(line) else { return "" }
-        return String(decoding: bytes, as: UTF8.self) + "\n"
+        guard let document = try? JSONText.of(line, encoder) else { return "" }
+        return document + "\n"
     }
 
     private func write(_ text: String) {
