@@ -30,7 +30,7 @@ struct RestorePlan: Sendable {
         images =
             try request.names.isEmpty
             ? header.layers.indices.filter { header.layers[$0].image || request.form != .raw }
-            : request.names.map { try RestorePlan.find($0, in: header, request.archiveName) }
+            : LayerNames(header, request.archiveName).find(request.names)
         var seen: Set<Int> = []
         for image in images {
             var next: Int? = image
@@ -40,19 +40,6 @@ struct RestorePlan: Sendable {
         bases = Set(header.layers.compactMap(\.backing))
         root = try FolderTree.path(of: request.directory)
         for layer in needed { headers[layer] = try request.form == .raw ? scratchHeader(of: layer) : plannedHeader(of: layer) }
-    }
-
-    private static func find(_ name: String, in header: ArchiveHeader, _ archive: String) throws -> Int {
-        if let index = header.layers.firstIndex(where: { $0.name.utf8.elementsEqual(name.utf8) }) { return index }
-        let matches = header.layers.indices.filter {
-            ArchiveName.components(of: header.layers[$0].name).last?.utf8.elementsEqual(name.utf8) == true
-        }
-        guard matches.count <= 1 else {
-            throw MigrationError(
-                .usage, "\(archive): \(name) is the name of \(matches.count) images (give the full name, as drover list prints it)")
-        }
-        guard let index = matches.first else { throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)") }
-        return index
     }
 
     func holding(of layer: Int) -> Holding {
@@ -127,4 +114,34 @@ struct RestorePlan: Sendable {
             digest: anchors?.digest(of: index))
     }
 
+}
+
+/// The layers of an archive by the names that a user has for them. By bytes: a String takes names for equal that only look the same.
+private struct LayerNames {
+    private let archive: String
+    private var byName: [[UInt8]: Int] = [:]
+    private var byLastComponent: [[UInt8]: [Int]] = [:]
+
+    init(_ header: ArchiveHeader, _ archive: String) {
+        self.archive = archive
+        for (index, layer) in header.layers.enumerated() {
+            byName[Array(layer.name.utf8)] = index
+            byLastComponent[ArchiveName.lastComponent(of: layer.name), default: []].append(index)
+        }
+    }
+
+    /// Full names, or last components that are unique.
+    func find(_ names: [String]) throws -> [Int] { try names.map(find) }
+
+    private func find(_ name: String) throws -> Int {
+        let bytes = Array(name.utf8)
+        if let index = byName[bytes] { return index }
+        let matches = byLastComponent[bytes] ?? []
+        guard matches.count <= 1 else {
+            throw MigrationError(
+                .usage, "\(archive): \(name) is the name of \(matches.count) images (give the full name, as drover list prints it)")
+        }
+        guard let index = matches.first else { throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)") }
+        return index
+    }
 }

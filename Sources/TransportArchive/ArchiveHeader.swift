@@ -154,10 +154,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
                 throw ArchiveError(.damaged, "\(layer.name) stands on more than \(ImageChain.deepest) layers")
             }
         }
-        for layer in layers {
-            for parent in ArchiveName.parents(of: layer.name) where names.contains(Array(parent.utf8)) {
-                throw ArchiveError(.damaged, "\(parent) is a layer and a folder of \(layer.name)")
-            }
+        if let (folder, name) = ArchiveName.folder(among: layers.map { Array($0.name.utf8) }) {
+            let text = { String(decoding: $0 as [UInt8], as: UTF8.self) }
+            throw ArchiveError(.damaged, "\(text(folder)) is a layer and a folder of \(text(name))")
         }
     }
 

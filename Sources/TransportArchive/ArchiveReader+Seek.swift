@@ -7,7 +7,7 @@ extension ArchiveReader {
         guard record.id == id, index.index.layers.count == header.layers.count else {
             throw ArchiveError(.damaged, "its index is of another archive")
         }
-        guard try ArchiveHeader(parsing: index.header) == header else { throw ArchiveError(.damaged, "its index is of another archive") }
+        guard index.header == headerBytes else { throw ArchiveError(.damaged, "its index is of another archive") }
         let isPossible = zip(index.index.layers, header.layers).allSatisfy { entry, layer in
             entry.offset <= file.length && entry.length <= file.length - entry.offset && entry.stored <= entry.length
                 && entry.sequence < 1 << 62 && entry.data <= layer.guestLength && entry.zeros <= layer.guestLength

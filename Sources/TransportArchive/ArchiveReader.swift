@@ -23,7 +23,7 @@ package final class ArchiveReader: @unchecked Sendable {
     package internal(set) var previous: ContentDigest
     /// What has been read, to be held against the archive's own index; nil after a seek.
     private var seen: ArchiveIndex? = ArchiveIndex(layers: [])
-    private var headerBytes: [UInt8]
+    let headerBytes: [UInt8]
     private var limits: [ArchiveIndex.Layer]?
     /// Bytes of data and zeros that were found of the layer that is being read.
     private var found = (data: UInt64(0), zeros: UInt64(0))

@@ -3,10 +3,12 @@
 They are sound in every digest, so it is what they say that has to be refused. Nothing may be written outside of `-C`.
 """
 
+import json
 import os
 import resource
 import subprocess
 import time
+import unicodedata
 from pathlib import Path
 
 from archive_writer import ArchiveWriter, Stretch, layer, number
@@ -189,6 +191,35 @@ class ArchiveNameTests(DroverCase):
                     self.assertTrue(more or not Path(self.out, "a").exists())
                 for path in Path(self.out).iterdir():
                     path.unlink()
+
+    def test_digests_of_nothing_where_there_is_no_frame(self):
+        for claim in ({}, {"of_frame": b"y" * 16}, {"of_content": b"x" * 16}, {"of_frame": bytes(16), "of_content": bytes(16)}):
+            for stretch in (Stretch(0, 16, [], claim), Stretch(0, 16, [(2, 5, None)], claim)):
+                with self.subTest(stretch=stretch):
+                    layers = [layer("a", 8192, "qemu-v2")]
+                    Path(self.archive).write_bytes(ArchiveWriter(layers, [[stretch]]).bytes())
+                    self.run_it("verify", self.archive, codes=(2 if claim else 0,))
+                    for source in (self.archive, "-"):
+                        self.run_it("unpack", "--restart", "--force", "-C", self.out, source, codes=(65 if claim else 0,))
+                    self.run_it("list", self.archive, codes=(0,))
+
+    def test_names_of_very_many_components(self):
+        deep = "/".join("abcdefgh"[n % 8] for n in range(1900))
+        self.write(*(f"{deep}{n}" for n in range(200)))
+        for command in (("list", self.archive), ("verify", self.archive), ("unpack", "-C", self.out, self.archive, "nothing")):
+            start = time.monotonic()
+            self.run_it(*command, codes=(0, 64))
+            self.assertLess(time.monotonic() - start, 8)  # a second of a debug build; it was minutes
+        self.write(*(f"{deep}{n}" for n in range(200)), f"{deep}7/x")
+        self.run_it("list", self.archive)
+
+    def test_json_shows_no_character_that_turns_the_writing(self):
+        names = [f"a{c}b" for c in "\x01\x1b\x7f\x80\x9b\u00ad\u061c\u200e\u2028\u202e\u2066\ufeff\U000e0041"] + ["ä漢🐧"]
+        self.write(*names)
+        listed = self.run_it("list", "--output", "json", self.archive, codes=(0,)).stdout.decode()
+        self.assertEqual([entry["name"] for entry in json.loads(listed)["layers"]], names)
+        self.assertEqual([c for c in listed if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")], [])
+        self.assertIn("ä漢🐧", listed)
 
     def test_json_that_would_take_many_times_its_length(self):
         writer = ArchiveWriter([layer("a")])
