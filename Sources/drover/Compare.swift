@@ -34,9 +34,7 @@ struct Compare: ParsableCommand {
         var optionsOfB = imageOptions
         optionsOfB.format = formatOfB
         let (chainA, chainB) = (try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity))
-        let stop = StopFlag()
-        try SignalWatch.start(stop) {}
-        let verdict = try compare(chainA, chainB, stop)
+        let verdict = try compare(chainA, chainB, SignalWatch.stopFlag())
         var output = Output()
         switch outputOptions.output {
         case .human: if !verbosity.isQuiet { try output.line(verdict.text) }

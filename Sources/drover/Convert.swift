@@ -57,9 +57,8 @@ struct Convert: AsyncParsableCommand {
 
     func run() async throws {
         if MakeCall.isDryRun { return try dryRun() }
-        let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
-        try SignalWatch.start(stop) { display.showOnce() }
+        let stop = try SignalWatch.start { display.showOnce() }
         let conversion = try Conversion(request(try await MakeCall.workers(copyOptions.jobs, verbosity)))
         for warning in conversion.warnings { verbosity.warn(warning) }
         let result = try await display.during { try await conversion.run(progress: display.progress, stop: stop) }

@@ -23,6 +23,7 @@ struct Drover: AsyncParsableCommand {
 
     static func main() async {
         clinux_share_heap()
+        clinux_catch_signals()
         openStandardDescriptors()
         MakeCall.begin()
         clinux_ignore_write_signals()
@@ -37,8 +38,11 @@ struct Drover: AsyncParsableCommand {
         do {
             command = try await asyncParseAsRoot(arguments)
         } catch {
+            clinux_release_signals()
             return exitCode(for: error).isSuccess ? answer(error, arguments) : refuse(error, arguments)
         }
+        let isMove = command is any AsyncParsableCommand && !MakeCall.isDryRun
+        if !isMove { clinux_release_signals() }
         do {
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()

@@ -56,9 +56,8 @@ struct Pack: AsyncParsableCommand {
 
     func run() async throws {
         if MakeCall.isDryRun { return try dryRun() }
-        let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
-        try SignalWatch.start(stop) { display.showOnce() }
+        let stop = try SignalWatch.start { display.showOnce() }
         OpenFiles.allowMany()
         do {
             try await pack(display, stop)

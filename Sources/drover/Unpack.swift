@@ -61,9 +61,8 @@ struct Unpack: AsyncParsableCommand {
 
     func run() async throws {
         if MakeCall.isDryRun { return try dryRun() }
-        let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
-        try SignalWatch.start(stop) { display.showOnce() }
+        let stop = try SignalWatch.start { display.showOnce() }
         let request = request(try await MakeCall.workers(jobs, verbosity))
         let result: UnpackResult
         do {

@@ -29,9 +29,8 @@ struct Verify: AsyncParsableCommand {
 
     func run() async throws {
         if MakeCall.isDryRun { return try DryRun.say("verify \(file)") {} }
-        let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
-        try SignalWatch.start(stop) { display.showOnce() }
+        let stop = try SignalWatch.start { display.showOnce() }
         let workers = try await MakeCall.workers(jobs, verbosity)
         let isNamed = file.lastComponent?.extension == "drover"
         if try file == "-" || isNamed || ArchiveVerification.isArchive(file) { return try await verifyArchive(workers, display, stop) }

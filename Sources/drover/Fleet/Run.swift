@@ -40,9 +40,8 @@ struct Run: AsyncParsableCommand {
 
     func run() async throws {
         if MakeCall.isDryRun { return try dryRun() }
-        let stop = StopFlag()
         let display = ProgressDisplay(progressOptions.progress, verbosity)
-        try SignalWatch.start(stop) { display.showOnce() }
+        let stop = try SignalWatch.start { display.showOnce() }
         OpenFiles.allowMany()
         let plan = try fleet.plan()
         let limit = rate?.bytes ?? plan.spec.rate
