@@ -2,7 +2,6 @@
 #define _FILE_OFFSET_BITS 64
 #include "CLinux.h"
 #include <fcntl.h>
-#include <malloc.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -73,7 +72,5 @@ int clinux_terminal_columns(int fd) {
     struct winsize window;
     return ioctl(fd, TIOCGWINSZ, &window) == 0 ? window.ws_col : -1;
 }
-
-void clinux_share_heap(void) { mallopt(M_ARENA_MAX, 2); }
 
 void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLinux
 internal import SystemPackage
 
 /// A block of memory on a page boundary, of a size fixed for its life; freed with its owner.
@@ -7,15 +7,13 @@ internal import SystemPackage
 package final class AlignedBuffer: @unchecked Sendable {
     package let bytes: UnsafeMutableRawBufferPointer
 
-    /// `capacity` bytes of zeros; throws where there is no memory for them.
+    /// `capacity` bytes of zeros, at least one; throws where there is no memory for them.
     package init(capacity: Int) throws {
-        var pointer: UnsafeMutableRawPointer?
-        guard posix_memalign(&pointer, 4096, capacity) == 0, let pointer else {
-            throw DiskImageError(.io, "memory", "no \(capacity) bytes for a buffer")
+        guard let pointer = clinux_map(capacity) else {
+            throw DiskImageError.system("memory", "no \(capacity) bytes for a buffer")
         }
         bytes = UnsafeMutableRawBufferPointer(start: pointer, count: capacity)
-        memset(pointer, 0, capacity)
     }
 
-    deinit { free(bytes.baseAddress) }
+    deinit { clinux_unmap(bytes.baseAddress, bytes.count) }
 }

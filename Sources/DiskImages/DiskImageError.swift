@@ -1,3 +1,4 @@
+internal import CLinux
 internal import ImageFormats
 package import SystemPackage
 
@@ -17,6 +18,8 @@ package struct DiskImageError: Error, CustomStringConvertible {
         case locked
         /// A read or write failed.
         case io
+        /// The system has no more files or memory for this process: no file's fault.
+        case shortage
         /// Somebody asked to stop while a pipe was waited for.
         case stopped
     }
@@ -40,11 +43,22 @@ package struct DiskImageError: Error, CustomStringConvertible {
 
     /// A system call on `path` that failed with `errno`; `doing` says what was tried: "reading 512 bytes at offset 0".
     package static func system(_ path: FilePath, _ doing: String, _ errno: Errno = .current, _ kind: Kind = .io) -> DiskImageError {
-        // Not the file's fault, and no other place for it would help.
-        if [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(errno) {
-            return DiskImageError(.io, path, "\(doing): \(errno) (raise the limit: ulimit -n)")
+        switch errno {
+        case .tooManyOpenFiles: DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: ulimit -n)")
+        case .tooManyOpenFilesInSystem: DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: sysctl fs.file-max)")
+        case .noMemory: DiskImageError(.shortage, path, "\(doing): \(errno)\(memoryAdvice)")
+        default: DiskImageError(kind, path, "\(doing): \(errno)")
         }
-        return DiskImageError(kind, path, "\(doing): \(errno)")
+    }
+}
+
+extension DiskImageError {
+    /// What to do where memory is short: which limit of the process is to be raised, if it has one.
+    package static var memoryAdvice: String {
+        switch UInt8(bitPattern: clinux_memory_limit()) {
+        case 0: ""
+        case let letter: " (raise the limit: ulimit -\(Character(Unicode.Scalar(letter))))"
+        }
     }
 }
 

@@ -37,7 +37,8 @@ struct Crew: Sendable {
     private func help<Result: Sendable>(_ worker: @Sendable () async throws -> [Result]) async throws -> [Result] {
         guard try await join() else { return [] }
         defer { slots.give() }
-        let thread = try IOThread(named: "worker")
+        // Where no further thread can be had, those that are there do the work.
+        guard let thread = try IOThread.ifAny(named: "worker") else { return [] }
         defer { thread.stop() }
         return try await withTaskExecutorPreference(thread) { try await worker() }
     }

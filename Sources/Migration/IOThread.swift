@@ -1,34 +1,59 @@
 internal import CLinux
+internal import DiskImages
 internal import Glibc
+internal import SystemPackage
 
 /// A thread of its own for tasks that block in system calls: the cooperative pool has no more threads than cores, and one blocked there stops
 /// everything. A task whose executor preference it is runs on it from suspension to suspension.
+///
+/// All of Drover's tasks have one, so the cooperative pool has nothing to do and no threads: it waits for ever where none can be started.
 package final class IOThread: TaskExecutor, @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var jobs: [UnownedJob] = []
     private var isStopped = false
-    private let name: String
 
-    /// Starts the thread; its name is for whoever looks at it from outside. It keeps the object alive until `stop`.
-    package init(named name: String = "stage") throws {
-        self.name = name
+    private init() {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
-        var thread = pthread_t()
-        let owned = Unmanaged.passRetained(self)
-        let result = pthread_create(
-            &thread, nil,
+    }
+
+    /// Starts the thread; its name is for whoever looks at it from outside. It keeps the object alive until `stop`. Throws `shortage` where none
+    /// can be started.
+    package convenience init(named name: String = "stage") throws {
+        self.init()
+        let start = Unmanaged.passRetained(Start(thread: self, name: name))
+        let result = clinux_start_thread(
             { pointer in
                 guard let pointer else { return nil }
-                Unmanaged<IOThread>.fromOpaque(pointer).takeRetainedValue().run()
+                let start = Unmanaged<Start>.fromOpaque(pointer).takeRetainedValue()
+                clinux_name_thread(start.name)
+                start.thread.run()
                 return nil
-            }, owned.toOpaque())
+            }, start.toOpaque())
         guard result == 0 else {
-            owned.release()
-            throw MigrationError(.io, "a thread cannot be started (error \(result))")
+            start.release()
+            throw IOThread.shortage(Errno(rawValue: result))
         }
-        pthread_detach(thread)
+    }
+
+    /// Starts one where that is possible, for work that others can do as well.
+    static func ifAny(named name: String) throws -> IOThread? {
+        do {
+            return try IOThread(named: name)
+        } catch let error as MigrationError where error.kind == .shortage {
+            return nil
+        }
+    }
+
+    /// Runs `body` on the calling thread until it has ended, without any other thread.
+    package static func onThisThread(_ body: @escaping @Sendable () async -> Void) {
+        let thread = IOThread()
+        Task(executorPreference: thread) {
+            await body()
+            thread.stop()
+        }
+        thread.run()
     }
 
     deinit {
@@ -57,8 +82,16 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
     /// Gives the calling thread another name.
     static func rename(_ name: String) { clinux_name_thread(name) }
 
+    /// Blocks the calling thread, which is one of these, for `duration`; throws `CancellationError` where its task is cancelled.
+    static func pause(_ duration: Duration) throws {
+        let parts = duration.components
+        var time = timespec(tv_sec: Int(parts.seconds), tv_nsec: Int(parts.attoseconds / 1_000_000_000))
+        var rest = timespec()
+        while nanosleep(&time, &rest) != 0, Errno.current == .interrupted { time = rest }
+        try Task.checkCancellation()
+    }
+
     private func run() {
-        clinux_name_thread(name)
         while true {
             pthread_mutex_lock(mutex)
             while jobs.isEmpty, !isStopped { pthread_cond_wait(condition, mutex) }
@@ -70,5 +103,21 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
             pthread_mutex_unlock(mutex)
             job.runSynchronously(on: asUnownedTaskExecutor())
         }
+    }
+
+    private static func shortage(_ errno: Errno) -> MigrationError {
+        let advice = errno == .noMemory ? DiskImageError.memoryAdvice : " (raise the limit: ulimit -u)"
+        return MigrationError(.shortage, "a thread cannot be started: \(errno)\(advice)")
+    }
+}
+
+/// What a thread is handed.
+private final class Start {
+    let thread: IOThread
+    let name: String
+
+    init(thread: IOThread, name: String) {
+        self.thread = thread
+        self.name = name
     }
 }

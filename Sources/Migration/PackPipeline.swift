@@ -65,7 +65,7 @@ struct PackPipeline: Sendable {
                     progress.resume(chunk.range.upperBound - chunk.range.lowerBound, read: chunk.contentLength)
                     continue
                 }
-                try await rate?.wait(for: chunk.contentLength, stop)
+                try rate?.wait(for: chunk.contentLength, stop)
                 if stop.isRequested { break }
                 try await planned.send(Job(chunk: chunk, frame: try await frames.take()), weight: max(1, chunk.contentLength))
             }

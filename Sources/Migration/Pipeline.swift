@@ -78,7 +78,7 @@ extension PipelineJob {
         while !stop.isRequested, let next = try planner.next() {
             switch next {
             case .chunk(let chunk):
-                try await rate?.wait(for: chunk.readLength, stop)
+                try rate?.wait(for: chunk.readLength, stop)
                 if stop.isRequested { break }
                 try await planned.send(next, weight: chunk.length)
             case .span: try await planned.send(next)

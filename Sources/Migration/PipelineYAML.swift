@@ -18,11 +18,14 @@ struct PipelineYAML {
 
     /// Throws where `text` is no YAML.
     init(_ text: String) throws(PipelineFault) {
-        // The parser calls itself for what is nested, up to 2000 times.
+        // The parser calls itself for what is nested, up to 2000 times, and at most twice for a bracket.
+        let levels = min(2000, 2 * text.utf8.count)
         var result: Result<PipelineYAML, PipelineFault>?
-        let isDone = DeepStack.run { result = Result { () throws(PipelineFault) in try PipelineYAML(parsing: text) } }
+        let isDone = DeepStack.run(levels: levels) { result = Result { () throws(PipelineFault) in try PipelineYAML(parsing: text) } }
         guard isDone, let result else {
-            throw PipelineFault(problems: [PipelineProblem(.io, line: nil, "cannot be parsed: no thread can be started")])
+            throw PipelineFault(problems: [
+                PipelineProblem(.io, line: nil, "cannot be parsed: Cannot allocate memory\(DiskImageError.memoryAdvice)")
+            ])
         }
         self = try result.get()
     }

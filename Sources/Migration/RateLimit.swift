@@ -13,8 +13,8 @@ package final class RateLimit: Sendable {
     /// At least 1.
     package init(bytesPerSecond: UInt64) { self.bytesPerSecond = max(1, bytesPerSecond) }
 
-    /// Waits until `count` more bytes may be read, or until `stop` is requested.
-    func wait(for count: Int, _ stop: StopFlag) async throws {
+    /// Blocks the calling thread until `count` more bytes may be read, or until `stop` is requested.
+    func wait(for count: Int, _ stop: StopFlag) throws {
         let due = next.withLock { next in
             let now = ContinuousClock.now
             let due = max(next ?? now, now - RateLimit.tolerance)
@@ -22,7 +22,7 @@ package final class RateLimit: Sendable {
             return due
         }
         while !stop.isRequested, due > .now {
-            try await Task.sleep(for: min(ContinuousClock.now.duration(to: due), RateLimit.longestPause))
+            try IOThread.pause(max(.zero, min(ContinuousClock.now.duration(to: due), RateLimit.longestPause)))
         }
     }
 }

@@ -57,7 +57,7 @@ package struct Salvaging {
                     if stop.isRequested {
                         throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again)")
                     }
-                    try await request.rate?.wait(for: run.frameLength, stop)
+                    try request.rate?.wait(for: run.frameLength, stop)
                     do {
                         try restore(run, to: target, opener, frame, progress)
                     } catch let error as ArchiveError {

@@ -50,7 +50,7 @@ struct UnpackPipeline: Sendable {
                     progress.resume(run.range.upperBound - run.range.lowerBound, read: run.frameLength)
                     continue
                 }
-                try await rate?.wait(for: run.frameLength, stop)
+                try rate?.wait(for: run.frameLength, stop)
                 try await stored.send(
                     StoredRecord(run: run, frame: try await frame(of: run, frames), planned: planned),
                     weight: max(run.contentLength, planned.count << 10))
@@ -139,7 +139,7 @@ struct UnpackPipeline: Sendable {
                 verdicts.append(Verdict(losses: losses, reason: error.description))
                 if !canSalvage { break reading }
             case .run(let run):
-                try await rate?.wait(for: run.frameLength, stop)
+                try rate?.wait(for: run.frameLength, stop)
                 do {
                     let frame = try await frame(of: run, frames)
                     try await stored.send(StoredRecord(run: run, frame: frame, planned: []), weight: max(1, run.contentLength))

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Migration
 internal import SystemPackage
 internal import TransportArchive
 
@@ -11,6 +12,9 @@ struct ArchiveFailure: Error, CustomStringConvertible {
         if let error = error as? ArchiveError {
             description = "\(archive == "-" ? "standard input" : archive.description): \(error)"
             code = .badData
+        } else if let error = error as? MigrationError, error.kind == .shortage {
+            description = "\(archive): \(error)"
+            code = .io
         } else {
             description = ErrorLine.text(of: error)
             code = ExitCode(for: error)

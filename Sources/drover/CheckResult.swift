@@ -50,7 +50,9 @@ struct CheckResult {
         do {
             let chain = try ImageChain.examine(image, options)
             report.format = chain.top.formatName
-            for problem in chain.problems { note(problem.kind.name, problem.error, CheckResult.code(of: problem.kind)) }
+            for problem in chain.problems {
+                note(problem.kind.name, problem.error, problem.error.kind == .shortage ? .io : CheckResult.code(of: problem.kind))
+            }
             report.warnings = chain.layers.compactMap { layer in layer.warning.map { "\(layer.path): \($0)" } }
             try measure(chain.top)
         } catch let error as DiskImageError {
@@ -112,7 +114,7 @@ struct CheckResult {
         case .confined: "confined"
         case .unavailable: "missing"
         case .target, .locked: "target"
-        case .io: "io"
+        case .io, .shortage: "io"
         case .stopped: "stopped"
         }
     }

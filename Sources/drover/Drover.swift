@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import CLinux
 internal import Glibc
 internal import Migration
+internal import SystemPackage
 
 /// The root command: names the others and turns every outcome into an exit code and at most one line on standard error, or one for each problem of a
 /// pipeline file.
@@ -21,13 +22,14 @@ struct Drover: AsyncParsableCommand {
             Verify.self, Plan.self, Run.self, Status.self, Report.self,
         ])
 
-    static func main() async {
-        clinux_share_heap()
+    static func main() {
+        clinux_prepare_memory()
         clinux_catch_signals()
+        clinux_ignore_write_signals()
         openStandardDescriptors()
         MakeCall.begin()
-        clinux_ignore_write_signals()
-        Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue)
+        // Only moves start threads of their own.
+        IOThread.onThisThread { Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue) }
     }
 
     private static var commandNames: [String] { configuration.subcommands.compactMap { $0.configuration.commandName } }
@@ -55,8 +57,23 @@ struct Drover: AsyncParsableCommand {
             return code
         } catch  where exitCode(for: error).isSuccess {
             return answer(error, arguments)
+        } catch let error as MigrationError where error.kind == .shortage {
+            // It has nothing to do with any file, but says where the move stands.
+            return fail(MigrationError(.shortage, (subject(of: command).map { "\($0): " } ?? "") + error.description))
         } catch {
             return fail(error)
+        }
+    }
+
+    /// The file that a move is about.
+    private static func subject(of command: any ParsableCommand) -> FilePath? {
+        switch command {
+        case let command as Convert: command.source
+        case let command as Pack: command.archive
+        case let command as Unpack: command.archive
+        case let command as Verify: command.file
+        case let command as Run: command.fleet.pipeline
+        default: nil
         }
     }
 

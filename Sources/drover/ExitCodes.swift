@@ -22,9 +22,9 @@ extension ExitCode {
     static let bug = ExitCode(70)
     /// A target exists, is in use, or cannot be created.
     static let target = ExitCode(73)
-    /// An I/O error; everything up to the last checkpoint is kept.
+    /// An I/O error, or the system is short of something (threads, files, memory); everything up to the last checkpoint is kept.
     static let io = ExitCode(74)
-    /// Stopped by a signal; the same command goes on where it stopped.
+    /// Stopped by a signal or a limit; the same command goes on where it stopped.
     static let stopped = ExitCode(75)
 
     /// The code that a command ends with when `error` ends it.
@@ -48,7 +48,7 @@ extension ExitCode {
             case .badData, .confined: .badData
             case .unavailable: .unavailable
             case .target, .locked: .target
-            case .io: .io
+            case .io, .shortage: .io
             case .stopped: .stopped
             }
     }
@@ -59,7 +59,7 @@ extension ExitCode {
             case .usage: .usage
             case .badData: .badData
             case .target: .target
-            case .io: .io
+            case .io, .shortage: .io
             case .stopped: .stopped
             case .bug: .bug
             }

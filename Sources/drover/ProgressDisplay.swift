@@ -18,20 +18,15 @@ struct ProgressDisplay {
     /// Runs `body` with the display beside it; the last state is shown when it has ended well.
     func during<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
         guard style == .bar || style == .json else { return try await body() }
-        let display = Task {
-            while true {
-                try await Task.sleep(for: style == .bar ? .milliseconds(200) : .seconds(1))
-                show()
-            }
-        }
+        let display = try Ticker(every: style == .bar ? .milliseconds(200) : .seconds(1)) { show() }
         do {
             let result = try await body()
-            display.cancel()
+            display.stop()
             show()
             if style == .bar { write("\n") }
             return result
         } catch {
-            display.cancel()
+            display.stop()
             // The error's own line is not to be written into the bar's.
             if style == .bar { write("\r\u{1b}[K") }
             throw error

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include "CLinuxAccess.h"
+#include "CLinuxMemory.h"
 #include "CLinuxSignals.h"
 #include "CLinuxTokens.h"
 
@@ -33,8 +34,6 @@ int clinux_free_space(const char *path, uint64_t *bytes);
 int clinux_rename_new(const char *from, const char *to);
 // ioctl(TIOCGWINSZ): columns of the terminal, or -1.
 int clinux_terminal_columns(int fd);
-// Lets threads share two heaps. One each would reserve 64 MiB of addresses, which a limit of the process counts.
-void clinux_share_heap(void);
 // Names the calling thread, in at most 15 bytes, for whoever looks at /proc.
 void clinux_name_thread(const char *name);
 #endif

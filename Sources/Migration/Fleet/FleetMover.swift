@@ -35,7 +35,7 @@ struct FleetMover {
             return .stopped
         } catch {
             let problem = FleetProblem(error)
-            record(problem)
+            if !error.isShortage { record(problem) }
             return .failed(problem)
         }
     }
@@ -48,7 +48,7 @@ struct FleetMover {
                 if stop.isRequested { return .stopped }
                 if !hasSaid { tell(.waiting(place)) }
                 hasSaid = true
-                try await Task.sleep(for: .milliseconds(200))
+                try IOThread.pause(.milliseconds(200))
             }
             do {
                 return try await move()

@@ -39,19 +39,23 @@ package struct FleetRun: Sendable {
         progress.begin(Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
     }
 
-    /// Moves everything that is not up to date; returns a result for every item of the shard, in the plan's order.
+    /// Moves everything that is not up to date; returns a result for every item of the shard, in the plan's order. Throws where the system is
+    /// short of something, after a last checkpoint of what is being moved.
     package func run(
         progress: Progress, stop: StopFlag, tell: @escaping @Sendable (FleetEvent) -> Void
     ) async throws -> [FleetResult] {
         let places = plan.places(in: shard)
         var queue = FleetQueue(places, plan)
         var results: [FleetResult] = []
+        var shortage: MigrationError?
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
             var running = 0
             while results.count < places.count {
-                while running < workers.limit, let next = queue.next() {
+                while running < workers.limit, !queue.isEmpty {
+                    // Fewer images side by side, where no more threads can be had.
+                    let thread = running == 0 ? try IOThread(named: "image") : try IOThread.ifAny(named: "image")
+                    guard let thread, let next = queue.next() else { break }
                     running += 1
-                    let thread = try IOThread(named: "image")
                     group.addTask(executorPreference: thread) {
                         defer { thread.stop() }
                         // The first worker of an image comes before those that only help others with theirs.
@@ -65,10 +69,16 @@ package struct FleetRun: Sendable {
                 running -= 1
                 queue.ended(result)
                 results.append(result)
-                tell(.ended(result))
+                if case .failed(let problem) = result.outcome, problem.cause.isShortage {
+                    shortage = shortage ?? MigrationError(.shortage, "\(plan.items[result.place].name): \(problem)")
+                    stop.request()
+                } else {
+                    tell(.ended(result))
+                }
             }
         }
         try makeNamesDurable(of: results)
+        if let shortage { throw shortage }
         return results.sorted { $0.place < $1.place }
     }
 
@@ -99,6 +109,8 @@ struct FleetQueue {
         }
         ready.reverse()
     }
+
+    var isEmpty: Bool { ready.isEmpty }
 
     /// The next item, with how its base ended where that keeps it from beginning.
     mutating func next() -> (place: Int, baseFailure: FleetOutcome?)? { ready.popLast() }

@@ -16,10 +16,12 @@ struct FleetOptions: ParsableArguments {
 
     func validate() throws { _ = try shard.map(Shard.init(text:)) }
 
-    /// Reads the pipeline file and opens every chain once. Throws everything that is wrong with the file itself.
+    /// Reads the pipeline file and opens every chain once. Throws everything that is wrong with the file itself, or what the system is short of.
     func plan() throws -> FleetPlan {
         let spec = try PipelineSpec.load(pipeline)
-        return try FleetPlan(spec, try spec.findSources())
+        let plan = try FleetPlan(spec, try spec.findSources())
+        if let shortage = plan.items.lazy.compactMap(\.problem?.cause).first(where: \.isShortage) { throw shortage }
+        return plan
     }
 
     /// The part that is meant, or nil for all.
