@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "CLinuxTokens.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -8,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static int reading_end = -1, writing_end = -1;
+static int store = -1;
 static unsigned char held[CLINUX_MOST_TOKENS];
 static int held_count, is_closed;
 static atomic_flag is_busy = ATOMIC_FLAG_INIT;
@@ -33,9 +36,14 @@ int clinux_token_take(void) {
     enter(&before);
     int result = 0;
     if (!is_closed && held_count < CLINUX_MOST_TOKENS) {
-        ssize_t count;
-        do count = read(reading_end, &held[held_count], 1);
-        while (count < 0 && errno == EINTR);
+        // Asked first: a device may wait although it is opened so as not to.
+        struct pollfd file = {store, POLLIN, 0};
+        ssize_t count = -1;
+        errno = EAGAIN;
+        if (poll(&file, 1, 0) == 1) {
+            do count = read(store, &held[held_count], 1);
+            while (count < 0 && errno == EINTR);
+        }
         if (count == 1) {
             held_count++;
             result = 1;
@@ -50,7 +58,7 @@ int clinux_token_take(void) {
 // Only between enter and leave. A token has its own value, which must be given back.
 static int give_last(void) {
     ssize_t count;
-    do count = write(writing_end, &held[held_count - 1], 1);
+    do count = write(store, &held[held_count - 1], 1);
     while (count < 0 && errno == EINTR);
     if (count != 1) return -1;
     held_count--;
@@ -76,7 +84,7 @@ void clinux_tokens_close(void) {
 }
 
 // Signals that end a process and that nobody else here catches. The first five are crashes, which Swift may have a handler for.
-static const int ends[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGQUIT, SIGSYS, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR2};
+static const int ends[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGQUIT, SIGSYS, SIGALRM, SIGVTALRM, SIGPROF};
 enum { CRASH_COUNT = 5, END_COUNT = sizeof ends / sizeof *ends };
 static struct sigaction earlier[END_COUNT];
 
@@ -94,9 +102,8 @@ static void give_back_and_end(int number, siginfo_t *info, void *context) {
     raise(number);
 }
 
-int clinux_tokens_use(int reading, int writing) {
-    reading_end = reading;
-    writing_end = writing;
+int clinux_tokens_use(int descriptor) {
+    store = descriptor;
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = give_back_and_end;
@@ -110,6 +117,17 @@ int clinux_tokens_use(int reading, int writing) {
         return -1;
     }
     return 0;
+}
+
+int clinux_tokens_open(const char *path) {
+    // Once, and for both ways: a device counts what each description has taken. Opened for writing, a FIFO has no end.
+    int fd = open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0) return -1;
+    if (fstat(fd, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) return fd;
+    close(fd);
+    errno = EINVAL;
+    return -1;
 }
 
 int clinux_wakeup(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }

@@ -1,49 +1,64 @@
 internal import CLinux
+internal import DiskImages
 internal import Glibc
 internal import SystemPackage
 
 /// The client of make's jobserver. A process may run one job anyhow; each token that it takes allows one more at the same time.
 ///
-/// There is one in a process. Its tokens are given back however the process ends (but by SIGKILL).
+/// There is one in a process. Its tokens are given back however the process ends (but by SIGKILL), each as the byte that it was.
 package final class Jobserver: Sendable {
-    private let reading: CInt
+    /// How long a device is left alone that says it has tokens and gives none.
+    private static let pause: CInt = 50
+
+    private struct State {
+        var isBroken = false
+        /// Whether the last token that was asked for was not there.
+        var hasMissed = false
+    }
+
+    private let tokens: CInt
     private let wakeup: CInt
-    private let isBroken = Locked(false)
+    private let state = Locked(State())
 
     /// Connects to the jobserver that make names. Throws `JobserverUnavailable` where it cannot be reached.
     ///
     /// To be called before anything else opens files: descriptors that make has closed must not be taken for its pipe.
     package init(_ named: MakeFlags.Jobserver) throws(JobserverUnavailable) {
-        let ends: (reading: CInt, writing: CInt)
         switch named {
         case .withheld: throw JobserverUnavailable()
-        case .fifo(let path): ends = try Jobserver.open(path, path)
+        case .fifo(let path): tokens = try Jobserver.open(path)
         case .pipe(let reading, let writing):
             guard Jobserver.isPipe(reading, writing) else { throw JobserverUnavailable() }
             // Opened anew, because whether a descriptor waits belongs to all who share it, make among them.
-            ends = try Jobserver.open(FilePath("/proc/self/fd/\(reading)"), FilePath("/proc/self/fd/\(writing)"))
+            tokens = try Jobserver.open(FilePath("/proc/self/fd/\(reading)"))
         }
-        reading = ends.reading
         wakeup = clinux_wakeup()
-        guard wakeup >= 0, clinux_tokens_use(ends.reading, ends.writing) == 0 else { throw JobserverUnavailable() }
+        guard wakeup >= 0, clinux_tokens_use(tokens) == 0 else { throw JobserverUnavailable(.system("make's jobserver", "cannot be used")) }
     }
 
     /// Takes a token where there is one; never waits.
     func takeToken() -> Bool {
         let result = clinux_token_take()
-        if result < 0 { isBroken.withLock { $0 = true } }
+        state.withLock { state in
+            if result < 0 { state.isBroken = true }
+            state.hasMissed = result == 0
+        }
         return result == 1
     }
 
     /// Gives one of the tokens back.
     func giveToken() {
-        if clinux_token_give() < 0 { isBroken.withLock { $0 = true } }
+        if clinux_token_give() < 0 { state.withLock { $0.isBroken = true } }
     }
 
     /// Blocks until `wake`, or, where a token is wanted, until there may be one.
     func wait(wantsToken: Bool) {
-        var files = [pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0), pollfd(fd: reading, events: Int16(POLLIN), revents: 0)]
-        _ = poll(&files, wantsToken && !isBroken.withLock { $0 } ? 2 : 1, -1)
+        var files = [pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0), pollfd(fd: tokens, events: Int16(POLLIN), revents: 0)]
+        let state = state.withLock { $0 }
+        let isAsked = wantsToken && !state.isBroken
+        // Somebody else was faster, or a device says so whenever it is asked: not at once again.
+        if isAsked, state.hasMissed, poll(&files, 2, 0) > 0, files[0].revents == 0 { _ = poll(&files, 1, Jobserver.pause) }
+        if files[0].revents == 0 { _ = poll(&files, isAsked ? 2 : 1, -1) }
         var count: UInt64 = 0
         _ = read(wakeup, &count, 8)
     }
@@ -53,9 +68,6 @@ package final class Jobserver: Sendable {
         var count: UInt64 = 1
         _ = write(wakeup, &count, 8)
     }
-
-    /// Gives all tokens back, for a process that ends without `exit`.
-    package static func giveAllBack() { clinux_tokens_close() }
 
     /// Both ends of one pipe, each open for what it is named for.
     private static func isPipe(_ reading: CInt, _ writing: CInt) -> Bool {
@@ -67,25 +79,25 @@ package final class Jobserver: Sendable {
         return modes.0 != O_WRONLY && modes.1 != O_RDONLY
     }
 
-    /// A description of our own for each end, which never waits.
-    private static func open(_ reading: FilePath, _ writing: FilePath) throws(JobserverUnavailable) -> (reading: CInt, writing: CInt) {
-        let first = reading.withPlatformString { clinux_open($0, O_RDONLY | O_NONBLOCK, 0) }
-        var status = stat()
-        guard first >= 0 else { throw JobserverUnavailable() }
-        guard fstat(first, &status) == 0, status.st_mode & S_IFMT == S_IFIFO else {
-            close(first)
-            throw JobserverUnavailable()
+    /// A description of our own.
+    private static func open(_ path: FilePath) throws(JobserverUnavailable) -> CInt {
+        let descriptor = path.withPlatformString { clinux_tokens_open($0) }
+        if descriptor >= 0 { return descriptor }
+        let errno = Errno.current
+        guard errno != .invalidArgument else {
+            throw JobserverUnavailable(DiskImageError(.io, path, "is neither a FIFO nor a character device"))
         }
-        let second = writing.withPlatformString { clinux_open($0, O_WRONLY | O_NONBLOCK, 0) }
-        guard second >= 0 else {
-            close(first)
-            throw JobserverUnavailable()
-        }
-        return (first, second)
+        throw JobserverUnavailable(.system(path, "cannot be opened", errno))
     }
 }
 
-/// make named a jobserver and did not pass it on: one worker then, as make itself does it.
+/// make named a jobserver and did not pass it on, or it cannot be used: one worker then, as make itself does it.
 package struct JobserverUnavailable: Error, CustomStringConvertible {
-    package var description: String { "jobserver unavailable: using one worker (add '+' to the rule)" }
+    private let reason: String
+
+    fileprivate init(_ error: DiskImageError) { reason = "\(error)" }
+
+    fileprivate init() { reason = "add '+' to the rule" }
+
+    package var description: String { "jobserver unavailable: using one worker (\(reason))" }
 }

@@ -10,7 +10,7 @@ package struct MakeFlags: Equatable, Sendable {
     package enum Jobserver: Equatable, Sendable {
         /// Inherited descriptors: `--jobserver-auth=R,W`, before Make 4.2 `--jobserver-fds=R,W`.
         case pipe(reading: CInt, writing: CInt)
-        /// `--jobserver-auth=fifo:PATH`, from Make 4.4 on.
+        /// `--jobserver-auth=fifo:PATH`: a FIFO from Make 4.4 on, or a character device that counts for the whole system.
         case fifo(FilePath)
         /// Negative descriptors, by which make says that it is not for this process, or what means nothing.
         case withheld

@@ -1,4 +1,4 @@
-"""Jobservers as make has them, made by a test: tokens in a pipe or a FIFO, and who works with them."""
+"""Jobservers as make has them, made by a test: tokens in a pipe, a FIFO or a character device, and who works with them."""
 
 import fcntl
 import os
@@ -6,22 +6,34 @@ import select
 import signal
 import subprocess
 import termios
+import threading
 import time
+import tty
 from pathlib import Path
 
 from harness import binary
 
-STYLES = ("pipe", "fifo")
+STYLES = ("pipe", "fifo", "device")
 
 
 class Jobserver:
-    """`tokens` tokens, each with a value of its own; `style` is `pipe` (Make up to 4.3) or `fifo` (from 4.4 on)."""
+    """`tokens` tokens, each with a value of its own; `style` is `pipe` (Make up to 4.3), `fifo` (from 4.4 on) or `device`.
+
+    The device is a terminal, which is a character device with a queue in each direction: what comes back is handed out again.
+    """
 
     def __init__(self, folder, style, tokens):
         self.style, self.values = style, bytes(range(65, 65 + tokens))
         if style == "pipe":
             self.reading, self.writing = os.pipe()
             auth = f"{self.reading},{self.writing}"
+        elif style == "device":
+            self.master, self.reading = os.openpty()
+            tty.setraw(self.reading)
+            self.writing = self.master
+            self.path = os.ttyname(self.reading)
+            auth = f"fifo:{self.path}"
+            threading.Thread(target=self.hand_out, daemon=True).start()
         else:
             path = os.path.join(folder, f"GMfifo{time.monotonic_ns()}")
             os.mkfifo(path)
@@ -29,6 +41,14 @@ class Jobserver:
             auth = f"fifo:{path}"
         self.makeflags = f" -j{tokens + 1} --jobserver-auth={auth}"
         os.write(self.writing, self.values)
+
+    def hand_out(self):
+        """Hands out again what was given back, until the device is closed."""
+        while True:
+            try:
+                os.write(self.master, os.read(self.master, 1))
+            except OSError:
+                return
 
     def start(self, *arguments, flags=None, under=(), **options):
         """Starts Drover as a recipe of this make; `under` is a command that runs it."""
@@ -49,7 +69,7 @@ class Jobserver:
     def take_all(self):
         """The tokens that are there, and waits for none."""
         found = b""
-        while select.select([self.reading], [], [], 0)[0]:
+        while select.select([self.reading], [], [], 0.1 if self.style == "device" else 0)[0]:
             found += os.read(self.reading, 1)
         return found
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -49,6 +50,20 @@ class JobserverTests(DroverCase):
                 self.ends(process, 0)
                 self.assert_all_back(made)
                 self.assertFalse(fcntl.fcntl(made.reading, fcntl.F_GETFL) & os.O_NONBLOCK, "make's own descriptor was changed")
+
+    def test_a_device_is_opened_once_for_both_ways(self):
+        # It counts what each open description has taken: what is given back elsewhere is not given back.
+        made = self.jobserver("device")
+        process = made.start(*self.slow())
+        most_workers(process, lambda count: count == TOKENS + 1)
+        held = [link for link in Path(f"/proc/{process.pid}/fd").iterdir() if os.readlink(link) == made.path]
+        self.assertEqual(len(held), 1)
+        information = Path(f"/proc/{process.pid}/fdinfo/{held[0].name}").read_text()
+        flags = int(re.search(r"flags:\s*([0-7]+)", information).group(1), 8)
+        self.assertEqual(flags & os.O_ACCMODE, os.O_RDWR)
+        self.assertTrue(flags & os.O_NONBLOCK)
+        self.ends(process, 0)
+        self.assert_all_back(made)
 
     def test_jobs_is_an_upper_bound(self):
         made = self.jobserver(tokens=5)
@@ -115,7 +130,10 @@ class JobserverTests(DroverCase):
 
     def test_signals_give_them_back(self):
         for style in STYLES:
-            for number, code in ((signal.SIGTERM, 75), (signal.SIGINT, 75), (signal.SIGHUP, 75), (signal.SIGQUIT, -3), (signal.SIGABRT, -6)):
+            for number, code in (
+                (signal.SIGTERM, 75), (signal.SIGINT, 75), (signal.SIGHUP, 75), (signal.SIGUSR2, 75), (signal.SIGXCPU, 75),
+                (signal.SIGQUIT, -3), (signal.SIGABRT, -6),
+            ):
                 with self.subTest(style=style, signal=number):
                     made = self.jobserver(style)
                     process = made.start(*self.slow("--restart"), cwd=self.scratch, preexec_fn=no_core)
@@ -160,9 +178,12 @@ class JobserverTests(DroverCase):
         made = self.jobserver()
         other = os.pipe()
         file = os.open(self.base, os.O_RDONLY)
-        for auth in (
-            "-2,-2", "3", "x", "fifo:", f"fifo:{self.path('none')}", f"fifo:{self.base}", "98,99", f"{file},{file}",
-            f"{other[0]},{made.writing}", f"{made.writing},{made.reading}",
+        withheld, none = "add '+' to the rule", self.path("none")
+        for auth, reason in (
+            ("-2,-2", withheld), ("3", withheld), ("x", withheld), ("fifo:", withheld), ("98,99", withheld), (f"{file},{file}", withheld),
+            (f"{other[0]},{made.writing}", withheld), (f"{made.writing},{made.reading}", withheld),
+            (f"fifo:{none}", f"{none}: cannot be opened: No such file or directory"),
+            (f"fifo:{self.base}", f"{self.base}: is neither a FIFO nor a character device"),
         ):
             with self.subTest(auth=auth):
                 descriptors = [made.reading, made.writing, *other, file]
@@ -171,7 +192,7 @@ class JobserverTests(DroverCase):
                     env=dict(os.environ, MAKEFLAGS=f" -j9 --jobserver-auth={auth}"), stderr=subprocess.PIPE, text=True)
                 self.assertLessEqual(most_workers(process), 1)
                 text = self.ends(process, 0)
-                self.assertEqual(text, "drover: warning: jobserver unavailable: using one worker (add '+' to the rule)\n")
+                self.assertEqual(text, f"drover: warning: jobserver unavailable: using one worker ({reason})\n")
         for descriptor in (*other, file):
             os.close(descriptor)
         self.assert_all_back(made)

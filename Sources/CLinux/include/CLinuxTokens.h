@@ -5,9 +5,12 @@
 // The most tokens that are held at once.
 enum { CLINUX_MOST_TOKENS = 256 };
 
-// Takes tokens from `reading` and gives them back to `writing` from now on, both non-blocking. Whatever ends the process
-// gives back what is held: exit, a signal whose default is to end it, a crash; not SIGKILL. 0, or -1 with errno.
-int clinux_tokens_use(int reading, int writing);
+// Opens the FIFO (a pipe by its name below /proc) or the character device of a jobserver, for taking and giving: a descriptor, or -1 with errno, which is EINVAL
+// where `path` is neither.
+int clinux_tokens_open(const char *path);
+// Takes tokens from what was opened so and gives them back to it from now on. Whatever ends the process gives back what is held:
+// exit, a signal that ends it, a crash; not SIGKILL. 0, or -1 with errno.
+int clinux_tokens_use(int descriptor);
 // Takes a token without waiting: 1, 0 where none is there, -1 with errno.
 int clinux_token_take(void);
 // Gives back one of those held: 1, 0 where none is, -1 with errno (it is still held then).
