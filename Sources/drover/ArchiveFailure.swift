@@ -13,7 +13,7 @@ struct ArchiveFailure: Error, CustomStringConvertible {
             description = "\(archive == "-" ? "standard input" : archive.description): \(error)"
             code = .badData
         } else if let error = error as? MigrationError, error.kind == .shortage {
-            description = "\(archive): \(error)"
+            description = archive == "-" ? error.description : "\(archive): \(error)"
             code = .io
         } else {
             description = ErrorLine.text(of: error)
