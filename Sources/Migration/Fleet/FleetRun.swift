@@ -59,7 +59,11 @@ package struct FleetRun: Sendable {
                     group.addTask(executorPreference: thread) {
                         defer { thread.stop() }
                         // The first worker of an image comes before those that only help others with theirs.
-                        try await workers.take()
+                        do {
+                            try await workers.take()
+                        } catch where error.isShortage {
+                            return FleetResult(place: next.place, outcome: .failed(FleetProblem(error)), written: 0, seconds: 0)
+                        }
                         defer { workers.give() }
                         let mover = FleetMover(run: self, place: next.place, progress: Progress(within: progress), stop: stop, tell: tell)
                         return await mover.result(baseFailure: next.baseFailure)
