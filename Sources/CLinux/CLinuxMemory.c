@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -80,7 +81,14 @@ int clinux_start_thread(void *(*body)(void *), void *argument) {
     pthread_t thread;
     result = pthread_attr_setstacksize(&attributes, THREAD_STACK);
     if (!result) result = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    if (!result) result = pthread_create(&thread, &attributes, body, argument);
+    // A thread that has done its work may still be about to end.
+    struct timespec moment = {0, 10000000};
+    for (int tries = 0; !result; tries++) {
+        result = pthread_create(&thread, &attributes, body, argument);
+        if (result != EAGAIN || tries == 10) break;
+        nanosleep(&moment, NULL);
+        result = 0;
+    }
     pthread_attr_destroy(&attributes);
     return result;
 }

@@ -126,6 +126,18 @@ class LimitTests(DroverCase):
                 code, err = self.run_under(arguments, resource.RLIMIT_NPROC, threads, NOBODY)
                 self.assertEqual((code, err.startswith(f"drover: {name}: "), err.endswith(THREAD)), (74, True, True), err)
 
+    def test_a_fleet_moves_fewer_images_at_once_where_there_is_enough_for_one(self):
+        (self.folder / "many").mkdir(exist_ok=True)
+        for number in range(4):
+            shutil.copy(self.folder / "image.cow", self.folder / "many" / f"{number}.cow")
+        (self.folder / "many.yaml").write_text("sources: [many/*.cow]\ntarget: {directory: out/m, format: raw}\n")
+        for limit, enough in ((resource.RLIMIT_NPROC, 7), (resource.RLIMIT_NOFILE, 9)):
+            with self.subTest(limit=limit):
+                self.empty()
+                self.assertEqual(self.run_under(["run", "-q", "--jobs", "4", "many.yaml"], limit, enough, NOBODY), (0, ""))
+                for number in range(4):
+                    self.assert_same_file(self.folder / "out" / "m" / f"{number}.raw", self.folder / "done.raw")
+
     def test_few_files(self):
         for arguments in READERS:
             self.assertEqual(self.sweep(arguments, resource.RLIMIT_NOFILE, range(4, 7), FILES)[1], 0)

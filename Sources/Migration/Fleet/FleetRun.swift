@@ -50,18 +50,21 @@ package struct FleetRun: Sendable {
         var shortage: MigrationError?
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
             var running = 0
+            var most = workers.limit
+            var alone: Set<Int> = []
             while results.count < places.count {
-                while running < workers.limit, !queue.isEmpty {
+                while running < most, !queue.isEmpty {
                     // Fewer images side by side, where no more threads can be had.
                     let thread = running == 0 ? try IOThread(named: "image") : try IOThread.ifAny(named: "image")
                     guard let thread, let next = queue.next() else { break }
                     running += 1
+                    if most == 1 { alone.insert(next.place) }
                     group.addTask(executorPreference: thread) {
                         defer { thread.stop() }
                         // The first worker of an image comes before those that only help others with theirs.
                         do {
                             try await workers.take()
-                        } catch where error.isShortage {
+                        } catch  where error.isShortage {
                             return FleetResult(place: next.place, outcome: .failed(FleetProblem(error)), written: 0, seconds: 0)
                         }
                         defer { workers.give() }
@@ -71,14 +74,19 @@ package struct FleetRun: Sendable {
                 }
                 guard let result = try await group.next() else { break }
                 running -= 1
+                if case .failed(let problem) = result.outcome, problem.cause.isShortage {
+                    if !alone.contains(result.place) {
+                        // There may be enough for it when fewer are moved side by side.
+                        most = max(1, running)
+                        queue.putBack(result.place)
+                        continue
+                    }
+                    shortage = MigrationError(.shortage, "\(plan.items[result.place].name): \(problem)")
+                    break
+                }
                 queue.ended(result)
                 results.append(result)
-                if case .failed(let problem) = result.outcome, problem.cause.isShortage {
-                    shortage = shortage ?? MigrationError(.shortage, "\(plan.items[result.place].name): \(problem)")
-                    stop.request()
-                } else {
-                    tell(.ended(result))
-                }
+                tell(.ended(result))
             }
         }
         try makeNamesDurable(of: results)
@@ -115,6 +123,9 @@ struct FleetQueue {
     }
 
     var isEmpty: Bool { ready.isEmpty }
+
+    /// One that `next` returned, to be the next again.
+    mutating func putBack(_ place: Int) { ready.append((place, nil)) }
 
     /// The next item, with how its base ended where that keeps it from beginning.
     mutating func next() -> (place: Int, baseFailure: FleetOutcome?)? { ready.popLast() }
