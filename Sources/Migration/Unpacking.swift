@@ -35,13 +35,13 @@ package struct Unpacking {
     package func checkStart() throws {
         guard try ImageFile.identity(at: plan.root) != nil else { return }
         let tree = try FolderTree(at: plan.root)
-        for layer in request.form == .raw ? plan.images : plan.needed {
-            let path = plan.path(of: layer, in: plan.root)
+        for file in request.form == .raw ? plan.images : plan.files {
+            let path = plan.root.pushing(FilePath(file.name))
             // Where neither is there, nothing is in the way, and folders would be made to find out more.
             guard try [path, ManifestFile.path(of: path)].contains(where: { try ImageFile.identity(at: $0) != nil }) else { continue }
             switch request.form {
-            case .chains: try plan.move(layer, in: tree).checkStart()
-            case .raw: try flattening(layer, at: path).checkStart()
+            case .chains: try plan.move(file.layer, as: file.name, in: tree).checkStart()
+            case .raw: try flattening(file.layer, at: path).checkStart()
             }
         }
     }
@@ -76,20 +76,43 @@ package struct Unpacking {
         for layer in reader.header.layers.indices {
             if needed.contains(layer) {
                 if let index { try reader.seek(to: layer, index[layer]) }
-                let outcome = try await plan.move(layer, in: tree).run(
-                    prepare: {},
-                    write: { sink, manifest, finished in
-                        try await pipeline.restore(
-                            layer, plan.holding(of: layer), to: sink, recordingIn: manifest, leavingOut: finished,
-                            segmentLength: request.segmentLength)
-                    }, stop: stop, finish: { try checkEnd(of: layer) })
-                if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
+                for (number, name) in plan.names(of: layer).enumerated() {
+                    let move = try plan.move(layer, as: name, in: tree)
+                    let outcome =
+                        number > 0
+                        ? try await copy(layer, to: move, in: tree, progress, stop)
+                        : try await move.run(
+                            prepare: {},
+                            write: { sink, manifest, finished in
+                                try await pipeline.restore(
+                                    layer, plan.holding(of: layer), to: sink, recordingIn: manifest, leavingOut: finished,
+                                    segmentLength: request.segmentLength)
+                            }, stop: stop, finish: { try checkEnd(of: layer) })
+                    if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
+                }
             }
             if index == nil { try skip(layer) }
         }
         // What follows the last layer must be the archive's own end.
         if index == nil { _ = try reader.next() }
         return result
+    }
+
+    /// A further name of `layer`, whose file has been restored: it is copied, because a pipe does not come twice.
+    private func copy(_ layer: Int, to move: TargetMove, in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws
+        -> TargetMove.Result
+    {
+        let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
+        let pipeline = PipelineJob(
+            chain: chain, holding: plan.holding(of: layer), segmentLength: request.segmentLength, workers: request.workers,
+            progress: progress,
+            stop: stop)
+        return try await move.run(
+            prepare: {},
+            write: { sink, manifest, finished in
+                try await pipeline.convert(
+                    to: sink, recordingIn: manifest, leavingOut: finished, checkSources: { try chain.checkUnchanged() })
+            }, stop: stop, finish: { try chain.checkUnchanged() })
     }
 
     /// Throws where the records of `layer` are not the ones that the index knows, before the file gets its name.
@@ -107,7 +130,7 @@ package struct Unpacking {
     /// cannot be had together with its backing file's.
     private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
         var result = UnpackResult()
-        let places = try plan.images.map { (layer: $0, path: try tree.place(for: reader.header.layers[$0].name)) }
+        let places = try plan.images.map { (layer: $0.layer, path: try tree.place(for: $0.name)) }
         let missing = try places.filter { image in
             let move = try flattening(image.layer, at: image.path)
             if try move.isUpToDate() { return false }

@@ -15,10 +15,10 @@ package struct ArchiveComposer: Sendable {
     package init(_ header: ArchiveHeader) throws {
         headerBytes = try header.serialized()
         layerCount = header.layers.count
-        guard headerBytes.count <= ArchiveHeader.longest, layerCount <= ArchiveHeader.mostLayers else {
+        guard headerBytes.count <= ArchiveHeader.longest, header.nameCount <= ArchiveHeader.mostLayers else {
             throw ArchiveError(
                 .notAnArchive,
-                "one archive cannot hold \(layerCount) files; expected \(ArchiveHeader.mostLayers) at most (pack several archives)")
+                "one archive cannot hold \(header.nameCount) files; expected \(ArchiveHeader.mostLayers) at most (pack several archives)")
         }
     }
 
