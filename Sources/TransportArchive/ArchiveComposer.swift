@@ -9,6 +9,14 @@ package struct ArchiveComposer: Sendable {
     package private(set) var previous = ContentDigest(high: 0, low: 0)
     /// Bytes composed so far: where the next record begins.
     package private(set) var offset: UInt64 = 0
+    /// Where a record begins: a layer, and bytes of its disk.
+    package struct Place: Equatable, Sendable {
+        package let layer: Int
+        package let position: UInt64
+    }
+
+    /// Where the last run record ended.
+    package private(set) var place = Place(layer: 0, position: 0)
     private var index = ArchiveIndex(layers: [])
     private let layerCount: Int
 
@@ -36,6 +44,7 @@ package struct ArchiveComposer: Sendable {
         let bytes = record(.run, run.serialized())
         index.layers[run.layer].add(run, recordLength: bytes.count)
         offset += UInt64(run.frameLength)
+        place = Place(layer: run.layer, position: run.range.upperBound)
         return bytes
     }
 
