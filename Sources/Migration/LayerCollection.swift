@@ -46,6 +46,7 @@ struct LayerCollection {
 
     /// Takes the layers of the chain of `image` in.
     mutating func add(_ chain: ImageChain, as image: FilePath) throws {
+        try LayerCollection.checkReadBack(chain)
         var below: Int?
         for (depth, layer) in chain.layers.enumerated().reversed() {
             let identity = layer.file.identity
@@ -62,6 +63,16 @@ struct LayerCollection {
                 layers[index].place = try resolved(layer.path)
             }
             below = index
+        }
+    }
+
+    /// Throws where an overlay, restored with its backing file, would be opened as another disk: the archive knows what the file is, no header does.
+    private static func checkReadBack(_ chain: ImageChain) throws {
+        for (overlay, below) in zip(chain.layers, chain.layers.dropFirst()) {
+            guard let layout = overlay.header?.layout.writableEquivalent else { continue }
+            guard let misreading = try NamedBacking(below, name: below.path).misreading(under: layout) else { continue }
+            throw MigrationError(
+                .badData, "\(overlay.path): \(layout.rawValue) cannot hold \(misreading) (--flatten packs what its guest sees)")
         }
     }
 

@@ -26,11 +26,15 @@ struct RestorePlan: Sendable {
     let root: FilePath
     /// The headers of the COW files among `needed`, known before anything is written: what a layout cannot hold is found in time.
     private(set) var headers: [Int: CowHeader] = [:]
+    /// How the raw layers begin that headers are to name.
+    private(set) var beginnings: [Int: [UInt8]] = [:]
     /// What the index of a file says of the layers' ends: two archives with one id may differ in what their layers hold.
     var anchors: ArchiveAnchors?
 
     /// Throws `badData` where a layout cannot hold what it would have to, before anything is written.
-    init(_ reader: ArchiveReader, _ request: UnpackRequest) throws {
+    ///
+    /// `beginning` reads how a raw layer begins; nil where that comes later.
+    init(_ reader: ArchiveReader, _ request: UnpackRequest, beginning: (Int) throws -> [UInt8]? = { _ in nil }) throws {
         header = reader.header
         id = reader.id
         self.request = request
@@ -59,6 +63,11 @@ struct RestorePlan: Sendable {
         self.names = names
         bases = Set(header.layers.compactMap(\.backing))
         root = try FolderTree.path(of: request.directory)
+        if request.form != .raw {
+            for base in Set(needed.compactMap { header.layers[$0].backing }).sorted() where header.layers[base].layout == "raw" {
+                beginnings[base] = try beginning(base)
+            }
+        }
         for layer in needed { headers[layer] = try request.form == .raw ? scratchHeader(of: layer) : plannedHeader(of: layer) }
     }
 

@@ -20,8 +20,10 @@ package struct Unpacking {
         self.request = request
         reader = try ArchiveReader(
             try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream { stop.isRequested })
-        var plan = try RestorePlan(reader, request)
         let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
+        var plan = try RestorePlan(reader, request) { [reader] layer in
+            try reader.stream.file.flatMap { file in try found.flatMap { try Unpacking.beginning(of: layer, $0.layers[layer], in: file) } }
+        }
         anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }
         plan.anchors = anchors
         self.plan = plan
@@ -29,6 +31,32 @@ package struct Unpacking {
         if let found { reader.hold(to: found.layers) }
         // All of it is read from front to back, which checks the index too.
         index = plan.needed.count < reader.header.layers.count ? found?.layers : nil
+    }
+
+    /// How a raw layer begins, of a file that can be read anywhere; nil where that is damaged, which is found in its place.
+    private static func beginning(of layer: Int, _ entry: ArchiveIndex.Layer, in file: ImageFile) throws -> [UInt8]? {
+        do {
+            let reader = try ArchiveReader(ByteStream(file))
+            try reader.seek(to: layer, entry)
+            var bytes = [UInt8](repeating: 0, count: RawDisguise.prefixLength)
+            guard reader.layer == layer, let run = try reader.next(), run.frameLength > 0 else { return bytes }
+            let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
+            try reader.readFrame(of: run, into: frame.bytes)
+            let opener = try FrameOpener()
+            try withExtendedLifetime(opener) {
+                let content = try opener.open(run, frame)
+                var position = 0
+                for piece in run.runs where !piece.isZero && piece.start < UInt64(bytes.count) {
+                    for place in piece.start..<min(piece.end, UInt64(bytes.count)) {
+                        bytes[Int(place)] = content[position + Int(place - piece.start)]
+                    }
+                    position += Int(piece.end - piece.start)
+                }
+            }
+            return Array(bytes.prefix(Int(clamping: reader.header.layers[layer].size)))
+        } catch is ArchiveError {
+            return nil
+        }
     }
 
     /// Throws where a file is in the way of what is to be restored; nothing is changed.
