@@ -170,11 +170,12 @@ package struct Unpacking {
         guard !missing.isEmpty else {
             // Whoever writes to the pipe is not to be told that it broke; and an archive that is cut short is none.
             if reader.stream.file == nil { while let run = try reader.next() { try reader.skipFrame(of: run) } }
+            try ScratchFolder.removeLeftover(of: plan)
             return result
         }
         if let found { try plan.checkSpace(found) }
-        let scratch = try FolderTree(
-            at: plan.scratch, followsLink: false)
+        let folder = try ScratchFolder(of: plan)
+        let scratch = folder.tree
         _ = try await restore(in: scratch, progress, stop)
         for (layer, path) in missing {
             // What each layer is says the archive, not its bytes: a raw one may look like anything.
@@ -187,8 +188,7 @@ package struct Unpacking {
             ).run(progress: progress, stop: stop)
             result.restored += 1
         }
-        let names = plan.needed.map { reader.header.layers[$0].name }
-        scratch.remove(names.flatMap { [$0, $0 + ".manifest"] })
+        folder.remove()
         return result
     }
 }
