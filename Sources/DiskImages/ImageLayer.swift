@@ -77,12 +77,12 @@ package struct ImageLayer: Sendable {
         return FilePath(bytes: path)
     }
 
-    /// Whether the file begins with a COW header although it is meant as raw bytes, as UML reads every backing file.
-    package func isCowReadAsRaw() throws -> Bool {
-        guard header == nil else { return false }
-        var bytes = [UInt8](repeating: 0, count: 8)
+    /// What the file is taken for by its bytes although it is meant as raw, as UML reads every backing file; nil where there is no doubt.
+    package func disguise() throws -> RawDisguise? {
+        guard header == nil else { return nil }
+        var bytes = [UInt8](repeating: 0, count: RawDisguise.prefixLength)
         let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
-        return CowHeader.isCow(Array(bytes[..<count]))
+        return RawDisguise(Array(bytes[..<count]), fileLength: file.length)
     }
 
     /// The first allocated sector whose data the file does not hold, or nil: the file was truncated where there is one.

@@ -4,7 +4,7 @@ internal import TransportArchive
 
 /// What an archive holds, from its header and its index: no payload is read.
 package struct ArchiveListing: Encodable, Equatable, Sendable {
-    /// One layer. Sizes in bytes.
+    /// One layer, by one of its names. Sizes in bytes.
     package struct Layer: Encodable, Equatable, Sendable {
         package let name: String
         package let image: Bool
@@ -16,6 +16,8 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
         /// What the data takes in the archive.
         package let stored: UInt64
         package let backing: String?
+        /// The name under which its data is counted, where this is a further one.
+        package let sameAs: String?
         package let mtime: String
     }
 
@@ -38,10 +40,13 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
         compression = reader.header.options.compression
         flattened = reader.header.options.flatten
         size = file.length
-        layers = zip(reader.header.layers, index.layers).map { layer, entry in
-            Layer(
-                name: layer.name, image: layer.image, layout: layer.layout, virtualSize: layer.size, data: entry.data, zeros: entry.zeros,
-                stored: entry.stored, backing: layer.backing.map { reader.header.layers[$0].name }, mtime: layer.mtime)
+        layers = zip(reader.header.layers, index.layers).flatMap { layer, entry in
+            layer.names.enumerated().map { number, name in
+                Layer(
+                    name: name, image: layer.image, layout: layer.layout, virtualSize: layer.size, data: entry.data, zeros: entry.zeros,
+                    stored: number > 0 ? 0 : entry.stored, backing: layer.backing.map { reader.header.layers[$0].name },
+                    sameAs: number > 0 ? layer.name : nil, mtime: layer.mtime)
+            }
         }
     }
 }

@@ -49,8 +49,8 @@ package struct ArchiveVerification: Sendable {
 }
 
 extension ArchiveHeader {
-    /// A loss in words: the image and its sectors.
+    /// A loss in words: the image, by all its names, and its sectors.
     func describe(_ loss: ArchiveReader.Loss) -> String {
-        "\(layers[loss.layer].name): sectors \(loss.range.lowerBound / 512) to \(loss.range.upperBound / 512 - 1) are damaged"
+        "\(layers[loss.layer].names.joined(separator: ", ")): sectors \(loss.range.lowerBound / 512) to \(loss.range.upperBound / 512 - 1) are damaged"
     }
 }

@@ -38,6 +38,10 @@ struct ChunkWriter {
         self.sink = sink
     }
 
+    /// Whether the target's bitmap marks what is data. Which of it is zeros say the bytes, not the source's holes: those are where the file system
+    /// has them, and the bitmap is the same for the same bytes.
+    private var marksData: Bool { holding == .everything(marks: true) }
+
     /// Whether a chunk's bytes must stand at the start of the buffer: an overlay's bitmap is digested behind them.
     var needsBuffer: Bool { holding.isOverlay }
 
@@ -51,16 +55,18 @@ struct ChunkWriter {
     func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
         let bitmap = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
         bitmap.initializeMemory(as: UInt8.self, repeating: 0)
-        for range in chunk.marked { CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap) }
+        func mark(_ range: Range<Int>) { CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap) }
+        if holding.isOverlay { chunk.marked.forEach(mark) }
         var written = 0
         if let sink {
-            for range in chunk.written {
+            for range in marksData && !chunk.written.isEmpty ? [0..<chunk.length] : chunk.written {
                 for piece in ZeroScan.dataRanges(in: bytes, range, leavingOut: shortestZeroRun) {
                     try sink.write(UnsafeRawBufferPointer(rebasing: bytes[piece]), at: chunk.start + UInt64(piece.lowerBound))
+                    if marksData { mark(piece) }
                     written += piece.count
                 }
             }
-            if !chunk.marked.isEmpty { try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start) }
+            if marksData ? written > 0 : !chunk.marked.isEmpty { try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start) }
         }
         return (outcome(of: chunk, bytes, UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(chunk.length + bitmap.count)])), written)
     }

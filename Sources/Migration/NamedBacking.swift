@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import ImageFormats
 internal import SystemPackage
 
 /// What a new header must know of the backing file that it names, whether the file is there or still to be written.
@@ -11,8 +12,8 @@ struct NamedBacking {
     let size: UInt64
     let mtime: Timestamp
     let isCow: Bool
-    /// Whether it is meant as raw bytes and looks like a COW file.
-    var isCowReadAsRaw = false
+    /// What it looks like, where it is meant as raw bytes.
+    var disguise: RawDisguise? = nil
 
     /// The disk's length in bytes as a guest sees it.
     var guestLength: UInt64 { (size + 511) / 512 * 512 }
@@ -23,6 +24,24 @@ extension NamedBacking {
     init(_ layer: ImageLayer, name: FilePath) throws {
         self.init(
             name: name, path: layer.path, size: layer.size, mtime: layer.file.identity.mtime, isCow: layer.header != nil,
-            isCowReadAsRaw: try layer.isCowReadAsRaw())
+            disguise: try layer.disguise())
+    }
+}
+
+extension NamedBacking {
+    /// Why an overlay in `layout` that names this backing file would show another disk, or none, when it is opened again: no header says that the file
+    /// is raw. nil where it is read as what it is.
+    ///
+    /// QEMU looks at the content. UML reads raw bytes; Drover, which reads chains of UML overlays too, goes by the size, where that tells.
+    func misreading(under layout: CowLayout) -> String? {
+        let what = "an overlay of \(path) as raw bytes, because it"
+        switch disguise {
+        case nil: return nil
+        case .cow(let sizes) where layout.isUML:
+            return sizes.contains(size) ? "\(what) is a COW file, whose disk has the same size as the file" : nil
+        case .cow: return "\(what) is a COW file"
+        case .foreign where layout.isUML: return nil
+        case .foreign(let format): return "\(what) begins as a \(format.rawValue) image"
+        }
     }
 }

@@ -37,17 +37,14 @@ struct PackPipeline: Sendable {
         let frame: AlignedBuffer
     }
 
-    /// Packs everything but the first `first` records, which are there. Returns the composer as it is then; ends early, without error, when `stop`
-    /// is requested.
-    func pack(from first: UInt64, _ composer: ArchiveComposer, to output: PackOutput, recordingIn manifest: ManifestFile?) async throws
-        -> ArchiveComposer
-    {
+    /// Packs everything that `composer` has not had yet. Returns the composer as it is then; ends early, without error, when `stop` is requested.
+    func pack(_ composer: ArchiveComposer, to output: PackOutput, recordingIn manifest: ManifestFile?) async throws -> ArchiveComposer {
         let planned = BoundedChannel<Job>(limit: Bounds.planned)
         let packed = BoundedChannel<PackedFrame>(limit: 2 * workers.limit + 2)
         let checkpoints = BoundedChannel<ArchiveManifest.Checkpoint>(limit: 4)
         let frames = try await BufferPool(count: 2 * workers.limit + 2, capacity: LZ4Frame.longest)
         return try await stages { group in
-            try group.addStage { try await plan(from: first, into: planned, frames) }
+            try group.addStage { try await plan(from: composer.place, into: planned, frames) }
             try group.addStage { try await work(planned, into: packed) }
             try group.addStage { [try await write(packed, composer, to: output, frames, checkpoints)] }
             try group.addStage { try await record(checkpoints, output, manifest) }
@@ -55,23 +52,35 @@ struct PackPipeline: Sendable {
     }
 
     /// Layer after layer, in the disk's order. Frames are taken here, in the order they are written in: no worker can hold one that the writer waits for.
-    private func plan(from first: UInt64, into planned: BoundedChannel<Job>, _ frames: BufferPool) async throws -> [ArchiveComposer] {
-        var sequence: UInt64 = 1
-        for (layer, source) in sources.enumerated() {
-            var planner = PackPlanner(source, layer: layer, sequence: sequence)
-            while !stop.isRequested, let chunk = try planner.next() {
-                sequence = chunk.sequence + 1
-                guard chunk.sequence > first else {
-                    progress.resume(chunk.range.upperBound - chunk.range.lowerBound, read: chunk.contentLength)
-                    continue
-                }
-                try rate?.wait(for: chunk.contentLength, stop)
+    private func plan(from start: ArchiveComposer.Place, into planned: BoundedChannel<Job>, _ frames: BufferPool) async throws
+        -> [ArchiveComposer]
+    {
+        var number: UInt64 = 0
+        try resume(to: start)
+        for (layer, source) in sources.enumerated() where layer >= start.layer {
+            let position = layer == start.layer ? start.position : 0
+            var planner = PackPlanner(source, layer: layer, from: position, keepsZeros: shortestZeroRun == 0)
+            while !stop.isRequested, var chunk = try planner.next() {
+                chunk.number = number
+                number += 1
+                try rate?.wait(for: chunk.readLength, stop)
                 if stop.isRequested { break }
-                try await planned.send(Job(chunk: chunk, frame: try await frames.take()), weight: max(1, chunk.contentLength))
+                let weight = chunk.reads.isEmpty ? 1 : Int(chunk.heldLength)
+                try await planned.send(Job(chunk: chunk, frame: try await frames.take()), weight: weight)
             }
         }
         planned.finish()
         return []
+    }
+
+    /// Counts what an earlier run packed.
+    private func resume(to start: ArchiveComposer.Place) throws {
+        for (layer, source) in sources.enumerated() where layer <= start.layer {
+            let end = layer < start.layer ? source.chain.guestLength : start.position
+            guard end > 0 else { continue }
+            let read = progress.isShown ? try source.chain.countData(source.holding, in: [0..<end]).within : 0
+            progress.resume(end, read: Int(clamping: read))
+        }
     }
 
     private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws -> [ArchiveComposer] {
@@ -80,7 +89,7 @@ struct PackPipeline: Sendable {
             while let job = try await planned.receive() {
                 let frame = try packer.pack(job.chunk, into: job.frame)
                 progress.add(
-                    covered: job.chunk.range.upperBound - job.chunk.range.lowerBound, read: job.chunk.contentLength,
+                    covered: job.chunk.range.upperBound - job.chunk.range.lowerBound, read: job.chunk.readLength,
                     written: frame.run.frameLength)
                 try await packed.send(frame)
             }
@@ -97,21 +106,22 @@ struct PackPipeline: Sendable {
     ) async throws -> ArchiveComposer {
         var composer = composer
         var early: [UInt64: PackedFrame] = [:]
+        var number: UInt64 = 0
+        var joiner = RecordJoiner()
         var recorded = composer.offset
         var layer = -1
         while let next = try await packed.receive() {
-            early[next.sequence] = next
-            while let frame = early.removeValue(forKey: composer.sequence) {
+            early[next.number] = next
+            while let frame = early.removeValue(forKey: number) {
+                number += 1
                 if frame.run.layer != layer {
                     // All of the layer before was read.
                     if layer >= 0, isConsistent { try sources[layer].chain.checkUnchanged() }
                     layer = frame.run.layer
                 }
-                let offset = composer.offset
-                let record = composer.run(frame.run)
-                try record.withUnsafeBytes { try output.write($0, at: offset) }
-                try output.write(
-                    UnsafeRawBufferPointer(rebasing: frame.frame.bytes[..<frame.run.frameLength]), at: offset + UInt64(record.count))
+                for run in joiner.add(frame.run, isLast: frame.run.range.upperBound == sources[layer].chain.guestLength) {
+                    try write(run, frame.frame, &composer, to: output)
+                }
                 try await frames.give(frame.frame)
                 if composer.offset - recorded >= segmentLength {
                     if isConsistent { try sources[layer].chain.checkUnchanged() }
@@ -126,6 +136,15 @@ struct PackPipeline: Sendable {
         }
         checkpoints.finish()
         return composer
+    }
+
+    /// Writes a record and, where it has one, its frame.
+    private func write(_ run: RunRecord, _ frame: AlignedBuffer, _ composer: inout ArchiveComposer, to output: PackOutput) throws {
+        let offset = composer.offset
+        let record = composer.run(run)
+        try record.withUnsafeBytes { try output.write($0, at: offset) }
+        guard run.frameLength > 0 else { return }
+        try output.write(UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]), at: offset + UInt64(record.count))
     }
 
     private func record(

@@ -21,35 +21,23 @@ struct PackPlan {
         throws
     {
         var collection = LayerCollection()
-        var chains: [(path: FilePath, chain: ImageChain)] = []
         for image in images {
             let chain = try ImageChain.open(image, options(image))
-            if flatten {
-                if !chains.contains(where: { $0.chain.top.file.identity.isSameFile(as: chain.top.file.identity) }) {
-                    chains.append((image, chain))
-                }
-            } else {
-                try collection.add(chain)
-            }
+            try flatten ? collection.addFlattened(chain, as: image) : collection.add(chain, as: image)
         }
-        let layers = flatten ? try PackPlan.flattened(chains) : try collection.finished(stop)
-        let names = try PackPlan.names(of: layers.map(\.place))
+        let layers = try collection.finished(stop)
+        var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
         header = ArchiveHeader(
             options: ArchiveHeader.Options(compression: compression.description, flatten: flatten, zeroRun: zeroRun),
-            layers: try zip(names, layers).map { name, layer in try layer.described(as: name) })
+            layers: try layers.map { layer in
+                defer { names.removeFirst(1 + layer.also.count) }
+                return try layer.described(as: Array(names.prefix(1 + layer.also.count)))
+            })
         sources = layers.map(\.source)
-        files = flatten ? chains.flatMap(\.chain.layers) : collection.opened
+        files = collection.opened
         isConsistent = try !files.contains { try $0.file.writeLockHolder().isLocked }
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(images.first?.description ?? ""): a disk is too large")
-        }
-    }
-
-    private static func flattened(_ chains: [(path: FilePath, chain: ImageChain)]) throws -> [PlannedLayer] {
-        try chains.map { image, chain in
-            PlannedLayer(
-                place: try resolved(chain.top.path), source: PackSource(chain: chain, holding: .everything(marks: false)), layout: "raw",
-                size: chain.guestLength, backing: nil, alignment: nil, isImage: true)
         }
     }
 
@@ -73,101 +61,6 @@ struct PackPlan {
             }
             return name
         }
-    }
-}
-
-/// A layer that is to be packed.
-struct PlannedLayer {
-    /// Its file, absolute, links resolved.
-    let place: FilePath
-    let source: PackSource
-    /// The layout it is restored in.
-    let layout: String
-    let size: UInt64
-    var backing: Int?
-    let alignment: UInt32?
-    var isImage: Bool
-
-    func described(as name: String) throws -> ArchiveHeader.Layer {
-        let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0).wanted
-        return ArchiveHeader.Layer(
-            name: name, layout: layout, size: size, mtime: source.chain.top.file.identity.mtime.description, backing: backing,
-            alignment: alignment, image: isImage, access: access)
-    }
-}
-
-/// Collects the layers of many chains, each file once: recognised by device and inode, and raw backing files by content where copies exist.
-private struct LayerCollection {
-    private struct Key: Hashable {
-        let device: UInt64
-        let inode: UInt64
-        let layout: String
-    }
-
-    private var layers: [PlannedLayer] = []
-    private var indices: [Key: Int] = [:]
-
-    /// Every file that was opened, also those that turn out to be copies.
-    var opened: [ImageLayer] { layers.map { $0.source.chain.top } }
-
-    mutating func add(_ chain: ImageChain) throws {
-        var below: Int?
-        for (depth, layer) in chain.layers.enumerated().reversed() {
-            let identity = layer.file.identity
-            let key = Key(device: identity.device, inode: identity.inode, layout: layer.layoutName)
-            if let known = indices[key] {
-                below = known
-            } else {
-                layers.append(try planned(layer, below))
-                below = layers.count - 1
-                indices[key] = below
-            }
-            if depth == 0, let below { layers[below].isImage = true }
-        }
-    }
-
-    private func planned(_ layer: ImageLayer, _ backing: Int?) throws -> PlannedLayer {
-        let layout = layer.header?.layout.writableEquivalent
-        return PlannedLayer(
-            place: try resolved(layer.path),
-            source: PackSource(
-                chain: ImageChain(layers: [layer]),
-                holding: layer.header == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)),
-            layout: layout?.rawValue ?? "raw", size: layer.size, backing: backing, alignment: layout == .umlV3 ? alignment(of: layer) : nil,
-            isImage: false)
-    }
-
-    /// UML V1 and V2 have no alignment; what becomes V3 gets the usual one.
-    private func alignment(of layer: ImageLayer) -> UInt32 { layer.header?.alignment ?? CowHeader.usualAlignment }
-
-    private func isSame(_ a: ImageChain, _ b: ImageChain, _ stop: StopFlag) throws -> Bool {
-        var comparison = try ChainComparison(a, b, length: a.guestLength)
-        while let step = try comparison.next() {
-            if stop.isRequested { throw MigrationError(.stopped, "\(b.top.path): stopped by a signal (run the same command again)") }
-            if case .different = step { return false }
-        }
-        return true
-    }
-
-    /// The layers, copies of one backing file taken together under the first one's name.
-    func finished(_ stop: StopFlag) throws -> [PlannedLayer] {
-        var replacement: [Int: Int] = [:]
-        var bySize: [UInt64: [Int]] = [:]
-        for (index, layer) in layers.enumerated() where layer.layout == "raw" && !layer.isImage {
-            let twin = try bySize[layer.size, default: []].first { other in
-                try isSame(layers[other].source.chain, layer.source.chain, stop)
-            }
-            if let twin { replacement[index] = twin } else { bySize[layer.size, default: []].append(index) }
-        }
-        var places: [Int: Int] = [:]
-        var kept: [PlannedLayer] = []
-        for (index, layer) in layers.enumerated() where replacement[index] == nil {
-            places[index] = kept.count
-            var layer = layer
-            layer.backing = layer.backing.flatMap { places[replacement[$0] ?? $0] }
-            kept.append(layer)
-        }
-        return kept
     }
 }
 

@@ -10,61 +10,59 @@ struct PackSource: Sendable {
     var isRaw: Bool { holding == .everything(marks: false) }
 }
 
-/// A stretch of one layer that becomes one record: whole chunks of guest disk whose data fits one frame.
+/// A stretch of one layer that becomes one record, or a part of one: whole chunks of guest disk of which the layer holds at most one chunk, or more
+/// where that is known to be zeros.
 struct PackChunk: Sendable {
-    let sequence: UInt64
+    /// Its place in the order of all chunks, from 0.
+    var number: UInt64 = 0
     let layer: Int
     var range: Range<UInt64>
-    /// What is read, one piece behind the other: the content.
+    /// What the layer holds: its bytes one behind the other are what is looked at.
+    var held: [Range<UInt64>] = []
+    var heldLength: UInt64 = 0
+    /// Where those bytes are data; everywhere else they are zeros.
     var reads: [ReadRun] = []
-    /// What is allocated: data runs in the order of the content, and runs known to be zero.
-    var runs: [RunRecord.Run] = []
-    var contentLength = 0
+
+    var readLength: Int { reads.reduce(0) { $0 + $1.length } }
 }
 
-/// Gathers a layer's runs into records. The cut follows from bitmaps, holes and the disk's chunks alone, so the same layer gives the same records.
+/// Gathers what a layer holds into records. The cut follows from bitmaps and the disk's chunks alone: it is the same whether zeros are holes, were
+/// written, or are extents that nobody wrote to, of which a file system says now one and now the other.
 struct PackPlanner: Sendable {
-    /// Runs of one record before zeros are found in its data.
-    private static let mostRuns = 4096
-
     private let source: PackSource
     private let layer: Int
     private let length: UInt64
-    private var sequence: UInt64
+    /// Whether zeros are packed as data.
+    private let keepsZeros: Bool
     private var runs: HeldRuns
     private var run: HeldRun?
-    private var position: UInt64 = 0
+    private var position: UInt64
     /// A chunk that did not fit the record before.
     private var pending: PackChunk?
 
-    init(_ source: PackSource, layer: Int, sequence: UInt64) {
+    /// Begins at `start`, where a record begins.
+    init(_ source: PackSource, layer: Int, from start: UInt64 = 0, keepsZeros: Bool) {
         self.source = source
         self.layer = layer
-        self.sequence = sequence
+        self.keepsZeros = keepsZeros
         length = source.chain.guestLength
-        runs = HeldRuns(source.chain, source.holding)
+        position = start
+        runs = HeldRuns(source.chain, source.holding, from: start)
     }
 
     /// The next record's stretch; nil at the end of the layer.
     mutating func next() throws -> PackChunk? {
-        var chunk: PackChunk?
+        guard var chunk = try nextWindow() else { return nil }
         while let window = try nextWindow() {
-            guard let current = chunk else {
-                chunk = window
-                continue
-            }
-            guard current.contentLength + window.contentLength <= RunRecord.longestContent,
-                current.runs.count + window.runs.count <= PackPlanner.mostRuns
-            else {
+            // A long stretch of zeros is more than fits, but then counts as the chunk that would be the last of it if somebody had written them.
+            let fits = chunk.heldLength == 0 || window.heldLength == 0 || chunk.heldLength + window.heldLength <= RunRecord.longestContent
+            guard fits else {
                 pending = window
                 break
             }
-            chunk?.append(window)
+            chunk.append(window)
         }
-        guard let chunk else { return nil }
-        defer { sequence += 1 }
-        return PackChunk(
-            sequence: sequence, layer: layer, range: chunk.range, reads: chunk.reads, runs: chunk.runs, contentLength: chunk.contentLength)
+        return chunk
     }
 
     /// One chunk of guest disk, or more of them where nothing is to be read.
@@ -77,25 +75,30 @@ struct PackPlanner: Sendable {
         let chunk = UInt64(Bounds.chunk)
         var end = min((position / chunk + 1) * chunk, length)
         let first = try run(at: position)
-        if !first.isData, first.end > end { end = first.end >= length ? length : first.end / chunk * chunk }
-        var window = PackChunk(sequence: 0, layer: layer, range: position..<end)
+        if isPassedOver(first), first.end > end { end = first.end >= length ? length : first.end / chunk * chunk }
+        var window = PackChunk(layer: layer, range: position..<end)
         while position < end {
             let run = try run(at: position)
             let stop = min(run.end, end)
-            switch run.kind {
-            case .data(let depth, let offset):
+            if case .data(let depth, let offset) = run.kind {
                 window.reads.append(
                     ReadRun(
-                        layer: depth, offset: offset + (position - run.start), position: window.contentLength, length: Int(stop - position))
-                )
-                window.contentLength += Int(stop - position)
-                window.add(RunRecord.Run(start: position, end: stop, isZero: false))
-            case .zero where !source.isRaw: window.add(RunRecord.Run(start: position, end: stop, isZero: true))
-            case .zero, .backing: break
+                        layer: depth, offset: offset + (position - run.start), position: Int(window.heldLength),
+                        length: Int(stop - position)))
             }
+            if run.kind != .backing { window.hold(position..<stop) }
             position = stop
         }
         return window
+    }
+
+    /// Whether a run is known to have no data.
+    private func isPassedOver(_ run: HeldRun) -> Bool {
+        switch run.kind {
+        case .data: false
+        case .zero: !keepsZeros
+        case .backing: true
+        }
     }
 
     private mutating func run(at position: UInt64) throws -> HeldRun {
@@ -114,16 +117,23 @@ extension HeldRun {
 }
 
 extension PackChunk {
-    /// Adds a run that begins at or after the last one's end.
-    mutating func add(_ run: RunRecord.Run) { runs.append(seamless: run) }
+    /// Adds what is held at or behind the end of what there is.
+    fileprivate mutating func hold(_ range: Range<UInt64>) {
+        if let last = held.last, last.upperBound == range.lowerBound {
+            held[held.count - 1] = last.lowerBound..<range.upperBound
+        } else {
+            held.append(range)
+        }
+        heldLength += range.upperBound - range.lowerBound
+    }
 
     fileprivate mutating func append(_ next: PackChunk) {
         range = range.lowerBound..<next.range.upperBound
         for read in next.reads {
-            reads.append(ReadRun(layer: read.layer, offset: read.offset, position: contentLength + read.position, length: read.length))
+            reads.append(
+                ReadRun(layer: read.layer, offset: read.offset, position: Int(heldLength) + read.position, length: read.length))
         }
-        for run in next.runs { add(run) }
-        contentLength += next.contentLength
+        for range in next.held { hold(range) }
     }
 }
 

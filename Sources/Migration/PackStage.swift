@@ -4,7 +4,8 @@ internal import TransportArchive
 
 /// A record and its frame, ready to be written in its turn.
 struct PackedFrame: Sendable {
-    let sequence: UInt64
+    /// Its chunk's place in the order of all chunks.
+    let number: UInt64
     let run: RunRecord
     /// Holds `run.frameLength` bytes of frame.
     let frame: AlignedBuffer
@@ -27,17 +28,22 @@ struct ChunkPacker {
 
     /// Packs `chunk` into `frame`, which holds `LZ4Frame.longest`.
     mutating func pack(_ chunk: PackChunk, into frame: AlignedBuffer) throws -> PackedFrame {
-        let source = sources[chunk.layer]
-        let bytes = UnsafeMutableRawBufferPointer(rebasing: content.bytes[..<chunk.contentLength])
-        if !chunk.reads.isEmpty { try reader(of: chunk.layer).read(chunk.reads, into: bytes) }
-        let (runs, length) = takeOutZeros(chunk, bytes, keepsZeros: !source.isRaw)
+        let keepsZeros = !sources[chunk.layer].isRaw
+        // Of what is known to be zeros nothing need be looked at, and it may be longer than any buffer.
+        if chunk.reads.isEmpty, shortestZeroRun > 0 || chunk.heldLength == 0 {
+            let runs = keepsZeros ? chunk.held.map { RunRecord.Run(start: $0.lowerBound, end: $0.upperBound, isZero: true) } : []
+            return PackedFrame(number: chunk.number, run: RunRecord(emptyFor: chunk.layer, range: chunk.range, runs: runs), frame: frame)
+        }
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: content.bytes[..<Int(chunk.heldLength)])
+        try reader(of: chunk.layer).read(chunk.reads, into: bytes)
+        let (runs, length) = takeOutZeros(chunk, bytes, keepsZeros: keepsZeros)
         let data = UnsafeRawBufferPointer(rebasing: bytes[..<length])
         let frameLength = length > 0 ? try compressor.compress(data, into: frame.bytes) : 0
         let run = RunRecord(
             layer: chunk.layer, range: chunk.range, runs: runs, contentLength: length, frameLength: frameLength,
             frameDigest: ContentDigest(of: UnsafeRawBufferPointer(rebasing: frame.bytes[..<frameLength])),
             contentDigest: ContentDigest(of: data))
-        return PackedFrame(sequence: chunk.sequence, run: run, frame: frame)
+        return PackedFrame(number: chunk.number, run: run, frame: frame)
     }
 
     private mutating func reader(of layer: Int) throws -> ChunkReader {
@@ -54,14 +60,10 @@ struct ChunkPacker {
         var runs: [RunRecord.Run] = []
         var position = 0
         var length = 0
-        for run in chunk.runs {
-            guard !run.isZero else {
-                runs.append(seamless: run)
-                continue
-            }
-            let range = position..<position + Int(run.end - run.start)
+        for held in chunk.held {
+            let range = position..<position + Int(held.upperBound - held.lowerBound)
             position = range.upperBound
-            func guest(_ place: Int) -> UInt64 { run.start + UInt64(place - range.lowerBound) }
+            func guest(_ place: Int) -> UInt64 { held.lowerBound + UInt64(place - range.lowerBound) }
             var covered = range.lowerBound
             func addZeros(upTo end: Int) {
                 guard keepsZeros, end > covered else { return }

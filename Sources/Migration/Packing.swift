@@ -37,7 +37,7 @@ package struct Packing {
             try beginProgress(progress)
             let pipe = PipeWriter { stop.isRequested }
             try beginning.withUnsafeBytes { try pipe.write($0) }
-            try await finish(composer, .pipe(pipe), nil, 0, progress, stop)
+            try await finish(composer, .pipe(pipe), nil, progress, stop)
             return .packed(length: 0, resumed: 0)
         }
         var job = try job(of: composer, at: place)
@@ -78,7 +78,7 @@ package struct Packing {
         }
         try beginProgress(progress)
         let output = PackOutput.file(file)
-        let end = try await finish(composer, output, manifest, composer.sequence - 1, progress, stop)
+        let end = try await finish(composer, output, manifest, progress, stop)
         try TargetAccess(holding: plan.files.map { try $0.file.access() }).give(to: file, manifest, at: place.path)
         try file.synchronizeWithTimes()
         let identity = try file.identity()
@@ -92,16 +92,15 @@ package struct Packing {
         return .packed(length: identity.size, resumed: resumed)
     }
 
-    /// Packs all records from `first` on (the header is not counted) and writes the end.
+    /// Packs all records that `composer` has not had and writes the end.
     @discardableResult
     private func finish(
-        _ composer: ArchiveComposer, _ output: PackOutput, _ manifest: ManifestFile?, _ first: UInt64, _ progress: Progress,
-        _ stop: StopFlag
+        _ composer: ArchiveComposer, _ output: PackOutput, _ manifest: ManifestFile?, _ progress: Progress, _ stop: StopFlag
     ) async throws -> ArchiveComposer {
         let pipeline = PackPipeline(
             sources: plan.sources, compression: request.compression, shortestZeroRun: request.shortestZeroRun, workers: request.workers,
             rate: request.rate, segmentLength: request.segmentLength, isConsistent: plan.isConsistent, progress: progress, stop: stop)
-        var end = try await pipeline.pack(from: first, composer, to: output, recordingIn: manifest)
+        var end = try await pipeline.pack(composer, to: output, recordingIn: manifest)
         if stop.isRequested {
             throw MigrationError(
                 .stopped, "\(request.archive?.description ?? "standard output"): stopped by a signal (run the same command again)")

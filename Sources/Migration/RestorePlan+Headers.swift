@@ -44,7 +44,8 @@ extension RestorePlan {
         let described = header.layers[layer]
         let path = path(of: layer, in: root)
         return NamedBacking(
-            name: path, path: path, size: headers[layer]?.size ?? described.size, mtime: described.time, isCow: described.layout != "raw")
+            name: path, path: path, size: headers[layer]?.size ?? described.size, mtime: described.time, isCow: described.layout != "raw",
+            disguise: beginnings[layer].flatMap { RawDisguise($0, fileLength: described.size) })
     }
 
     /// The header of a layer that only waits to be flattened: it holds every disk, and needs no backing file.
@@ -64,12 +65,13 @@ extension RestorePlan {
             return headers[layer]
         }
         let base = try restored(below, in: tree)
-        // Where the source was so it may stay so; a changed layout must not change what the backing file means.
-        if !planned.layout.isUML, planned.layout.rawValue != header.layers[layer].layout, try base.isCowReadAsRaw() {
+        // From a pipe, what the backing file looks like is known only now.
+        var backing = backing(below)
+        backing.disguise = try base.disguise()
+        if let misreading = backing.misreading(under: planned.layout) {
+            let advice = planned.layout.isUML ? "-O raw can" : "-o layout=uml-v3 or -O raw can"
             throw MigrationError(
-                .badData,
-                "\(path(of: layer, in: tree.root)): \(planned.layout.rawValue) cannot hold an overlay of \(base.path) as raw bytes, because it is a COW file (-o layout=uml-v3 can)"
-            )
+                .badData, "\(path(of: layer, in: tree.root)): \(planned.layout.rawValue) cannot hold \(misreading) (\(advice))")
         }
         guard let mtime = base.file.identity.mtime.headerSeconds else {
             throw MigrationError(.badData, "\(base.path): no COW layout can hold its mtime \(base.file.identity.mtime.seconds)")

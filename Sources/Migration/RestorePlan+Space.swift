@@ -24,8 +24,10 @@ extension RestorePlan {
         // Both are at most the disk's length, below 2^63.
         let needed = entry.data + (headers[layer] == nil ? 0 : (entry.data + entry.zeros) / 4096)
         let folder = request.form == .raw ? scratch : root
-        let place = path(of: layer, in: folder)
-        let there = try [place, TargetFile.partialPath(of: place)].map { try ImageFile.identity(at: $0)?.allocated ?? 0 }.max() ?? 0
-        return needed > there ? needed - there : 0
+        return try names(of: layer).reduce(0) { sum, name in
+            let place = folder.pushing(FilePath(name))
+            let there = try [place, TargetFile.partialPath(of: place)].map { try ImageFile.identity(at: $0)?.allocated ?? 0 }.max() ?? 0
+            return sum.addingReportingOverflow(needed > there ? needed - there : 0).partialValue
+        }
     }
 }

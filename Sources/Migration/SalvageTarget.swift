@@ -18,8 +18,8 @@ final class SalvageTarget {
     private var open: [Segment: SegmentDigest] = [:]
     private var segments: [ManifestSegment] = []
 
-    init(_ layer: Int, of plan: RestorePlan, in tree: FolderTree) throws {
-        move = try plan.move(layer, in: tree)
+    init(_ layer: Int, as name: String, of plan: RestorePlan, in tree: FolderTree) throws {
+        move = try plan.move(layer, as: name, in: tree)
         header = plan.header
         self.layer = layer
         holding = plan.holding(of: layer)

@@ -40,7 +40,8 @@ package struct Salvaging {
         var doubted: Set<Int> = []
         var next = try reader.nextSalvaging { stop.isRequested }
         for layer in reader.header.layers.indices {
-            let target = needed.contains(layer) ? try SalvageTarget(layer, of: plan, in: tree) : nil
+            let targets =
+                needed.contains(layer) ? try plan.names(of: layer).map { try SalvageTarget(layer, as: $0, of: plan, in: tree) } : []
             var isWhole = true
             var lastDigest: ContentDigest?
             reading: while true {
@@ -59,21 +60,21 @@ package struct Salvaging {
                     }
                     try request.rate?.wait(for: run.frameLength, stop)
                     do {
-                        try restore(run, to: target, opener, frame, progress)
+                        try restore(run, to: targets, opener, frame, progress)
                     } catch let error as ArchiveError {
-                        if target != nil { losses.append(ArchiveReader.Loss(layer: layer, range: run.range)) }
+                        if !targets.isEmpty { losses.append(ArchiveReader.Loss(layer: layer, range: run.range)) }
                         reasons.append(error.description)
                     }
                 }
                 next = try reader.nextSalvaging { stop.isRequested }
             }
             // Records of another archive of the same fleet may fit together; the index knows that they do not belong here.
-            if let target, isWhole, let anchors, let lastDigest, !anchors.fit(layer, lastDigest) {
-                try target.reset()
+            if !targets.isEmpty, isWhole, let anchors, let lastDigest, !anchors.fit(layer, lastDigest) {
+                for target in targets { try target.reset() }
                 losses.removeAll { $0.layer == layer }
                 losses.append(ArchiveReader.Loss(layer: layer, range: 0..<reader.header.layers[layer].guestLength))
             }
-            if let target {
+            for target in targets {
                 let isVouchedFor = anchors == nil ? reasons.isEmpty : !doubted.contains(layer)
                 let isNew = try target.finish(losses.filter { $0.layer == layer }, isVouchedFor: isVouchedFor)
                 if isNew { result.restored += 1 } else { result.upToDate += 1 }
@@ -93,14 +94,17 @@ package struct Salvaging {
     }
 
     private func restore(
-        _ run: RunRecord, to target: SalvageTarget?, _ opener: FrameOpener, _ frame: AlignedBuffer, _ progress: Progress
+        _ run: RunRecord, to targets: [SalvageTarget], _ opener: FrameOpener, _ frame: AlignedBuffer, _ progress: Progress
     ) throws {
         guard run.frameLength > 0 else {
-            try target?.write(run, UnsafeRawBufferPointer(start: nil, count: 0))
+            for target in targets { try target.write(run, UnsafeRawBufferPointer(start: nil, count: 0)) }
             return
         }
         try reader.readFrame(of: run, into: frame.bytes)
-        if let target { try target.write(run, try opener.open(run, frame)) }
+        if !targets.isEmpty {
+            let content = try opener.open(run, frame)
+            for target in targets { try target.write(run, content) }
+        }
         progress.add(covered: run.range.upperBound - run.range.lowerBound, read: run.frameLength)
     }
 }

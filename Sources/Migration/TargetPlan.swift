@@ -76,8 +76,9 @@ extension CowHeader {
             // UML compares with the file's own length, which need not be whole sectors.
             size = backing.size
         }
-        if !layout.isUML, let backing, backing.isCowReadAsRaw {
-            throw refuse("an overlay of \(backing.path) as raw bytes, because it is a COW file", .umlV3)
+        if let backing, let misreading = backing.misreading(under: layout) {
+            let others: [CowLayout] = backing.guestLength == length && length > 0 ? [.umlV3] : []
+            throw refuse(misreading, others.first { backing.misreading(under: $0) == nil })
         }
         guard path.count <= layout.longestPath else {
             let fitsUML = backing.map { !$0.isCow && $0.guestLength == length && length > 0 } ?? false

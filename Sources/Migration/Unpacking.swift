@@ -20,8 +20,10 @@ package struct Unpacking {
         self.request = request
         reader = try ArchiveReader(
             try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream { stop.isRequested })
-        var plan = try RestorePlan(reader, request)
         let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
+        var plan = try RestorePlan(reader, request) { [reader] layer in
+            try reader.stream.file.flatMap { file in try found.flatMap { try Unpacking.beginning(of: layer, $0.layers[layer], in: file) } }
+        }
         anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }
         plan.anchors = anchors
         self.plan = plan
@@ -31,17 +33,43 @@ package struct Unpacking {
         index = plan.needed.count < reader.header.layers.count ? found?.layers : nil
     }
 
+    /// How a raw layer begins, of a file that can be read anywhere; nil where that is damaged, which is found in its place.
+    private static func beginning(of layer: Int, _ entry: ArchiveIndex.Layer, in file: ImageFile) throws -> [UInt8]? {
+        do {
+            let reader = try ArchiveReader(ByteStream(file))
+            try reader.seek(to: layer, entry)
+            var bytes = [UInt8](repeating: 0, count: RawDisguise.prefixLength)
+            guard reader.layer == layer, let run = try reader.next(), run.frameLength > 0 else { return bytes }
+            let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
+            try reader.readFrame(of: run, into: frame.bytes)
+            let opener = try FrameOpener()
+            try withExtendedLifetime(opener) {
+                let content = try opener.open(run, frame)
+                var position = 0
+                for piece in run.runs where !piece.isZero && piece.start < UInt64(bytes.count) {
+                    for place in piece.start..<min(piece.end, UInt64(bytes.count)) {
+                        bytes[Int(place)] = content[position + Int(place - piece.start)]
+                    }
+                    position += Int(piece.end - piece.start)
+                }
+            }
+            return Array(bytes.prefix(Int(clamping: reader.header.layers[layer].size)))
+        } catch is ArchiveError {
+            return nil
+        }
+    }
+
     /// Throws where a file is in the way of what is to be restored; nothing is changed.
     package func checkStart() throws {
         guard try ImageFile.identity(at: plan.root) != nil else { return }
         let tree = try FolderTree(at: plan.root)
-        for layer in request.form == .raw ? plan.images : plan.needed {
-            let path = plan.path(of: layer, in: plan.root)
+        for file in request.form == .raw ? plan.images : plan.files {
+            let path = plan.root.pushing(FilePath(file.name))
             // Where neither is there, nothing is in the way, and folders would be made to find out more.
             guard try [path, ManifestFile.path(of: path)].contains(where: { try ImageFile.identity(at: $0) != nil }) else { continue }
             switch request.form {
-            case .chains: try plan.move(layer, in: tree).checkStart()
-            case .raw: try flattening(layer, at: path).checkStart()
+            case .chains: try plan.move(file.layer, as: file.name, in: tree).checkStart()
+            case .raw: try flattening(file.layer, at: path).checkStart()
             }
         }
     }
@@ -76,20 +104,43 @@ package struct Unpacking {
         for layer in reader.header.layers.indices {
             if needed.contains(layer) {
                 if let index { try reader.seek(to: layer, index[layer]) }
-                let outcome = try await plan.move(layer, in: tree).run(
-                    prepare: {},
-                    write: { sink, manifest, finished in
-                        try await pipeline.restore(
-                            layer, plan.holding(of: layer), to: sink, recordingIn: manifest, leavingOut: finished,
-                            segmentLength: request.segmentLength)
-                    }, stop: stop, finish: { try checkEnd(of: layer) })
-                if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
+                for (number, name) in plan.names(of: layer).enumerated() {
+                    let move = try plan.move(layer, as: name, in: tree)
+                    let outcome =
+                        number > 0
+                        ? try await copy(layer, to: move, in: tree, progress, stop)
+                        : try await move.run(
+                            prepare: {},
+                            write: { sink, manifest, finished in
+                                try await pipeline.restore(
+                                    layer, plan.holding(of: layer), to: sink, recordingIn: manifest, leavingOut: finished,
+                                    segmentLength: request.segmentLength)
+                            }, stop: stop, finish: { try checkEnd(of: layer) })
+                    if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
+                }
             }
             if index == nil { try skip(layer) }
         }
         // What follows the last layer must be the archive's own end.
         if index == nil { _ = try reader.next() }
         return result
+    }
+
+    /// A further name of `layer`, whose file has been restored: it is copied, because a pipe does not come twice.
+    private func copy(_ layer: Int, to move: TargetMove, in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws
+        -> TargetMove.Result
+    {
+        let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
+        let pipeline = PipelineJob(
+            chain: chain, holding: plan.holding(of: layer), segmentLength: request.segmentLength, workers: request.workers,
+            progress: progress,
+            stop: stop)
+        return try await move.run(
+            prepare: {},
+            write: { sink, manifest, finished in
+                try await pipeline.convert(
+                    to: sink, recordingIn: manifest, leavingOut: finished, checkSources: { try chain.checkUnchanged() })
+            }, stop: stop, finish: { try chain.checkUnchanged() })
     }
 
     /// Throws where the records of `layer` are not the ones that the index knows, before the file gets its name.
@@ -107,7 +158,7 @@ package struct Unpacking {
     /// cannot be had together with its backing file's.
     private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
         var result = UnpackResult()
-        let places = try plan.images.map { (layer: $0, path: try tree.place(for: reader.header.layers[$0].name)) }
+        let places = try plan.images.map { (layer: $0.layer, path: try tree.place(for: $0.name)) }
         let missing = try places.filter { image in
             let move = try flattening(image.layer, at: image.path)
             if try move.isUpToDate() { return false }
@@ -119,11 +170,12 @@ package struct Unpacking {
         guard !missing.isEmpty else {
             // Whoever writes to the pipe is not to be told that it broke; and an archive that is cut short is none.
             if reader.stream.file == nil { while let run = try reader.next() { try reader.skipFrame(of: run) } }
+            try ScratchFolder.removeLeftover(of: plan)
             return result
         }
         if let found { try plan.checkSpace(found) }
-        let scratch = try FolderTree(
-            at: plan.scratch, followsLink: false)
+        let folder = try ScratchFolder(of: plan)
+        let scratch = folder.tree
         _ = try await restore(in: scratch, progress, stop)
         for (layer, path) in missing {
             // What each layer is says the archive, not its bytes: a raw one may look like anything.
@@ -136,8 +188,7 @@ package struct Unpacking {
             ).run(progress: progress, stop: stop)
             result.restored += 1
         }
-        let names = plan.needed.map { reader.header.layers[$0].name }
-        scratch.remove(names.flatMap { [$0, $0 + ".manifest"] })
+        folder.remove()
         return result
     }
 }

@@ -9,16 +9,24 @@ package struct ArchiveComposer: Sendable {
     package private(set) var previous = ContentDigest(high: 0, low: 0)
     /// Bytes composed so far: where the next record begins.
     package private(set) var offset: UInt64 = 0
+    /// Where a record begins: a layer, and bytes of its disk.
+    package struct Place: Equatable, Sendable {
+        package let layer: Int
+        package let position: UInt64
+    }
+
+    /// Where the last run record ended.
+    package private(set) var place = Place(layer: 0, position: 0)
     private var index = ArchiveIndex(layers: [])
     private let layerCount: Int
 
     package init(_ header: ArchiveHeader) throws {
         headerBytes = try header.serialized()
         layerCount = header.layers.count
-        guard headerBytes.count <= ArchiveHeader.longest, layerCount <= ArchiveHeader.mostLayers else {
+        guard headerBytes.count <= ArchiveHeader.longest, header.nameCount <= ArchiveHeader.mostLayers else {
             throw ArchiveError(
                 .notAnArchive,
-                "one archive cannot hold \(layerCount) files; expected \(ArchiveHeader.mostLayers) at most (pack several archives)")
+                "one archive cannot hold \(header.nameCount) files; expected \(ArchiveHeader.mostLayers) at most (pack several archives)")
         }
     }
 
@@ -36,6 +44,7 @@ package struct ArchiveComposer: Sendable {
         let bytes = record(.run, run.serialized())
         index.layers[run.layer].add(run, recordLength: bytes.count)
         offset += UInt64(run.frameLength)
+        place = Place(layer: run.layer, position: run.range.upperBound)
         return bytes
     }
 

@@ -6,7 +6,7 @@ internal import ImageFormats
 package struct ArchiveHeader: Codable, Equatable, Sendable {
     /// The version of the archive's format.
     package static let version = 1
-    /// The most layers of one archive.
+    /// The most layers of one archive, and the most names.
     package static let mostLayers = 1 << 16
     /// The longest header that is read, in bytes of JSON.
     package static let longest = 32 << 20
@@ -31,6 +31,8 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
     package struct Layer: Codable, Equatable, Sendable {
         /// Components joined by `/`.
         package let name: String
+        /// Further names of the same file, each of which is restored as a file of its own; absent where there are none.
+        package let also: [String]?
         /// `raw` or the COW layout it is restored in.
         package let layout: String
         /// The disk's size in bytes, as file length (raw) or header have it.
@@ -50,11 +52,13 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         package let group: UInt32?
 
         package init(
-            name: String, layout: String, size: UInt64, mtime: String, backing: Int?, alignment: UInt32?, image: Bool,
+            name: String, also: [String]? = nil, layout: String, size: UInt64, mtime: String, backing: Int?, alignment: UInt32?,
+            image: Bool,
             access: FileAccess? = nil
         ) {
             (mode, owner, group) = (access?.mode, access?.owner, access?.group)
             self.name = name
+            self.also = also
             self.layout = layout
             self.size = size
             self.mtime = mtime
@@ -68,6 +72,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             guard let mode, let owner, let group else { return nil }
             return FileAccess(mode: mode, owner: owner, group: group)
         }
+
+        /// All names of the file.
+        package var names: [String] { [name] + (also ?? []) }
 
         /// `mtime` as a time. The header was checked to have one.
         package var time: Timestamp { Timestamp(text: mtime) ?? Timestamp(seconds: 0, nanoseconds: 0) }
@@ -120,19 +127,12 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
     }
 
     private func check() throws {
-        guard layers.count <= ArchiveHeader.mostLayers else {
-            throw ArchiveError(.damaged, "has \(layers.count) layers; expected \(ArchiveHeader.mostLayers) at most")
+        guard nameCount <= ArchiveHeader.mostLayers else {
+            throw ArchiveError(.damaged, "has \(nameCount) files; expected \(ArchiveHeader.mostLayers) at most")
         }
-        // By bytes: a String takes names for equal that only look the same.
-        var names: Set<[UInt8]> = []
+        try checkNames()
         var depths: [Int] = []
         for (index, layer) in layers.enumerated() {
-            if let fault = ArchiveName.fault(of: layer.name) {
-                throw ArchiveError(.damaged, "layer \(index) has a name that \(fault)")
-            }
-            guard names.insert(Array(layer.name.utf8)).inserted else {
-                throw ArchiveError(.damaged, "two layers have the name \(layer.name)")
-            }
             guard layer.layout == "raw" || CowLayout.writable.contains(where: { $0.rawValue == layer.layout }) else {
                 throw ArchiveError(.damaged, "\(layer.name) has an unknown layout, \(layer.layout)")
             }
@@ -154,11 +154,29 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
                 throw ArchiveError(.damaged, "\(layer.name) stands on more than \(ImageChain.deepest) layers")
             }
         }
-        if let (folder, name) = ArchiveName.folder(among: layers.map { Array($0.name.utf8) }) {
+    }
+
+    private func checkNames() throws {
+        // By bytes: a String takes names for equal that only look the same.
+        var seen: Set<[UInt8]> = []
+        for (index, layer) in layers.enumerated() {
+            for name in layer.names {
+                if let fault = ArchiveName.fault(of: name) {
+                    throw ArchiveError(.damaged, "layer \(index) has a name that \(fault)")
+                }
+                guard seen.insert(Array(name.utf8)).inserted else {
+                    throw ArchiveError(.damaged, "two layers have the name \(name)")
+                }
+            }
+        }
+        if let (folder, name) = ArchiveName.folder(among: Array(seen)) {
             let text = { String(decoding: $0 as [UInt8], as: UTF8.self) }
             throw ArchiveError(.damaged, "\(text(folder)) is a layer and a folder of \(text(name))")
         }
     }
+
+    /// The files that the archive is unpacked to.
+    package var nameCount: Int { layers.reduce(0) { $0 + $1.names.count } }
 
     /// The layers of the chain of `layer`, top first.
     package func chain(of layer: Int) -> [Int] {

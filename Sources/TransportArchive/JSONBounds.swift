@@ -1,7 +1,7 @@
 /// How much there may be in an archive's JSON: a decoder takes many times the memory of what it reads, and one number of it is two bytes long.
 enum JSONBounds {
-    /// Room for so many marks of structure for each of the layers that an archive may have; they have 17.
-    private static let most = 20 * ArchiveHeader.mostLayers
+    /// Room for so many marks of structure for each of the layers that an archive may have; they have 21, and 3 more with further names.
+    private static let most = 24 * ArchiveHeader.mostLayers
 
     /// Throws `damaged` where `bytes` hold more than an archive with as many layers as are allowed.
     static func check(_ bytes: some Collection<UInt8>, _ what: String) throws {

@@ -38,15 +38,16 @@ struct List: ParsableCommand {
         }
         try output.line(row(["Size", "Data", "Stored", "Ratio", "Layout"], "Name"))
         for layer in listing.layers {
-            let link = layer.backing.map { " -> \(ErrorLine.escaped($0))" } ?? ""
+            let link = layer.sameAs.map { " = \(ErrorLine.escaped($0))" } ?? layer.backing.map { " -> \(ErrorLine.escaped($0))" } ?? ""
             try output.line(
                 row(
                     [
                         HumanText.size(layer.virtualSize), HumanText.size(layer.data), HumanText.size(layer.stored),
-                        List.ratio(layer.stored, layer.data), ErrorLine.escaped(layer.layout),
+                        layer.sameAs == nil ? List.ratio(layer.stored, layer.data) : "-", ErrorLine.escaped(layer.layout),
                     ], ErrorLine.escaped(layer.name) + link))
         }
-        let (data, stored) = listing.layers.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.data, $0.1 &+ $1.stored) }
+        let counted = listing.layers.filter { $0.sameAs == nil }
+        let (data, stored) = counted.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.data, $0.1 &+ $1.stored) }
         let images = listing.layers.count { $0.image }
         try output.line(
             "\(HumanText.count(images, "image")) in \(HumanText.count(listing.layers.count, "file")): \(HumanText.size(data)) of data in "

@@ -49,6 +49,10 @@ class Layer:
         self.sectors = round_up(self.entry["size"], SECTOR) // SECTOR
 
     @property
+    def names(self):
+        return [self.entry["name"], *self.entry.get("also", [])]
+
+    @property
     def is_raw(self):
         return self.entry["layout"] == "raw"
 
@@ -70,7 +74,7 @@ class Archive:
     layers: list
 
     def index_of(self, name):
-        return next(number for number, layer in enumerate(self.layers) if layer.entry["name"] == name)
+        return next(number for number, layer in enumerate(self.layers) if name in layer.names)
 
     def guest(self, index, sectors=None):
         """What the guest of a layer sees, in whole sectors; cut or filled up to `sectors`."""
@@ -212,14 +216,18 @@ def parse_header(body):
         whole = whole and all(type(entry.get(key)) is kind for key, kind in LAYER_KEYS.items())
         if not whole or not 0 <= entry["size"] <= 2**63 - 512 or not re.fullmatch(r"-?\d+\.\d{9}", entry["mtime"]):
             raise Damaged("the header has a layer with other keys")
-        if not allowed_name(entry["name"]) or entry["name"] in names:
-            raise Damaged(f"a name is not allowed: {entry['name']!r}")
+        also = entry.get("also", [])
+        if type(also) is not list or not all(type(name) is str for name in also):
+            raise Damaged("the header has a layer whose further names are none")
+        for name in (entry["name"], *also):
+            if not allowed_name(name) or name in names:
+                raise Damaged(f"a name is not allowed: {name!r}")
+            names.add(name)
+            parts = name.split("/")
+            folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
         if backing is not None and not 0 <= backing < index or (layer.is_raw and backing is not None):
             raise Damaged("a backing file does not stand before its overlay")
         depths.append(1 if backing is None else depths[backing] + 1)
-        names.add(entry["name"])
-        parts = entry["name"].split("/")
-        folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
     if names & folders or max(depths, default=0) > 64:
         raise Damaged("a name is a folder of another, or a chain is too long")
     return header, layers

@@ -11,7 +11,7 @@ from pathlib import Path
 from archive_reader import Damaged, read_archive
 from archive_writer import ArchiveWriter, Stretch, layer
 from archives import difference
-from cow_writer import CowWriter, set_mtime
+from cow_writer import CowWriter, encode_header, set_mtime
 from harness import MIB, SECTOR, DroverCase, binary
 from reference import open_chain
 
@@ -94,16 +94,49 @@ class ArchiveRestoreTests(DroverCase):
             self.succeeds("unpack", "-O", "raw", "-C", self.path(f"raw-{name}"), self.archive)
             self.assertTrue(Path(self.path(f"raw-{name}"), f"{name}.img").read_bytes() == Path(base).read_bytes())
 
-    def test_a_qemu_overlay_of_such_a_base_is_restored_as_it_was(self):
-        base, _, _ = self.make_disguised("uml-v3")
-        image = self.path("q.cow")
-        writer = CowWriter("qemu-v2", os.path.getsize(base), os.fsencode(base), MTIME)
-        writer.allocate(1, 1)
-        writer.save(image)
-        self.succeeds("pack", "--backing-format", "raw", self.archive, image)
-        self.succeeds("unpack", "-C", self.out, self.archive)
-        restored = os.path.join(self.out, "q.cow")
-        self.succeeds("compare", "--backing-format", "raw", image, restored)
+    def test_an_overlay_that_would_be_read_otherwise_is_not_packed(self):
+        for name, text in (("uml-v3", "COW file"), ("qemu-v2", "COW file"), ("qcow2", "qcow2 image")):
+            base, uml, _ = self.make_disguised(name)
+            image = self.path(f"{name}.cow")
+            writer = CowWriter("qemu-v2", os.path.getsize(base), os.fsencode(base), MTIME)
+            writer.allocate(1, 1)
+            writer.save(image)
+            refused = self.fails(65, "pack", "--backing-format", "raw", self.archive, image)
+            self.assertIn(text, refused.err)
+            self.assert_absent(self.archive, f"{self.archive}.manifest", f"{self.archive}.partial")
+            made = self.path("made.cow")
+            for command in (
+                ("create", "-b", base, "-F", "raw", "-o", "layout=qemu-v2", made),
+                ("convert", "-O", "cow", "-B", base, "-F", "raw", "-o", "layout=qemu-v2", "--backing-format", "raw", uml, made),
+            ):
+                self.assertIn(text, self.fails(65, *command).err)
+                self.assert_absent(made)
+            self.succeeds("pack", "--flatten", "--force", "--backing-format", "raw", self.path("flat.drover"), image)
+
+    def test_an_overlay_that_would_be_read_otherwise_is_not_restored(self):
+        cow = encode_header("uml-v3", 65536, MTIME, b"/somewhere/else.img")
+        for start, size, layout, text in (
+            (cow, MIB, "qemu-v2", "COW file"),
+            (b"QFI\xfb\0\0\0\3", MIB, "qemu-v2", "qcow2 image"),
+            (encode_header("qemu-v2", MIB, MTIME, b"x.img"), MIB, "uml-v3", "the same size"),
+        ):
+            data = start.ljust(-(-len(start) // SECTOR) * SECTOR, b"\1")
+            sectors = len(data) // SECTOR
+            layers = [layer("base.img", size), layer("top.cow", size, layout, backing=0)]
+            Path(self.archive).write_bytes(ArchiveWriter(layers, [[Stretch(0, 2048, [(0, sectors, data)])], [Stretch(0, 2048)]]).bytes())
+            for source in (self.archive, "-"):
+                with self.subTest(layout=layout, source=source):
+                    out = self.path(f"out{len(source)}-{text[:3]}")
+                    done = self.unpack(source, out=out)
+                    self.assertEqual(done.returncode, 65)
+                    self.assertIn(text, done.stderr)
+                    left = os.listdir(out) if os.path.isdir(out) else []
+                    self.assertEqual([name for name in left if name.startswith("top")], [])
+                    if source != "-":
+                        self.assertEqual(left, [], "something was written before it was refused")
+            self.succeeds("unpack", "-O", "raw", "-C", self.path(f"raw-{text[:3]}"), self.archive)
+            if layout != "uml-v3":
+                self.succeeds("unpack", "-o", "layout=uml-v3", "-C", self.path(f"uml-{text[:3]}"), self.archive)
 
     # What a header cannot hold
 

@@ -69,7 +69,7 @@ extension FleetPlan {
             let depth = chain.layers.count - 1
             let copied = NamedBacking(
                 name: base.target.absolute, path: base.target, size: chain.layers[depth].size, mtime: bottom.identity.mtime, isCow: false,
-                isCowReadAsRaw: try chain.layers[depth].isCowReadAsRaw())
+                disguise: try chain.layers[depth].disguise())
             let header = try CowHeader(writing: layout, alignment: alignment, length: chain.guestLength, over: copied, target: item.target)
             try header.checkHolds(.above(depth: depth, backingLength: bottom.guestLength), of: chain, target: item.target)
         }

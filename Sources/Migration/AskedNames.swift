@@ -1,0 +1,43 @@
+internal import DiskImages
+internal import SystemPackage
+
+/// The names by which one file was asked for. Each of them is to be in the archive, also where they are links to one another.
+struct AskedNames {
+    private struct Name {
+        /// Absolute, as it was given.
+        let given: FilePath
+        /// Links resolved.
+        let resolved: FilePath
+        /// The folder's links resolved, the name's own not.
+        let own: FilePath
+
+        init(_ path: FilePath) throws {
+            given = path.absolute
+            resolved = try DiskImages.resolved(path)
+            let folder = given.removingLastComponent()
+            own = try given.lastComponent.map { try DiskImages.resolved(folder).appending($0) } ?? resolved
+        }
+    }
+
+    private var names: [Name] = []
+    private var given: Set<FilePath> = []
+
+    var isEmpty: Bool { names.isEmpty }
+
+    mutating func add(_ path: FilePath) throws {
+        let name = try Name(path)
+        if given.insert(name.given).inserted { names.append(name) }
+    }
+
+    /// A place for each name, in the order of asking. A symbolic link stands for the file that it leads to, as long as it is the only name for that;
+    /// of several, each stands for itself.
+    func places() -> [FilePath] {
+        let counts = Dictionary(names.map { ($0.resolved, 1) }, uniquingKeysWith: +)
+        var taken: Set<FilePath> = []
+        return names.map { name in
+            let place = counts[name.resolved] == 1 ? name.resolved : name.own
+            // Through a folder that is a link, one directory entry has two names.
+            return taken.insert(place).inserted ? place : name.given
+        }
+    }
+}
