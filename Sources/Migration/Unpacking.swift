@@ -41,15 +41,17 @@ package struct Unpacking {
             guard try [path, ManifestFile.path(of: path)].contains(where: { try ImageFile.identity(at: $0) != nil }) else { continue }
             switch request.form {
             case .chains: try plan.move(layer, in: tree).checkStart()
-            case .raw: try flattening(layer, at: path).checkStart()
+            case .raw: try flattening(layer, at: tree.place(for: reader.header.layers[layer].name)).checkStart()
             }
         }
     }
 
     /// The move that a flattened image's own manifest speaks of.
-    private func flattening(_ layer: Int, at path: FilePath) throws -> TargetMove {
-        TargetMove(
-            name: path, place: try TargetPlace(path, sources: try plan.archiveIdentity()), job: plan.flatteningJob(layer, at: path),
+    private func flattening(_ layer: Int, at place: FilePlace) throws -> TargetMove {
+        let path = place.path
+        return TargetMove(
+            name: path, place: try TargetPlace(place, called: path, sources: try plan.archiveIdentity()),
+            job: plan.flatteningJob(layer, at: path),
             header: nil, access: try plan.flattenedAccess(of: layer), restart: request.restart,
             replacing: Replacing(path, force: request.force))
     }
@@ -107,37 +109,38 @@ package struct Unpacking {
     /// cannot be had together with its backing file's.
     private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
         var result = UnpackResult()
-        let places = try plan.images.map { (layer: $0, path: try tree.place(for: reader.header.layers[$0].name)) }
-        let missing = try places.filter { image in
-            let move = try flattening(image.layer, at: image.path)
+        func file(of layer: Int) throws -> FilePlace { try tree.place(for: reader.header.layers[layer].name) }
+        let missing = try plan.images.filter { layer in
+            let move = try flattening(layer, at: file(of: layer))
             if try move.isUpToDate() { return false }
             // Said before all of the archive is read for it; an unfinished conversion of our own goes on.
-            if try ImageFile.identity(at: ManifestFile.path(of: image.path)) == nil { try move.replacing.check(move.place.existing) }
+            if try ManifestFile.place(of: move.place.file).identity() == nil { try move.replacing.check(move.place.existing) }
             return true
         }
-        result.upToDate = places.count - missing.count
+        result.upToDate = plan.images.count - missing.count
         guard !missing.isEmpty else {
             // Whoever writes to the pipe is not to be told that it broke; and an archive that is cut short is none.
             if reader.stream.file == nil { while let run = try reader.next() { try reader.skipFrame(of: run) } }
             return result
         }
         if let found { try plan.checkSpace(found) }
-        let scratch = try FolderTree(
-            at: plan.scratch, followsLink: false)
+        let scratch = try FolderTree(plan.scratch.lastComponent ?? ".", in: tree)
         _ = try await restore(in: scratch, progress, stop)
-        for (layer, path) in missing {
+        for layer in missing {
+            let target = try file(of: layer)
+            let path = target.path
             // What each layer is says the archive, not its bytes: a raw one may look like anything.
             let chain = ImageChain(layers: try reader.header.chain(of: layer).map { try plan.restored($0, in: scratch) })
             let conversion = ConversionRequest(
                 source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path, format: .raw,
                 segmentLength: request.segmentLength, workers: request.workers, restart: request.restart, force: request.force)
             _ = try await Conversion(
-                conversion, chain: chain, job: plan.flatteningJob(layer, at: path), access: plan.flattenedAccess(of: layer)
+                conversion, chain: chain, job: plan.flatteningJob(layer, at: path), target: target, access: plan.flattenedAccess(of: layer)
             ).run(progress: progress, stop: stop)
             result.restored += 1
         }
         let names = plan.needed.map { reader.header.layers[$0].name }
-        scratch.remove(names.flatMap { [$0, $0 + ".manifest"] })
+        scratch.remove(names.flatMap { [$0, $0 + ".manifest"] }, from: tree)
         return result
     }
 }

@@ -152,7 +152,7 @@ struct FleetMover {
     /// The outcome where nothing is to be done.
     private func settled(_ state: TargetState) throws -> FleetOutcome {
         progress.resume(item.chain?.guestLength ?? 0, read: 0)
-        try ManifestFile.dropFailure(of: item.target, usesLock: run.usesLocks)
+        try ManifestFile.dropFailure(of: FilePlace(at: item.target), usesLock: run.usesLocks)
         switch state {
         case .upToDate: return .upToDate
         case .inUse:
@@ -166,7 +166,7 @@ struct FleetMover {
         guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true else { return }
         do {
             try FolderTree.make(item.target.removingLastComponent())
-            try ManifestFile.recordFailure("\(problem)", of: item.target, usesLock: run.usesLocks)
+            try ManifestFile.recordFailure("\(problem)", of: FilePlace(at: item.target), usesLock: run.usesLocks)
         } catch {
             tell(.warned(place, "the reason cannot be recorded: \(error)"))
         }
