@@ -6,10 +6,14 @@ package import SystemPackage
 package struct FilePlace: Sendable {
     package let folder: Folder
     package let name: FilePath.Component
+    /// What messages and manifests call it.
+    package let path: FilePath
 
-    init(folder: Folder, name: FilePath.Component) {
+    /// The place of `name` in `folder`; `path` where it is called otherwise than the two say.
+    init(folder: Folder, name: FilePath.Component, path: FilePath? = nil) {
         self.folder = folder
         self.name = name
+        self.path = path ?? folder.path.appending(name)
     }
 
     /// The place called `path`; links in the names of folders are followed. Throws `target` where it is no name for a file.
@@ -38,7 +42,7 @@ package struct FilePlace: Sendable {
         throw DiskImageError(.target, path, "leads through too many symbolic links")
     }
 
-    private static func name(of path: FilePath) throws -> FilePath.Component {
+    static func name(of path: FilePath) throws -> FilePath.Component {
         guard let last = path.lastComponent, last.kind == .regular else {
             guard path.namesFolder else { throw DiskImageError(.target, path, "is no name for a file") }
             let folder = path.removingLastComponent()
@@ -49,13 +53,11 @@ package struct FilePlace: Sendable {
         return last
     }
 
-    /// What messages call it.
-    package var path: FilePath { folder.path.appending(name) }
-
     /// The name with `suffix` at its end, in the same folder.
     package func withSuffix(_ suffix: String) -> FilePlace {
         // A suffix without a slash is part of the last component.
-        FilePlace(folder: folder, name: FilePath(root: nil, [name]).withSuffix(suffix).lastComponent ?? name)
+        FilePlace(
+            folder: folder, name: FilePath(root: nil, [name]).withSuffix(suffix).lastComponent ?? name, path: path.withSuffix(suffix))
     }
 
     /// The present state of what has the name, or nil where nothing has. Throws `target` where that cannot be found out.
@@ -76,7 +78,7 @@ package struct FilePlace: Sendable {
     }
 
     /// Where the symbolic link that has the name leads; nil where it is none.
-    private func link() throws -> FilePath? {
+    func link() throws -> FilePath? {
         guard try isLink() else { return nil }
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
         let count = name.withPlatformString { readlinkat(folder.descriptor, $0, &buffer, Int(PATH_MAX)) }

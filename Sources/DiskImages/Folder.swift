@@ -57,6 +57,7 @@ package final class Folder: Sendable {
     /// The folder called `name` in it, which must be one itself and no link; nil where nothing has the name. `makes` makes it then, durably.
     func folder(_ name: FilePath.Component, makes: Bool) throws -> Folder? {
         let path = path.appending(name)
+        guard name.kind == .regular else { throw DiskImageError(.target, path, "is no name for a folder") }
         while true {
             let found = name.withPlatformString { clinux_open_folder(descriptor, $0, 0) }
             if found >= 0 { return Folder(path, holding: found) }

@@ -17,19 +17,15 @@ package struct Conversion {
     }
 
     /// As above, of a chain that is open. Where its files only stand for something else, `job` is what the manifest is to say of that, and `access`
-    /// who may read it; `target` is the place of the request's target, where that is known.
-    init(
-        _ request: ConversionRequest, chain: ImageChain, job: ManifestJob? = nil, target: FilePlace? = nil, access: TargetAccess? = nil
-    ) throws {
+    /// who may read it.
+    init(_ request: ConversionRequest, chain: ImageChain, job: ManifestJob? = nil, access: TargetAccess? = nil) throws {
         self.request = request
         self.chain = chain
         var files = chain.layers.map(\.file.identity)
         if let backing = request.backing {
-            var options = request.options
-            (options.format, options.backingFormat) = (request.backingFormat, nil)
-            files += try ImageChain.open(backing, options).layers.map(\.file.identity)
+            files += try ImageChain.open(backing, request.backingOptions).layers.map(\.file.identity)
         }
-        place = try TargetPlace(try target ?? FilePlace(following: request.target), called: request.target, sources: files)
+        place = try TargetPlace(try request.place ?? FilePlace(following: request.target), called: request.target, sources: files)
         plan = try TargetPlan(request, chain, at: place)
         self.job = job ?? plan.job
         // What stays in the backing file is not in the target.

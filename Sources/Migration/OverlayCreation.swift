@@ -27,6 +27,7 @@ package struct OverlayCreation {
     }
 
     /// Writes it; false where it is there already, byte for byte.
+    @discardableResult
     package func run() throws -> Bool {
         guard try !isThere() else {
             // An earlier run may have died before file and name were durable.

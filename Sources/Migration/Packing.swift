@@ -14,7 +14,9 @@ package struct Packing {
         plan = try PackPlan(
             request.images, request.options, flatten: request.flatten, compression: request.compression, zeroRun: request.shortestZeroRun,
             stop: stop)
-        place = try request.archive.map { [plan] in try TargetPlace($0, sources: plan.files.map(\.file.identity)) }
+        place = try request.archive.map { [plan] in
+            try TargetPlace(request.place ?? FilePlace(following: $0), called: $0, sources: plan.files.map(\.file.identity))
+        }
         if let place, place.existing?.size ?? 0 > 0, try !ArchiveVerification.isArchive(place.path) {
             throw MigrationError(.target, "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)")
         }

@@ -131,11 +131,12 @@ package struct Unpacking {
             let path = target.path
             // What each layer is says the archive, not its bytes: a raw one may look like anything.
             let chain = ImageChain(layers: try reader.header.chain(of: layer).map { try plan.restored($0, in: scratch) })
-            let conversion = ConversionRequest(
+            var conversion = ConversionRequest(
                 source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path, format: .raw,
                 segmentLength: request.segmentLength, workers: request.workers, restart: request.restart, force: request.force)
+            conversion.place = target
             _ = try await Conversion(
-                conversion, chain: chain, job: plan.flatteningJob(layer, at: path), target: target, access: plan.flattenedAccess(of: layer)
+                conversion, chain: chain, job: plan.flatteningJob(layer, at: path), access: plan.flattenedAccess(of: layer)
             ).run(progress: progress, stop: stop)
             result.restored += 1
         }

@@ -44,6 +44,7 @@ struct Create: ParsableCommand {
     func run() throws {
         var options = try imageOptions.chainOptions(for: backing)
         try options.location.check(named: backing)
+        options.confinesImage = true
         options.format = try backingFileFormat?.readable(backing) ?? options.format
         if MakeCall.isDryRun { return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) } }
         if try creation(options).run() {
