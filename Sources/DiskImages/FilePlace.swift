@@ -65,6 +65,11 @@ package struct FilePlace: Sendable {
         try status().map { FileIdentity($0, size: UInt64(max(0, $0.st_size))) }
     }
 
+    /// The same of the file that a link with the name leads to.
+    package func linkedIdentity() throws -> FileIdentity? {
+        try isLink() ? try ImageFile.identity(at: FilePlace(following: path).path) : try identity()
+    }
+
     func isLink() throws -> Bool { try status().map { $0.st_mode & S_IFMT == S_IFLNK } ?? false }
 
     func status() throws -> stat? {

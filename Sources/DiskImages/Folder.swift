@@ -46,9 +46,9 @@ package final class Folder: Sendable {
     /// Whether there is such a folder.
     package var exists: Bool { missing == nil }
 
-    /// Throws `target` where there is no such folder.
-    func checkExists() throws {
-        if let missing { throw DiskImageError.system(path.isEmpty ? "." : path, "cannot be opened", missing, .target) }
+    /// Throws `target` where there is no such folder, in which `file` is to be made.
+    func checkExists(for file: FilePlace) throws {
+        if let missing { throw DiskImageError.system(file.path, "cannot be created", missing, .target) }
     }
 
     /// The place of `name` in it.

@@ -15,7 +15,7 @@ package final class LockedFile: @unchecked Sendable {
     /// Opens or creates the file at `place` and locks it. Throws `target` where another process holds the lock, the file is no regular one, or it has
     /// another name as well. Without `usesLock` the caller sees to it that no other process works on the file.
     package init(_ place: FilePlace, usesLock: Bool = true) throws {
-        try place.folder.checkExists()
+        try place.folder.checkExists(for: place)
         let descriptor = place.open(O_RDWR | O_CREAT | O_NONBLOCK, mode: 0o600)
         guard descriptor >= 0 else { throw DiskImageError.system(place.path, "cannot be created", .current, .target) }
         do {

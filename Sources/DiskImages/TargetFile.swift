@@ -33,7 +33,7 @@ package final class TargetFile: Sendable {
 
     private init(_ place: FilePlace, isPassing: Bool) throws {
         let partial = TargetFile.partial(of: place)
-        try place.folder.checkExists()
+        try place.folder.checkExists(for: partial)
         (self.place, self.partial, self.isPassing) = (place, partial, isPassing)
         descriptor = try TargetFile.open(partial)
     }

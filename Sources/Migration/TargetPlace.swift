@@ -34,7 +34,7 @@ package struct TargetPlace: Sendable {
             throw MigrationError(.target, "\(name): lies among devices, where no file is made (name a file elsewhere)")
         }
         for (place, found) in [(file, existing), (TargetFile.partial(of: file), nil), (ManifestFile.place(of: file), nil)] {
-            guard let identity = try found ?? place.identity() else { continue }
+            guard let identity = try found ?? place.linkedIdentity() else { continue }
             if sources.contains(where: { $0.isSameFile(as: identity) }) {
                 throw MigrationError(.target, "\(place.path): is a file of the source's own chain (choose another target)")
             }

@@ -54,7 +54,7 @@ package struct FleetPlan: Sendable {
             backing: backing, backingFormat: backing == nil ? nil : .raw, workers: workers)
         request.asBase = item.role == .base
         request.place = try self.place(of: place, makes: false)
-        if backing != nil { request.backingLocation = try BackingLocation(confinement: [spec.target.directory]) }
+        if backing != nil, request.place != nil { request.backingLocation = try BackingLocation(confinement: [spec.target.directory]) }
         return request
     }
 
