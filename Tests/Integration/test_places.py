@@ -105,7 +105,7 @@ class PlaceTests(DroverCase):
         for directory in ("out", "outside"):
             os.makedirs(self.path(directory))
         os.symlink(self.path("outside"), self.path("out/sub"))
-        self.fails(1, "run", file)
+        self.succeeds("run", file, code=1)
         self.assertEqual(os.listdir(self.path("outside")), [])
         os.unlink(self.path("out/sub"))
         os.makedirs(self.path("out/real"))

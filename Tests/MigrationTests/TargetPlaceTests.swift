@@ -115,7 +115,7 @@ struct TargetPlaceTests {
     }
 
     @Test func noTargetIsMadeAmongDevices() throws {
-        #expect(refusal { _ = try TargetPlace("/dev/drover-test", sources: []) }.contains("lies among devices"))
+        #expect(MigrationTests.refusal { _ = try TargetPlace("/dev/drover-test", sources: []) }.contains("lies among devices"))
         #expect(throws: Never.self) { _ = try TargetPlace("/dev/shm/drover-test", sources: []) }
     }
 

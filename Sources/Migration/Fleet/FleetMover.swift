@@ -168,7 +168,8 @@ struct FleetMover {
             guard let target = try run.plan.place(of: place, makes: true) else { return }
             try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.usesLocks)
         } catch {
-            tell(.warned(place, "the reason cannot be recorded: \(error)"))
+            // A place that is itself what is wrong has nothing to add.
+            if "\(error)" != problem.description { tell(.warned(place, "the reason cannot be recorded: \(error)")) }
         }
     }
 }
