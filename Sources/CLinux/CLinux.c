@@ -30,6 +30,16 @@ int clinux_set_mtime(int fd, long seconds, long nanoseconds) {
 
 int clinux_open(const char *path, int flags, unsigned mode) { return open(path, flags | O_CLOEXEC, mode); }
 
+int clinux_open_at(int folder, const char *name, int flags, unsigned mode) {
+    return openat(folder, name, flags | O_CLOEXEC, mode);
+}
+
+int clinux_open_folder(int folder, const char *name, int follows) {
+    return openat(folder, name, O_PATH | O_DIRECTORY | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW));
+}
+
+int clinux_open_unread(int folder, const char *name) { return openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC); }
+
 static struct flock whole_file(short type) {
     struct flock lock;
     memset(&lock, 0, sizeof lock);
@@ -40,6 +50,12 @@ static struct flock whole_file(short type) {
 
 int clinux_lock_exclusive(int fd) {
     struct flock lock = whole_file(F_WRLCK);
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int clinux_lock_start(int fd, int kind) {
+    struct flock lock = whole_file(kind == 0 ? F_UNLCK : kind == 1 ? F_RDLCK : F_WRLCK);
+    lock.l_len = 1;
     return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
@@ -66,7 +82,20 @@ int clinux_free_space(const char *path, uint64_t *bytes) {
     return !__builtin_mul_overflow(blocks, (uint64_t)status.f_frsize, bytes);
 }
 
-int clinux_rename_new(const char *from, const char *to) { return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE); }
+int clinux_holds_no_files(int fd) {
+    struct statfs status;
+    if (fstatfs(fd, &status) != 0) return -1;
+    switch ((uint32_t)status.f_type) {
+    case 0x19800202: // mqueue
+    case 0x1cd1: // devpts
+    case 0x958458f6: return 1; // hugetlbfs
+    default: return 0;
+    }
+}
+
+int clinux_rename_new(int folder, const char *from, const char *to) {
+    return renameat2(folder, from, folder, to, RENAME_NOREPLACE);
+}
 
 int clinux_terminal_columns(int fd) {
     struct winsize window;

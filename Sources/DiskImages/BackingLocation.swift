@@ -16,8 +16,8 @@ package struct BackingLocation: Sendable {
 
     /// The moves; the longest `old` that fits wins.
     package var moves: [Move]
-    /// Directories, links resolved, outside of which no backing file is opened; nil allows every place.
-    package let confinement: [FilePath]?
+    /// Directories, held open, outside of which no backing file is opened; nil allows every place.
+    private let confinement: [Confinement]?
 
     /// What to do about a backing file that is not there.
     static let advice = "(where bases have moved, --backing-map OLD=NEW finds them)"
@@ -25,7 +25,7 @@ package struct BackingLocation: Sendable {
     /// Throws where a directory of `confinement` is missing.
     package init(moves: [Move] = [], confinement: [FilePath]? = nil) throws {
         self.moves = moves
-        self.confinement = try confinement?.map { try resolved($0) }
+        self.confinement = try confinement?.map(Confinement.init(at:))
     }
 
     /// The file that `name` in the header of `image` means: moved, absolute or relative to the image's own folder, and allowed.
@@ -48,21 +48,39 @@ package struct BackingLocation: Sendable {
         } catch let error as DiskImageError {
             throw DiskImageError(error.kind, image, "backing file \(place) \(error.fact) \(BackingLocation.advice)")
         }
-        try check(real, called: place, of: image, within: confinement)
+        _ = try check(real, called: place, of: image, within: confinement)
         return real
+    }
+
+    /// Opens the file that `locate` found: with a confinement from the folder that is held, so that it lies there, whatever its path means by now.
+    func open(_ place: FilePath) throws -> ImageFile {
+        guard let confinement else { return try ImageFile(opening: place) }
+        return try check(place, called: place, of: place, within: confinement).open(place, called: place)
+    }
+
+    /// Opens a file that was named outright. Throws `confined` where it lies where none may be opened.
+    func open(named path: FilePath) throws -> ImageFile {
+        guard let confinement else { return try ImageFile(opening: path) }
+        let real = try resolved(path)
+        return try check(real, called: path, of: path, within: confinement).open(real, called: path)
     }
 
     /// Throws `confined` where a backing file that was named outright lies where none may be opened.
     package func check(named path: FilePath) throws {
-        if let confinement { try check(try resolved(path), called: path, of: path, within: confinement) }
+        if let confinement { _ = try check(try resolved(path), called: path, of: path, within: confinement) }
     }
 
-    private func check(_ real: FilePath, called place: FilePath, of image: FilePath, within confinement: [FilePath]) throws {
-        guard confinement.contains(where: { real.starts(with: $0) }) else {
+    /// The directory in which `real` lies.
+    private func check(_ real: FilePath, called place: FilePath, of image: FilePath, within confinement: [Confinement]) throws
+        -> Confinement
+    {
+        guard let found = confinement.first(where: { $0.contains(real) }) else {
             throw DiskImageError(
                 .confined, image,
-                "backing file \(place) lies at \(real), outside of \(confinement.map(\.description).joined(separator: ", ")) (--confine)")
+                "backing file \(place) lies at \(real), outside of \(confinement.map(\.path.description).joined(separator: ", ")) (--confine)"
+            )
         }
+        return found
     }
 }
 

@@ -32,7 +32,7 @@ struct ChainOpener {
     }
 
     mutating func open(_ path: FilePath) throws -> ImageChain {
-        let file = try ImageFile(opening: path)
+        let file = try options.confinesImage ? options.location.open(named: path) : ImageFile(opening: path)
         try append(ImageLayer(file: file, content: try content(of: file, options.format, depth: 0)))
         do {
             while let next = try openBacking(of: layers[layers.count - 1]) { try append(next) }
@@ -123,7 +123,7 @@ struct ChainOpener {
     private func backingSizes(of header: CowHeader, from path: FilePath) -> [UInt64] {
         guard !header.backingPath.isEmpty,
             let place = try? options.location.locate(FilePath(bytes: header.backingPath), from: path),
-            let file = try? ImageFile(opening: place)
+            let file = try? options.location.open(place)
         else { return [] }
         let guests = (try? readings(of: file, prefix(of: file), nil))?.map(\.size) ?? []
         return [file.length] + guests
@@ -139,7 +139,7 @@ struct ChainOpener {
         let place = try options.location.locate(name, from: layer.path)
         let file: ImageFile
         do {
-            file = try ImageFile(opening: place)
+            file = try options.location.open(place)
         } catch let error as DiskImageError where error.kind == .unavailable {
             throw DiskImageError(
                 error.kind, layer.path, "backing file \(place) \(error.fact) \(BackingLocation.advice)")

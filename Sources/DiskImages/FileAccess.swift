@@ -37,6 +37,22 @@ package struct FileAccess: Equatable, Sendable {
             status, acl: try acl(path) { buffer, count in path.withPlatformString { clinux_get_acl_of($0, buffer, count) } })
     }
 
+    /// Of what lies at `place`, which must be no link; nil where nothing does. It need not be readable.
+    package static func of(_ place: FilePlace) throws -> FileAccess? {
+        var descriptor = place.open(O_RDONLY | O_NONBLOCK)
+        let isReadable = descriptor >= 0
+        if !isReadable, errno == EACCES { descriptor = place.openUnread() }
+        guard descriptor >= 0 else {
+            if [ENOENT, ENOTDIR].contains(errno) { return nil }
+            throw DiskImageError.system(place.path, "cannot be examined", .current, .target)
+        }
+        defer { Glibc.close(descriptor) }
+        if isReadable { return try FileAccess(of: descriptor, place.path) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw DiskImageError.system(place.path, "cannot be examined") }
+        return FileAccess(status, acl: try acl(place.path) { clinux_get_acl_of("/proc/self/fd/\(descriptor)", $0, $1) })
+    }
+
     private static func acl(_ path: FilePath, _ get: (UnsafeMutableRawPointer?, Int) -> Int) throws -> [UInt8]? {
         // As long as the kernel lets any extended attribute be.
         var bytes = [UInt8](repeating: 0, count: 65536)

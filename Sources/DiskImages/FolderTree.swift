@@ -1,21 +1,26 @@
 internal import Glibc
 package import SystemPackage
 
-/// A folder below which files are created by names of somebody else's choice: no link is followed, nothing is touched outside.
+/// A folder below which files are created by names of somebody else's choice: it is held open, no link is followed, nothing is touched outside.
 package struct FolderTree: Sendable {
     /// Absolute, links resolved.
     package let root: FilePath
+    private let folder: Folder
 
-    /// Creates `root` where it is missing; its own parent must be there. `followsLink` allows `root` itself to be a symbolic link.
-    package init(at root: FilePath, followsLink: Bool = true) throws {
+    /// Creates `root`, which may be a link, where it is missing; its own parent must be there.
+    package init(at root: FilePath) throws {
         try FolderTree.create(root)
-        if !followsLink, try FolderTree.mode(of: root).map({ $0 & S_IFMT == S_IFLNK }) == true {
-            throw DiskImageError(.target, root, "is a symbolic link, which is not followed (remove it)")
-        }
+        // An earlier run may have made it and died before the name was durable.
+        try TargetFile.synchronizeFolder(of: root)
         self.root = try resolved(root)
-        guard try FolderTree.mode(of: self.root).map({ $0 & S_IFMT == S_IFDIR }) == true else {
-            throw DiskImageError(.target, root, "is no folder")
-        }
+        folder = try Folder(at: self.root)
+        guard folder.exists else { throw DiskImageError(.target, root, "is no folder") }
+    }
+
+    /// Creates the folder called `name` in that of `tree`, where it is missing; it must be no link.
+    package init(_ name: FilePath.Component, in tree: FolderTree) throws {
+        root = tree.root.appending(name)
+        folder = try tree.folder.descend([name], makes: true) ?? Folder(missing: root)
     }
 
     /// Creates `folder` and what is missing above it, durably. Throws `target` where something else has one of the names.
@@ -70,36 +75,34 @@ package struct FolderTree: Sendable {
 
     /// The place of `name`, components joined by `/` that were checked; its folders are created. Throws `target` where a link or something else than a
     /// folder is in the way, or where the name itself is taken by a link.
-    package func place(for name: String) throws -> FilePath {
-        let components = name.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }
-        var path = root
-        for folder in components.dropLast() {
-            path = path.pushing(FilePath(folder))
-            switch try FolderTree.mode(of: path).map({ $0 & S_IFMT }) {
-            case S_IFDIR: break
-            case nil:
-                try FolderTree.create(path)
-            case S_IFLNK: throw DiskImageError(.target, path, "is a symbolic link, which is not followed (remove it)")
-            default: throw DiskImageError(.target, path, "is no folder (remove it)")
-            }
-        }
-        path = path.pushing(FilePath(components.last ?? ""))
-        if try FolderTree.mode(of: path).map({ $0 & S_IFMT == S_IFLNK }) == true {
-            throw DiskImageError(.target, path, "is a symbolic link, which is not followed (remove it)")
-        }
-        return path
+    package func place(for name: String) throws -> FilePlace {
+        let path = FilePath(name)
+        let parent = try folder.descend(path.components.dropLast(), makes: true)
+        guard let parent, let last = path.lastComponent else { throw DiskImageError(.target, root.pushing(path), "is no name for a file") }
+        let place = parent.place(of: last)
+        if try place.isLink() { throw DiskImageError(.target, place.path, "is a symbolic link, which is not followed (remove it)") }
+        return place
     }
 
-    /// Removes the files called `names` and the folders they leave empty, and the root; what else is there stays.
-    package func remove(_ names: [String]) {
-        var folders: Set<FilePath> = [root]
+    /// Removes the files called `names` and the folders they leave empty, and the root from `tree`; what else is there stays.
+    package func remove(_ names: [String], from tree: FolderTree) {
+        var folders: Set<FilePath> = []
         for name in names {
-            var path = root.pushing(FilePath(name))
-            _ = path.withPlatformString { unlink($0) }
-            while path.removeLastComponent(), path != root { folders.insert(path) }
+            var path = FilePath(name)
+            if let place = existing(path) { place.remove() }
+            while path.removeLastComponent(), !path.isEmpty { folders.insert(path) }
         }
-        for folder in folders.sorted(by: { $0.components.count > $1.components.count }) {
-            _ = folder.withPlatformString { rmdir($0) }
+        for folder in folders.sorted(by: { $0.components.count > $1.components.count }) { existing(folder)?.removeFolder() }
+        if let name = root.lastComponent { tree.folder.place(of: name).removeFolder() }
+    }
+
+    /// The place of what is called `path`; nil where there is no such folder, or a link leads there: that is not ours to remove.
+    private func existing(_ path: FilePath) -> FilePlace? {
+        guard let last = path.lastComponent else { return nil }
+        do {
+            return try folder.descend(path.components.dropLast(), makes: false)?.place(of: last)
+        } catch {
+            return nil
         }
     }
 

@@ -59,6 +59,8 @@ package struct ChainOptions: Sendable {
     package var ignoreMtime: Bool
     /// Reads files that somebody has locked for writing.
     package var forceShare: Bool
+    /// Whether the image itself, too, must lie where its backing files may: one that nobody named, or that others will stand on.
+    package var confinesImage = false
 
     package init(
         format: ImageFormat? = nil, backingFormat: ImageFormat? = nil, location: BackingLocation, ignoreMtime: Bool = false,

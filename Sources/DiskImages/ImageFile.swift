@@ -17,12 +17,32 @@ package final class ImageFile: Sendable {
 
     /// Opens `path` for reading. Throws `unavailable` where there is none or it cannot be read, `badData` where it is neither a regular
     /// file nor a block device: a FIFO or a terminal is never opened.
-    package init(opening path: FilePath) throws {
-        let before = try ImageFile.status(of: path)
+    package convenience init(opening path: FilePath) throws {
+        try self.init(path, looking: try ImageFile.status(of: path)) { flags in path.withPlatformString { clinux_open($0, flags, 0) } }
+    }
+
+    /// As above, of what lies at `place`, which must be no link.
+    package convenience init(opening place: FilePlace) throws {
+        guard let before = try place.status() else {
+            throw DiskImageError.system(place.path, "cannot be opened", .noSuchFileOrDirectory, .unavailable)
+        }
+        try self.init(place.path, looking: before) { place.open($0) }
+    }
+
+    /// The file of `descriptor`, which stays its owner's.
+    convenience init(sharing descriptor: CInt, _ path: FilePath) throws {
+        try self.init(adopting: fcntl(descriptor, F_DUPFD_CLOEXEC, 0), path)
+    }
+
+    private convenience init(_ path: FilePath, looking before: stat, _ open: (CInt) -> CInt) throws {
         guard [S_IFREG, S_IFBLK].contains(before.st_mode & S_IFMT) else {
             throw DiskImageError(.badData, path, "is \(ImageFile.name(ofMode: before.st_mode)); expected a regular file or a block device")
         }
-        let descriptor = path.withPlatformString { clinux_open($0, O_RDONLY | O_NONBLOCK, 0) }
+        try self.init(adopting: open(O_RDONLY | O_NONBLOCK), path)
+    }
+
+    /// What an opening of `path` returned.
+    private init(adopting descriptor: CInt, _ path: FilePath) throws {
         guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be opened", .current, .unavailable) }
         do {
             identity = try ImageFile.identity(of: descriptor, path)
@@ -173,6 +193,7 @@ package final class ImageFile: Sendable {
         switch mode & S_IFMT {
         case S_IFDIR: "a directory"
         case S_IFIFO: "a FIFO"
+        case S_IFLNK: "a symbolic link"
         case S_IFCHR: "a character device"
         case S_IFSOCK: "a socket"
         case S_IFBLK: "a block device"

@@ -36,8 +36,10 @@ package struct ImageLayer: Sendable {
     }
 
     /// Opens `path` alone as what it is known to be, whatever its bytes look like: a COW file of `layout`, or raw where that is nil.
-    package init(opening path: FilePath, as layout: CowLayout?) throws {
-        let file = try ImageFile(opening: path)
+    package init(opening path: FilePath, as layout: CowLayout?) throws { try self.init(try ImageFile(opening: path), as: layout) }
+
+    /// As above, of a file that is open.
+    package init(_ file: ImageFile, as layout: CowLayout?) throws {
         guard let layout else {
             self.init(file: file, content: .raw)
             return
@@ -48,7 +50,7 @@ package struct ImageLayer: Sendable {
             let readings = try CowHeader.readings(of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
             self.init(file: file, content: .cow(readings[0]))
         } catch {
-            throw DiskImageError.format(error, path)
+            throw DiskImageError.format(error, file.path)
         }
     }
 

@@ -4,39 +4,36 @@ package import SystemPackage
 
 /// A small file that one process at a time appends records to, under an open-file-description lock.
 package final class LockedFile: @unchecked Sendable {
-    package let path: FilePath
+    private let place: FilePlace
     private let descriptor: CInt
     private let usesLock: Bool
     /// What we have written; a file of another length was written to by somebody else. One task appends.
     package private(set) var length = 0
 
-    /// Opens or creates `path` and locks it. Throws `target` where another process holds the lock or the file is no regular one.
-    /// Without `usesLock` the caller sees to it that no other process works on the file.
-    package init(_ path: FilePath, usesLock: Bool = true) throws {
-        let descriptor = path.withPlatformString { clinux_open($0, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600) }
-        guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be created", .current, .target) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            close(descriptor)
-            throw DiskImageError(.target, path, "exists and is no regular file (remove it)")
-        }
-        guard !usesLock || clinux_lock_exclusive(descriptor) == 0 else {
-            let error = Errno.current
-            close(descriptor)
-            guard [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) else {
-                throw DiskImageError.system(path, "cannot be locked", error, .target)
+    package var path: FilePath { place.path }
+
+    /// Opens or creates the file at `place` and locks it. Throws `target` where another process holds the lock, the file is no regular one, or it has
+    /// another name as well. Without `usesLock` the caller sees to it that no other process works on the file.
+    package init(_ place: FilePlace, usesLock: Bool = true) throws {
+        try place.folder.checkExists(for: place)
+        let descriptor = place.open(O_RDWR | O_CREAT | O_NONBLOCK, mode: 0o600)
+        guard descriptor >= 0 else { throw DiskImageError.system(place.path, "cannot be created", .current, .target) }
+        do {
+            try place.checkIsOnlyName(of: descriptor)
+            guard !usesLock || clinux_lock_exclusive(descriptor) == 0 else {
+                let error = Errno.current
+                guard [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) else {
+                    throw DiskImageError.system(place.path, "cannot be locked", error, .target)
+                }
+                throw DiskImageError(.locked, place.path, "is locked by another drover that works on this target (wait for it)")
             }
-            throw DiskImageError(.locked, path, "is locked by another drover that works on this target (wait for it)")
-        }
-        // Asked again: whoever held the lock until now may have written meanwhile.
-        guard fstat(descriptor, &status) == 0 else {
+            // Asked again: whoever held the lock until now may have written meanwhile.
+            length = try Int(place.checkIsOnlyName(of: descriptor).size)
+        } catch {
             close(descriptor)
-            throw DiskImageError.system(path, "cannot be examined", .current, .target)
+            throw error
         }
-        self.path = path
-        self.usesLock = usesLock
-        self.descriptor = descriptor
-        length = Int(status.st_size)
+        (self.place, self.usesLock, self.descriptor) = (place, usesLock, descriptor)
     }
 
     deinit { close(descriptor) }
@@ -103,7 +100,7 @@ package final class LockedFile: @unchecked Sendable {
     package func checkStillLocked() throws {
         var status = stat()
         guard !usesLock || clinux_lock_exclusive(descriptor) == 0, fstat(descriptor, &status) == 0, Int(status.st_size) == length,
-            let named = try ImageFile.identity(at: path), named.inode == UInt64(status.st_ino)
+            try place.identity()?.isSameFile(as: FileIdentity(status, size: 0)) == true
         else { throw DiskImageError(.io, path, "is no longer ours: the lock was lost or the file replaced (run the same command again)") }
     }
 }

@@ -6,59 +6,77 @@ package import SystemPackage
 ///
 /// Writes name their own offset, so that many tasks may write at once, each to its own ranges.
 package final class TargetFile: Sendable {
-    /// The name it will have; links are resolved.
-    package let path: FilePath
-    /// The name it has until then.
-    package let partialPath: FilePath
+    /// Where it will be.
+    package let place: FilePlace
+    /// Where it is until then.
+    package let partial: FilePlace
     /// Whether no later run can go on with it: it goes away with this object, unless it got its name.
     private let isPassing: Bool
     private let descriptor: CInt
     private let turn = WriteTurn()
 
+    /// What messages call it.
+    private var partialPath: FilePath { partial.path }
+
     /// The staging name of `path`.
     package static func partialPath(of path: FilePath) -> FilePath { path.withSuffix(".partial") }
 
-    /// Opens the staging file of `path`, with what an earlier run left in it. Throws `target` where it cannot be created or is no regular file.
-    package convenience init(staging path: FilePath) throws {
-        try self.init(path, TargetFile.partialPath(of: path), isPassing: false)
+    /// The staging place of `place`.
+    package static func partial(of place: FilePlace) -> FilePlace { place.withSuffix(".partial") }
+
+    /// Opens the staging file of `place`, with what an earlier run left in it, and locks it. Throws `locked` where another process writes to it,
+    /// `target` where it cannot be created, is no regular file, or has another name as well.
+    package convenience init(staging place: FilePlace) throws { try self.init(place, isPassing: false) }
+
+    /// As above, for what is written at once and goes away with this object, unless it got its name.
+    package convenience init(passing place: FilePlace) throws { try self.init(place, isPassing: true) }
+
+    private init(_ place: FilePlace, isPassing: Bool) throws {
+        let partial = TargetFile.partial(of: place)
+        try place.folder.checkExists(for: partial)
+        (self.place, self.partial, self.isPassing) = (place, partial, isPassing)
+        descriptor = try TargetFile.open(partial)
     }
 
-    /// Creates a staging file of `path` that nobody else has, for what is written at once: no lock keeps others away. `NAME.PID.partial`.
-    package convenience init(passing path: FilePath) throws {
-        try self.init(path, path.withSuffix(".\(getpid()).partial"), isPassing: true)
+    /// Opens and locks the staging file; once more, where whoever had the lock until then gave it its final name.
+    private static func open(_ partial: FilePlace) throws -> CInt {
+        while true {
+            let descriptor = partial.open(O_RDWR | O_CREAT | O_NONBLOCK, mode: 0o600)
+            guard descriptor >= 0 else { throw DiskImageError.system(partial.path, "cannot be created", .current, .target) }
+            do {
+                let file = try partial.checkIsOnlyName(of: descriptor)
+                guard TargetFile.lock(descriptor, .writing) || !isLocked(.current) else {
+                    throw DiskImageError(.locked, partial.path, "is locked by another drover that writes it (wait for it)")
+                }
+                if try partial.identity()?.isSameFile(as: file) == true {
+                    // Nobody else reads it before it is known who may.
+                    try FileAccess.close(descriptor, partial.path)
+                    return descriptor
+                }
+            } catch {
+                close(descriptor)
+                throw error
+            }
+            close(descriptor)
+        }
     }
 
-    private init(_ path: FilePath, _ partialPath: FilePath, isPassing: Bool) throws {
-        // An earlier process of the same number may have left one behind.
-        if isPassing { _ = partialPath.withPlatformString { unlink($0) } }
-        let flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | (isPassing ? O_EXCL : 0)
-        let descriptor = partialPath.withPlatformString { clinux_open($0, flags, 0o600) }
-        guard descriptor >= 0 else { throw DiskImageError.system(partialPath, "cannot be created", .current, .target) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            close(descriptor)
-            throw DiskImageError(.target, partialPath, "exists and is no regular file (remove it)")
-        }
-        guard status.st_nlink == 1 else {
-            close(descriptor)
-            throw DiskImageError(.target, partialPath, "has another name, under which its content is not to be written over (remove it)")
-        }
-        do {
-            // Nobody else reads it before it is known who may.
-            try FileAccess.close(descriptor, partialPath)
-        } catch {
-            close(descriptor)
-            throw error
-        }
-        self.path = path
-        self.partialPath = partialPath
-        self.isPassing = isPassing
-        self.descriptor = descriptor
+    private enum Lock: CInt {
+        case none = 0
+        /// Keeps other writers away, and tells nobody who reads the file that it is written to.
+        case reading = 1
+        case writing = 2
     }
+
+    private static func lock(_ descriptor: CInt, _ lock: Lock) -> Bool { clinux_lock_start(descriptor, lock.rawValue) == 0 }
+
+    /// Whether somebody has the lock; any other error is that of a file system without locks, where the manifest's lock decides what is done.
+    private static func isLocked(_ error: Errno) -> Bool { [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) }
 
     deinit {
+        // Nobody else writes it while it is locked; the name may mean another file by now.
+        if isPassing, let named = try? partial.identity(), let own = try? identity(), named.isSameFile(as: own) { partial.remove() }
         close(descriptor)
-        if isPassing { _ = partialPath.withPlatformString { unlink($0) } }
     }
 
     /// Drops what is there and makes the file `length` bytes of hole.
@@ -138,52 +156,47 @@ package final class TargetFile: Sendable {
         return FileIdentity(status, size: UInt64(max(0, status.st_size)))
     }
 
+    /// The staging file, for reading.
+    package func reading() throws -> ImageFile { try ImageFile(sharing: descriptor, partial.path) }
+
     /// Gives the file its final name and makes that durable. The caller has synced the data. `check` throws where the file that has the name may not
-    /// be replaced; one that appears behind its back is not.
+    /// be replaced; one that appears behind its back is not. Throws `io` where somebody else has taken the staging name.
     package func publish(replacing check: (FileIdentity) throws -> Void) throws {
-        try TargetFile.publish(path, from: partialPath, replacing: check)
+        // Under its final name it is no longer written to, and others may use it at once.
+        _ = TargetFile.lock(descriptor, .reading)
+        defer { _ = TargetFile.lock(descriptor, .none) }
+        try TargetFile.publish(place, try identity(), replacing: check)
     }
 
-    /// As above, for the staging file of `path` that an earlier run left.
-    package static func publish(_ path: FilePath, replacing check: (FileIdentity) throws -> Void) throws {
-        try publish(path, from: partialPath(of: path), replacing: check)
-    }
-
-    private static func publish(_ path: FilePath, from partial: FilePath, replacing check: (FileIdentity) throws -> Void) throws {
-        func rename(_ call: (UnsafePointer<CChar>, UnsafePointer<CChar>) -> CInt) -> CInt {
-            partial.withPlatformString { old in path.withPlatformString { new in call(old, new) } }
-        }
+    /// As above, for the staging file of `place` that an earlier run left and that was found to be `file`.
+    package static func publish(_ place: FilePlace, _ file: FileIdentity, replacing check: (FileIdentity) throws -> Void) throws {
+        let partial = partial(of: place)
         while true {
-            if let existing = try ImageFile.identity(at: path) {
-                try check(existing)
-            } else if rename(clinux_rename_new) == 0 {
-                break
-            } else if errno == EEXIST {
-                continue
-            } else if errno != EINVAL, errno != ENOSYS {
-                throw DiskImageError.system(path, "cannot get its name from \(partial)")
+            guard try partial.identity()?.isSameFile(as: file) == true else {
+                throw DiskImageError(
+                    .io, partial.path, "is no longer the file that was written (somebody took its name; run the same command again)")
             }
-            if rename(Glibc.rename) == 0 { break }
-            throw DiskImageError.system(path, "cannot get its name from \(partial)")
+            if let existing = try place.identity() {
+                try check(existing)
+            } else if partial.rename(to: place, replaces: false) {
+                break
+            } else if Errno.current == .fileExists {
+                continue
+            } else if ![.invalidArgument, .noFunction].contains(Errno.current) {
+                throw DiskImageError.system(place.path, "cannot get its name from \(partial.path)")
+            }
+            if partial.rename(to: place, replaces: true) { break }
+            throw DiskImageError.system(place.path, "cannot get its name from \(partial.path)")
         }
-        try synchronizeFolder(of: path)
+        guard try place.identity()?.isSameFile(as: file) == true else {
+            // What was renamed instead is no target: it gets back the name that its owner gave it.
+            _ = place.rename(to: partial, replaces: false)
+            throw DiskImageError(
+                .io, place.path, "is not the file that was written: somebody took the name \(partial.path) (run the same command again)")
+        }
+        try place.folder.synchronize()
     }
 
     /// Makes the names in the folder of `path` durable.
-    package static func synchronizeFolder(of path: FilePath) throws {
-        let parent = path.removingLastComponent()
-        let folder = parent.isEmpty ? FilePath(".") : parent
-        let descriptor = folder.withPlatformString { clinux_open($0, O_RDONLY | O_DIRECTORY, 0) }
-        guard descriptor >= 0 else { throw DiskImageError.system(folder, "cannot be opened") }
-        defer { close(descriptor) }
-        // Some file systems do not sync folders, and say so; on one that is only read nothing can be lost.
-        guard retried({ fsync(descriptor) }) == 0 || [EINVAL, EROFS].contains(errno) else {
-            throw DiskImageError.system(folder, "syncing to disk")
-        }
-    }
-}
-
-extension FilePath {
-    /// The path with `suffix` at the end of its last component.
-    package func withSuffix(_ suffix: String) -> FilePath { FilePath(bytes: pathBytes + Array(suffix.utf8)) }
+    package static func synchronizeFolder(of path: FilePath) throws { try Folder(at: path.removingLastComponent()).synchronize() }
 }

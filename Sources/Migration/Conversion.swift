@@ -23,11 +23,9 @@ package struct Conversion {
         self.chain = chain
         var files = chain.layers.map(\.file.identity)
         if let backing = request.backing {
-            var options = request.options
-            (options.format, options.backingFormat) = (request.backingFormat, nil)
-            files += try ImageChain.open(backing, options).layers.map(\.file.identity)
+            files += try ImageChain.open(backing, request.backingOptions).layers.map(\.file.identity)
         }
-        place = try TargetPlace(request.target, sources: files)
+        place = try TargetPlace(try request.place ?? FilePlace(following: request.target), called: request.target, sources: files)
         plan = try TargetPlan(request, chain, at: place)
         self.job = job ?? plan.job
         // What stays in the backing file is not in the target.

@@ -13,10 +13,14 @@ package struct ConversionRequest: Sendable {
     package var source: FilePath
     package var options: ChainOptions
     package var target: FilePath
+    /// The target's place, where that is known already; nil finds it by its name.
+    package var place: FilePlace? = nil
     package var format: Format
     /// The backing file that the target is to be an overlay of; nil flattens.
     package var backing: FilePath?
     package var backingFormat: ImageFormat?
+    /// Where the backing file may lie; nil means where the source's may.
+    package var backingLocation: BackingLocation? = nil
     /// Whether the target is a base that overlays will name: raw, as long as the source to the byte, with its mtime to the nanosecond.
     package var asBase: Bool
     /// Bytes; a multiple of 512, 0 writes zeros too.
@@ -33,6 +37,14 @@ package struct ConversionRequest: Sendable {
     package var replacing: FileIdentity?
     /// False where the file system has no locks, and nothing else works on the target.
     package var usesLock = true
+
+    /// How the backing file is opened.
+    var backingOptions: ChainOptions {
+        var options = options
+        (options.format, options.backingFormat, options.confinesImage) = (backingFormat, nil, true)
+        if let backingLocation { options.location = backingLocation }
+        return options
+    }
 
     package init(
         source: FilePath, options: ChainOptions, target: FilePath, format: Format, backing: FilePath? = nil,

@@ -1,4 +1,4 @@
-internal import DiskImages
+package import DiskImages
 internal import FoundationEssentials
 package import SystemPackage
 
@@ -6,18 +6,23 @@ package import SystemPackage
 ///
 /// The lock is an open-file-description lock, which the kernel frees when its holder dies. The file is never unlinked or renamed.
 package final class ManifestFile: Sendable {
-    package let path: FilePath
+    private let place: FilePlace
     private let file: LockedFile
     private let encoder = JSONEncoder()
+
+    package var path: FilePath { place.path }
 
     /// The name of a target's manifest.
     package static func path(of target: FilePath) -> FilePath { target.withSuffix(".manifest") }
 
+    /// The place of a target's manifest.
+    package static func place(of target: FilePlace) -> FilePlace { target.withSuffix(".manifest") }
+
     /// Opens or creates the manifest of `target` and locks it; throws `target` at once where another process has it.
     /// Without `usesLock`, for a file system that has none, the caller sees to it that there is no other.
-    package init(of target: FilePath, usesLock: Bool = true) throws {
-        path = ManifestFile.path(of: target)
-        file = try LockedFile(path, usesLock: usesLock)
+    package init(of target: FilePlace, usesLock: Bool = true) throws {
+        place = ManifestFile.place(of: target)
+        file = try LockedFile(place, usesLock: usesLock)
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     }
 
@@ -70,7 +75,7 @@ package final class ManifestFile: Sendable {
         try cut(to: ManifestLines.lengthOfProof(try contents()))
         try file.append(try line(job))
         try file.synchronize()
-        try TargetFile.synchronizeFolder(of: path)
+        try place.folder.synchronize()
     }
 
     /// Forgets what was recorded before the last job, which is complete. The file stays the one that is locked, so the job's records are copied to its
@@ -139,22 +144,22 @@ package final class ManifestFile: Sendable {
     private func line(_ record: any Encodable) throws -> [UInt8] { Array(try encoder.encode(record)) + [0x0a] }
 
     /// Reads a manifest without locking it; nil where there is none.
-    package static func read(of target: FilePath) throws -> ManifestContents? {
-        try bytes(of: target).map { try ManifestContents(parsing: $0, path: path(of: target)) }
+    package static func read(of target: FilePlace) throws -> ManifestContents? {
+        try bytes(of: target).map { try ManifestContents(parsing: $0, path: place(of: target).path) }
     }
 
     /// As `read`; the segments of a complete target are left out.
-    static func readEnds(of target: FilePath) throws -> ManifestContents? {
-        try bytes(of: target).map { try ManifestContents(parsingEndsOf: $0, path: path(of: target)) }
+    static func readEnds(of target: FilePlace) throws -> ManifestContents? {
+        try bytes(of: target).map { try ManifestContents(parsingEndsOf: $0, path: place(of: target).path) }
     }
 
     /// As `read`, for the manifest of an archive.
-    static func readArchive(of target: FilePath) throws -> ArchiveManifest? {
-        try bytes(of: target).map { try ArchiveManifest(parsing: $0, path: path(of: target)) }
+    static func readArchive(of target: FilePlace) throws -> ArchiveManifest? {
+        try bytes(of: target).map { try ArchiveManifest(parsing: $0, path: place(of: target).path) }
     }
 
     /// Writes into the manifest of `target` why its move failed; where another process works on it, that one knows better.
-    static func recordFailure(_ reason: String, of target: FilePath, usesLock: Bool = true) throws {
+    static func recordFailure(_ reason: String, of target: FilePlace, usesLock: Bool = true) throws {
         if usesLock, try isHeld(of: target) { return }
         let manifest = try ManifestFile(of: target, usesLock: usesLock)
         let bytes = try manifest.contents()
@@ -164,7 +169,7 @@ package final class ManifestFile: Sendable {
     }
 
     /// Forgets why the move to `target` failed, where that is the last record.
-    static func dropFailure(of target: FilePath, usesLock: Bool = true) throws {
+    static func dropFailure(of target: FilePlace, usesLock: Bool = true) throws {
         guard let bytes = try bytes(of: target), ManifestLines.endsWithFailure(bytes) else { return }
         if usesLock, try isHeld(of: target) { return }
         let manifest = try ManifestFile(of: target, usesLock: usesLock)
@@ -172,24 +177,24 @@ package final class ManifestFile: Sendable {
     }
 
     /// Whether the manifest of `target` is that of an archive.
-    static func isOfArchive(_ target: FilePath) throws -> Bool {
+    static func isOfArchive(_ target: FilePlace) throws -> Bool {
         try bytes(of: target).map(ManifestLines.isOfArchive) ?? false
     }
 
     /// Whether another process works on `target` now.
-    static func isHeld(of target: FilePath) throws -> Bool {
-        let path = path(of: target)
-        guard try ImageFile.identity(at: path) != nil else { return false }
-        return try ImageFile(opening: path).writeLockHolder().isLocked
+    static func isHeld(of target: FilePlace) throws -> Bool {
+        let place = place(of: target)
+        guard try place.identity() != nil else { return false }
+        return try ImageFile(opening: place).writeLockHolder().isLocked
     }
 
-    private static func bytes(of target: FilePath) throws -> [UInt8]? {
-        let path = path(of: target)
-        guard try ImageFile.identity(at: path) != nil else { return nil }
-        let file = try ImageFile(opening: path)
+    private static func bytes(of target: FilePlace) throws -> [UInt8]? {
+        let place = place(of: target)
+        guard try place.identity() != nil else { return nil }
+        let file = try ImageFile(opening: place)
         guard file.length <= UInt64(ManifestContents.longest) else {
             throw MigrationError(
-                .badData, "\(path): is \(file.length) bytes long; expected a manifest of at most \(ManifestContents.longest)")
+                .badData, "\(place.path): is \(file.length) bytes long; expected a manifest of at most \(ManifestContents.longest)")
         }
         var bytes = [UInt8](repeating: 0, count: Int(file.length))
         let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }

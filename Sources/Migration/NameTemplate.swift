@@ -66,6 +66,9 @@ package struct NameTemplate: Equatable, Sendable, CustomStringConvertible {
         if text.utf8.first == UInt8(ascii: "/"), parts.first != .placeholder(.directory) {
             throw Fault(description: "gives the name \(text.quoted), which is absolute")
         }
+        guard text.utf8.last != UInt8(ascii: "/") else {
+            throw Fault(description: "gives the name \(text.quoted), which ends in /; expected the name of a file")
+        }
         let components = ArchiveName.components(of: text)
         let path = components.joined(separator: "/")
         if let fault = ArchiveName.fault(of: path) { throw Fault(description: "gives the name \(path.quoted), which \(fault)") }

@@ -16,16 +16,14 @@ struct OverlayPlan {
     let name: FilePath
 
     /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the bottom layer.
-    init(_ path: FilePath, format: ImageFormat?, of chain: ImageChain, options: ChainOptions, target: FilePath, layout: CowLayout) throws {
-        var options = options
-        (options.format, options.backingFormat) = (format, nil)
+    init(_ path: FilePath, of chain: ImageChain, options: ChainOptions, target: FilePath, layout: CowLayout) throws {
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
         let opened = try ImageChain.open(path, options)
         self.chain = opened
         let identity = opened.top.file.identity
         if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }), found > 0 {
             depth = found
-            backing = format == nil ? chain.layers[found] : opened.top
+            backing = options.format == nil ? chain.layers[found] : opened.top
             // By -F the layer may mean something else than it does in the chain.
             needsProof = backing.content != chain.layers[found].content
         } else if chain.top.file.identity.isSameFile(as: identity) {

@@ -6,6 +6,8 @@ package import TransportArchive
 package struct PackRequest: Sendable {
     /// nil is standard output.
     package var archive: FilePath?
+    /// The archive's place, where that is known already; nil finds it by its name.
+    package var place: FilePlace? = nil
     package var images: [FilePath]
     package var options: @Sendable (FilePath) throws -> ChainOptions
     package var compression: Compression

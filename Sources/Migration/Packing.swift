@@ -14,7 +14,9 @@ package struct Packing {
         plan = try PackPlan(
             request.images, request.options, flatten: request.flatten, compression: request.compression, zeroRun: request.shortestZeroRun,
             stop: stop)
-        place = try request.archive.map { [plan] in try TargetPlace($0, sources: plan.files.map(\.file.identity)) }
+        place = try request.archive.map { [plan] in
+            try TargetPlace(request.place ?? FilePlace(following: $0), called: $0, sources: plan.files.map(\.file.identity))
+        }
         if let place, place.existing?.size ?? 0 > 0, try !ArchiveVerification.isArchive(place.path) {
             throw MigrationError(.target, "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)")
         }
@@ -25,7 +27,7 @@ package struct Packing {
 
     /// Throws where the archive's name is taken; nothing is changed. What an interrupted run left is not looked at.
     package func checkStart() throws {
-        guard let place, try ManifestFile.readArchive(of: place.path) == nil else { return }
+        guard let place, try ManifestFile.readArchive(of: place.file) == nil else { return }
         try Replacing(request.archive ?? place.path, force: request.force, only: request.replacing).check(place.existing)
     }
 
@@ -43,26 +45,26 @@ package struct Packing {
         var job = try job(of: composer, at: place)
         if try isUpToDate(job, at: place) {
             // An earlier run may have died before the name was durable.
-            try TargetFile.synchronizeFolder(of: place.path)
+            try place.file.folder.synchronize()
             return .upToDate
         }
         var replacing = Replacing(request.archive ?? place.path, force: request.force, only: request.replacing)
         // What is refused leaves no manifest behind.
-        if try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil { try replacing.check(place.existing) }
-        let manifest = try ManifestFile(of: place.path, usesLock: request.usesLock)
-        let existing = try ImageFile.identity(at: place.path)
+        if try ManifestFile.place(of: place.file).identity() == nil { try replacing.check(place.existing) }
+        let manifest = try ManifestFile(of: place.file, usesLock: request.usesLock)
+        let existing = try place.file.identity()
         let start = try start(manifest, job, existing, &replacing)
         switch start {
         case .upToDate:
-            try TargetFile.synchronizeFolder(of: place.path)
+            try place.file.folder.synchronize()
             return .upToDate
-        case .name:
-            try TargetFile.publish(place.path, replacing: replacing.check)
+        case .name(let partial):
+            try TargetFile.publish(place.file, partial, replacing: replacing.check)
             manifest.forgetEarlierJobsIfPossible()
             return .named
         case .begin, .resume: break
         }
-        let file = try TargetFile(staging: place.path)
+        let file = try TargetFile(staging: place.file)
         var resumed: UInt64 = 0
         if case .resume(let checkpoint, let recorded) = start, let again = try recomposed(from: file, to: checkpoint) {
             composer = again
@@ -79,11 +81,11 @@ package struct Packing {
         try beginProgress(progress)
         let output = PackOutput.file(file)
         let end = try await finish(composer, output, manifest, progress, stop)
-        try TargetAccess(holding: plan.files.map { try $0.file.access() }).give(to: file, manifest, at: place.path)
+        try TargetAccess(holding: plan.files.map { try $0.file.access() }).give(to: file, manifest)
         try file.synchronizeWithTimes()
         let identity = try file.identity()
         // As for every target.
-        try replacing.check(ImageFile.identity(at: place.path))
+        try replacing.check(place.file.identity())
         try manifest.append(
             ManifestCompletion(digest: end.previous.description, header: nil, size: identity.size, mtime: identity.mtime.description))
         try manifest.checkStillLocked()
@@ -112,7 +114,9 @@ package struct Packing {
     }
 
     private enum Start {
-        case upToDate, name, begin
+        case upToDate, begin
+        /// The staging file is whole, and this very one.
+        case name(FileIdentity)
         /// `recorded`: the length of what the manifest soundly says.
         case resume(ArchiveManifest.Checkpoint, recorded: Int)
     }
@@ -130,12 +134,12 @@ package struct Packing {
         // The archive has its id from then on.
         _ = composer.begin()
         let job = try job(of: composer, at: place)
-        let manifest = try ManifestFile.readArchive(of: place.path)
+        let manifest = try ManifestFile.readArchive(of: place.file)
         let history = TargetHistory(
             isSameJob: manifest?.job?.isSameMove(as: job) == true,
             isSameSource: try manifest?.job.map { try holdsOneOfOurs($0) } ?? false, hasCheckpoint: manifest?.checkpoint != nil,
             completion: manifest?.completion, replaces: manifest?.job?.replaces)
-        return try history.state(existing: place.existing, partial: try ImageFile.identity(at: TargetFile.partialPath(of: place.path)))
+        return try history.state(existing: place.existing, partial: try TargetFile.partial(of: place.file).identity())
             .considering(users: place.path, place.existing)
     }
 
@@ -149,14 +153,14 @@ package struct Packing {
     private func isUpToDate(_ job: ArchiveManifest.Job, at place: TargetPlace) throws -> Bool {
         guard !request.restart, let existing = place.existing else { return false }
         do {
-            guard let manifest = try ManifestFile.readArchive(of: place.path), manifest.job?.isSameMove(as: job) == true,
+            guard let manifest = try ManifestFile.readArchive(of: place.file), manifest.job?.isSameMove(as: job) == true,
                 manifest.completion?.matches(existing) == true
             else { return false }
         } catch is MigrationError {
             // What is wrong with it is said when it is locked.
             return false
         }
-        return try !request.usesLock || !ManifestFile.isHeld(of: place.path)
+        return try !request.usesLock || !ManifestFile.isHeld(of: place.file)
     }
 
     private func start(
@@ -170,7 +174,7 @@ package struct Packing {
             guard try manifest.isForgettable(asArchive: true, restart: request.restart) else { throw error }
             found = try ArchiveManifest(parsing: [], path: manifest.path)
         }
-        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
+        let partial = try TargetFile.partial(of: place.file).identity()
         let isSameJob = found.job?.isSameMove(as: job) == true
         if let completion = found.completion, isSameJob, !request.restart, let existing, completion.matches(existing) { return .upToDate }
         let checkpoint = found.completion == nil && !request.restart ? found.checkpoint : nil
@@ -182,19 +186,21 @@ package struct Packing {
             guard isSameJob else { return false }
             // What this move was to replace when it began; or the archive itself, of which only the last record was lost.
             return try found.job?.replaces?.matches(existing) == true
-                || found.completion == nil && partial == nil && isWhole(place.path, job)
+                || found.completion == nil && partial == nil && isWhole(place, job)
         }
-        if let completion = found.completion, isSameJob, !request.restart, let partial, completion.matches(partial) { return .name }
+        if let completion = found.completion, isSameJob, !request.restart, let partial, completion.matches(partial) {
+            return .name(partial)
+        }
         if let checkpoint, isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length {
             return .resume(checkpoint, recorded: found.wholeLength)
         }
         return .begin
     }
 
-    /// Whether `path` is the archive that `job` makes, to its end.
-    private func isWhole(_ path: FilePath, _ job: ArchiveManifest.Job) throws -> Bool {
+    /// Whether the file at `place` is the archive that `job` makes, to its end.
+    private func isWhole(_ place: TargetPlace, _ job: ArchiveManifest.Job) throws -> Bool {
         do {
-            let file = try ImageFile(opening: path)
+            let file = try ImageFile(opening: place.file)
             let reader = try ArchiveReader(ByteStream(file))
             _ = try reader.readIndex(of: file)
             return reader.id.description == job.archive
@@ -208,7 +214,7 @@ package struct Packing {
         var composer = try ArchiveComposer(plan.header)
         _ = composer.begin()
         do {
-            let reader = try ArchiveReader(ByteStream(try ImageFile(opening: file.partialPath)))
+            let reader = try ArchiveReader(ByteStream(try file.reading()))
             guard reader.id == composer.id else { return nil }
             while composer.sequence < checkpoint.sequence {
                 guard let run = try reader.next() else { return nil }

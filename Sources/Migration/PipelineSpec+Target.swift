@@ -18,6 +18,9 @@ extension PipelineKeys {
         if let node = values["archive"], let name = archive?.lastComponent?.string, let fault = ArchiveName.fault(of: name) {
             report(node.line, "'archive' \(fault); expected the name of a file")
         }
+        if let node = values["archive"], case .text(let text, _) = node.content, text.hasSuffix("/") {
+            report(node.line, "'archive' ends in /, as the name of a folder does; expected the name of a file")
+        }
         return PipelineSpec.Target(
             directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent() ?? directory,
             name: template(values["name"]) ?? .usual, format: format == .cow ? .cow : .raw, keepChain: keepsChain, layout: options.layout,

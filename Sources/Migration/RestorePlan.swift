@@ -84,8 +84,9 @@ struct RestorePlan: Sendable {
     /// How `layer` is written as `name` below `tree`, where its backing file stands already.
     func move(_ layer: Int, as name: String, in tree: FolderTree) throws -> TargetMove {
         let described = header.layers[layer]
-        let path = try tree.place(for: name)
-        let place = try TargetPlace(path, sources: try archiveIdentity())
+        let file = try tree.place(for: name)
+        let path = file.path
+        let place = try TargetPlace(file, called: path, sources: try archiveIdentity())
         let cowHeader = try writtenHeader(of: layer, in: tree)
         let size = cowHeader.map(\.fullLength) ?? described.size
         let backing = cowHeader?.backingPath.isEmpty == false ? described.backing : nil
@@ -118,7 +119,7 @@ struct RestorePlan: Sendable {
 
     /// A layer that was restored before, opened as what the archive says it is, whatever its bytes look like.
     func restored(_ layer: Int, in tree: FolderTree) throws -> ImageLayer {
-        try ImageLayer(opening: path(of: layer, in: tree.root), as: headers[layer]?.layout)
+        try ImageLayer(ImageFile(opening: tree.place(for: header.layers[layer].name)), as: headers[layer]?.layout)
     }
 
     /// Where the layers lie while they wait to be flattened.

@@ -32,14 +32,14 @@ final class SalvageTarget {
         }
         recorded = nil
         // What is refused leaves no manifest behind.
-        if try ImageFile.identity(at: ManifestFile.path(of: move.place.path)) == nil { try replacing.check(move.place.existing) }
-        let manifest = try ManifestFile(of: move.place.path)
+        if try ManifestFile.place(of: move.place.file).identity() == nil { try replacing.check(move.place.existing) }
+        let manifest = try ManifestFile(of: move.place.file)
         // A checkpoint of this very job is begun anew; one of another is only forgotten by --restart.
-        let existing = try ImageFile.identity(at: move.place.path)
+        let existing = try move.place.file.identity()
         _ = try move.start(move.load(manifest), existing, &replacing)
         (self.manifest, self.replacing, replaced) = (manifest, replacing, existing.map(ManifestJob.Replaced.init))
         try manifest.begin(SalvageTarget.job(move, isWhole: false, replaced))
-        let file = try TargetFile(staging: move.place.path)
+        let file = try TargetFile(staging: move.place.file)
         let sink = move.sink(in: file)
         try sink.prepare()
         self.file = file
@@ -55,7 +55,7 @@ final class SalvageTarget {
 
     /// What is missing in the target as an earlier run of the same job left it, nothing where it was restored whole; nil where there is no such target.
     private static func finished(_ move: TargetMove) throws -> [ManifestCompletion.Lost]? {
-        guard !move.restart, let existing = move.place.existing, let found = try ManifestFile.readEnds(of: move.place.path),
+        guard !move.restart, let existing = move.place.existing, let found = try ManifestFile.readEnds(of: move.place.file),
             let job = found.job, let completion = found.completion, completion.matches(existing)
         else { return nil }
         if job.isSameMove(as: move.job) { return [] }

@@ -1,6 +1,5 @@
 package import DiskImages
 internal import Glibc
-package import SystemPackage
 
 /// Who may read and write a target, and whose it is. Nobody may read it who may not read every file whose bytes it holds.
 package struct TargetAccess: Equatable, Sendable {
@@ -35,10 +34,10 @@ package struct TargetAccess: Equatable, Sendable {
         mode = wanted.mode & ~umask
     }
 
-    /// Gives target and manifest what they are to have, right before they are synced for the last time. A file that has the name `path` and is to be
+    /// Gives target and manifest what they are to have, right before they are synced for the last time. A file that has the name and is to be
     /// replaced keeps what somebody gave it.
-    package func give(to file: TargetFile, _ manifest: ManifestFile?, at path: FilePath) throws {
-        let kept = try FileAccess.of(path)
+    package func give(to file: TargetFile, _ manifest: ManifestFile?) throws {
+        let kept = try FileAccess.of(file.place)
         try file.setAccess(kept ?? wanted, orMode: mode)
         try manifest?.setAccess(kept ?? wanted, orMode: mode)
     }

@@ -27,7 +27,9 @@ struct TargetMove {
 
     /// What a run begins with.
     enum Start {
-        case upToDate, name, begin
+        case upToDate, begin
+        /// The staging file is whole, and this very one.
+        case name(FileIdentity)
         case resume([ManifestSegment])
     }
 
@@ -43,27 +45,27 @@ struct TargetMove {
         }
         if try isUpToDate(), try !isHeld() {
             // An earlier run may have died before the name was durable.
-            try TargetFile.synchronizeFolder(of: place.path)
+            try place.file.folder.synchronize()
             return .upToDate
         }
-        let isFirst = try ImageFile.identity(at: ManifestFile.path(of: place.path)) == nil
+        let isFirst = try ManifestFile.place(of: place.file).identity() == nil
         if isFirst {
             // What is refused leaves no manifest behind.
             try replacing.check(place.existing)
             try prepare()
         }
-        let manifest = try ManifestFile(of: place.path, usesLock: usesLock)
+        let manifest = try ManifestFile(of: place.file, usesLock: usesLock)
         // Only now, under the lock, does what stands there stay what it is.
-        let existing = try ImageFile.identity(at: place.path)
+        let existing = try place.file.identity()
         let recorded: [ManifestSegment]
         var replacing = replacing
         let found = try load(manifest)
         switch try start(found, existing, &replacing) {
         case .upToDate:
-            try TargetFile.synchronizeFolder(of: place.path)
+            try place.file.folder.synchronize()
             return .upToDate
-        case .name:
-            try TargetFile.publish(place.path, replacing: replacing.check)
+        case .name(let partial):
+            try TargetFile.publish(place.file, partial, replacing: replacing.check)
             manifest.forgetEarlierJobsIfPossible()
             return .named
         case .begin:
@@ -73,7 +75,7 @@ struct TargetMove {
             try manifest.cut(to: found.wholeLength)
             recorded = segments
         }
-        let file = try TargetFile(staging: place.path)
+        let file = try TargetFile(staging: place.file)
         let sink = sink(in: file)
         let finished = ManifestSegment.ranges(of: recorded)
         if recorded.isEmpty {
@@ -99,7 +101,7 @@ struct TargetMove {
     func isUpToDate() throws -> Bool {
         guard !restart, job.consistent, let existing = place.existing else { return false }
         do {
-            guard let manifest = try ManifestFile.readEnds(of: place.path) else { return false }
+            guard let manifest = try ManifestFile.readEnds(of: place.file) else { return false }
             return manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
         } catch is MigrationError {
             // What is wrong with it is said when it is locked.
@@ -107,7 +109,7 @@ struct TargetMove {
         }
     }
 
-    private func isHeld() throws -> Bool { try usesLock && ManifestFile.isHeld(of: place.path) }
+    private func isHeld() throws -> Bool { try usesLock && ManifestFile.isHeld(of: place.file) }
 
     func sink(in file: TargetFile) -> any ImageSink {
         header.map { CowSink(file: file, header: $0) } ?? RawSink(file: file, length: job.target.size)
@@ -117,7 +119,7 @@ struct TargetMove {
     func checkStart() throws {
         let nothing = try ManifestContents(parsing: [], path: ManifestFile.path(of: place.path))
         var replacing = replacing
-        _ = try start(restart ? nothing : try ManifestFile.read(of: place.path) ?? nothing, place.existing, &replacing)
+        _ = try start(restart ? nothing : try ManifestFile.read(of: place.file) ?? nothing, place.existing, &replacing)
     }
 
     /// What `manifest`, which is locked, says; nothing where that may be forgotten.
@@ -133,7 +135,7 @@ struct TargetMove {
     /// What the files that are there mean for this run. Throws `target` where a file has the name that this move may not replace.
     func start(_ found: ManifestContents, _ existing: FileIdentity?, _ replacing: inout Replacing) throws -> Start {
         let isSameJob = found.job?.isSameMove(as: job) == true && job.consistent
-        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
+        let partial = try TargetFile.partial(of: place.file).identity()
         if let completion = found.completion, isSameJob, !restart, let existing, completion.matches(existing) { return .upToDate }
         let isUnfinished = found.job != nil && found.completion == nil
         if isUnfinished, !isSameJob, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
@@ -147,7 +149,7 @@ struct TargetMove {
             return found.job?.replaces?.matches(existing) == true
                 || isUnfinished && partial == nil && existing.size == job.target.size && found.covers(job.target.length)
         }
-        if let completion = found.completion, isSameJob, !restart, let partial, completion.matches(partial) { return .name }
+        if let completion = found.completion, isSameJob, !restart, let partial, completion.matches(partial) { return .name(partial) }
         if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular, partial.size == job.target.size {
             return .resume(found.segments)
         }
@@ -169,15 +171,15 @@ struct TargetMove {
         lost: [ManifestCompletion.Lost]? = nil
     ) throws {
         if let mtime { try file.setMtime(mtime) }
-        try access.give(to: file, manifest, at: place.path)
+        try access.give(to: file, manifest)
         try file.synchronizeWithTimes()
         let identity = try file.identity()
         // Before it is recorded: a complete target takes its name also where only a later run can give it.
-        try replacing.check(ImageFile.identity(at: place.path))
+        try replacing.check(place.file.identity())
         try manifest.append(
             ManifestCompletion(
                 digest: ManifestSegment.digest(of: segments).description,
-                header: try header.map { try $0.digest(in: file.partialPath).description },
+                header: try header.map { try $0.digest(in: file.reading()).description },
                 size: identity.size, mtime: identity.mtime.description, lost: lost))
         try manifest.checkStillLocked()
         try file.publish(replacing: replacing.check)
@@ -205,13 +207,13 @@ extension CowHeader {
     private static let longestDigested: UInt64 = 2 << 20
 
     /// The digest of what a file with this header has before its bitmap.
-    func digest(in path: FilePath) throws -> ContentDigest {
+    func digest(in file: ImageFile) throws -> ContentDigest {
         guard geometry.bitmapOffset <= CowHeader.longestDigested else {
             throw MigrationError(
-                .badData, "\(path): its bitmap begins at offset \(geometry.bitmapOffset); expected \(CowHeader.longestDigested) at most")
+                .badData,
+                "\(file.path): its bitmap begins at offset \(geometry.bitmapOffset); expected \(CowHeader.longestDigested) at most")
         }
         var bytes = [UInt8](repeating: 0, count: Int(geometry.bitmapOffset))
-        let file = try ImageFile(opening: path)
         try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
         return ContentDigest(of: bytes)
     }

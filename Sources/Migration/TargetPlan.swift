@@ -25,7 +25,7 @@ struct TargetPlan {
                 throw MigrationError(.usage, "\(request.target): a base that overlays will name is raw (--as-base needs -O raw)")
             }
             overlay = try request.backing.map {
-                try OverlayPlan($0, format: request.backingFormat, of: chain, options: request.options, target: place.path, layout: layout)
+                try OverlayPlan($0, of: chain, options: request.backingOptions, target: place.path, layout: layout)
             }
             holding = overlay.map { .above(depth: $0.depth, backingLength: $0.backing.guestLength) } ?? .everything(marks: true)
             header = try CowHeader(

@@ -63,12 +63,12 @@ extension TargetState {
 extension TargetMove {
     /// The target's state for this job.
     func state() throws -> TargetState {
-        let manifest = try ManifestFile.readEnds(of: place.path)
+        let manifest = try ManifestFile.readEnds(of: place.file)
         let history = TargetHistory(
             isSameJob: manifest?.job?.isSameMove(as: job) == true && job.consistent,
             isSameSource: manifest?.job?.isOfSameSource(as: job.sources.first) == true, hasCheckpoint: manifest?.segments.isEmpty == false,
             completion: manifest?.completion, replaces: manifest?.job?.replaces)
-        return try history.state(existing: place.existing, partial: try ImageFile.identity(at: TargetFile.partialPath(of: place.path)))
+        return try history.state(existing: place.existing, partial: try TargetFile.partial(of: place.file).identity())
             .considering(users: place.path, place.existing)
     }
 }

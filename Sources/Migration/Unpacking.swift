@@ -69,15 +69,17 @@ package struct Unpacking {
             guard try [path, ManifestFile.path(of: path)].contains(where: { try ImageFile.identity(at: $0) != nil }) else { continue }
             switch request.form {
             case .chains: try plan.move(file.layer, as: file.name, in: tree).checkStart()
-            case .raw: try flattening(file.layer, at: path).checkStart()
+            case .raw: try flattening(file.layer, at: tree.place(for: file.name)).checkStart()
             }
         }
     }
 
     /// The move that a flattened image's own manifest speaks of.
-    private func flattening(_ layer: Int, at path: FilePath) throws -> TargetMove {
-        TargetMove(
-            name: path, place: try TargetPlace(path, sources: try plan.archiveIdentity()), job: plan.flatteningJob(layer, at: path),
+    private func flattening(_ layer: Int, at place: FilePlace) throws -> TargetMove {
+        let path = place.path
+        return TargetMove(
+            name: path, place: try TargetPlace(place, called: path, sources: try plan.archiveIdentity()),
+            job: plan.flatteningJob(layer, at: path),
             header: nil, access: try plan.flattenedAccess(of: layer), restart: request.restart,
             replacing: Replacing(path, force: request.force))
     }
@@ -158,37 +160,44 @@ package struct Unpacking {
     /// cannot be had together with its backing file's.
     private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
         var result = UnpackResult()
-        let places = try plan.images.map { (layer: $0.layer, path: try tree.place(for: $0.name)) }
-        let missing = try places.filter { image in
-            let move = try flattening(image.layer, at: image.path)
-            if try move.isUpToDate() { return false }
+        let missing = try plan.images.filter { image in
+            let move = try flattening(image.layer, at: tree.place(for: image.name))
+            if try move.isUpToDate() {
+                // An earlier run may have died before the name was durable.
+                try TargetFile.synchronizeFolder(of: move.place.path)
+                return false
+            }
             // Said before all of the archive is read for it; an unfinished conversion of our own goes on.
-            if try ImageFile.identity(at: ManifestFile.path(of: image.path)) == nil { try move.replacing.check(move.place.existing) }
+            if try ManifestFile.place(of: move.place.file).identity() == nil { try move.replacing.check(move.place.existing) }
             return true
         }
-        result.upToDate = places.count - missing.count
+        result.upToDate = plan.images.count - missing.count
         guard !missing.isEmpty else {
             // Whoever writes to the pipe is not to be told that it broke; and an archive that is cut short is none.
             if reader.stream.file == nil { while let run = try reader.next() { try reader.skipFrame(of: run) } }
-            try ScratchFolder.removeLeftover(of: plan)
+            try ScratchFolder.removeLeftover(of: plan, in: tree)
             return result
         }
         if let found { try plan.checkSpace(found) }
-        let folder = try ScratchFolder(of: plan)
+        let folder = try ScratchFolder(of: plan, in: tree)
         let scratch = folder.tree
         _ = try await restore(in: scratch, progress, stop)
-        for (layer, path) in missing {
+        for image in missing {
+            let layer = image.layer
+            let target = try tree.place(for: image.name)
+            let path = target.path
             // What each layer is says the archive, not its bytes: a raw one may look like anything.
             let chain = ImageChain(layers: try reader.header.chain(of: layer).map { try plan.restored($0, in: scratch) })
-            let conversion = ConversionRequest(
+            var conversion = ConversionRequest(
                 source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path, format: .raw,
                 segmentLength: request.segmentLength, workers: request.workers, restart: request.restart, force: request.force)
+            conversion.place = target
             _ = try await Conversion(
                 conversion, chain: chain, job: plan.flatteningJob(layer, at: path), access: plan.flattenedAccess(of: layer)
             ).run(progress: progress, stop: stop)
             result.restored += 1
         }
-        folder.remove()
+        try folder.remove()
         return result
     }
 }

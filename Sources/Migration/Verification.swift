@@ -64,7 +64,7 @@ package struct Verification: Sendable {
         } catch let error as FormatError {
             return damaged("its header is damaged: \(error)")
         }
-        if case .cow(let header) = content, try header.digest(in: path).description != completion.header {
+        if case .cow(let header) = content, try header.digest(in: file).description != completion.header {
             return damaged("its header is not the one that was written")
         }
         let chain = ImageChain(layers: [ImageLayer(file: file, content: content)])

@@ -61,6 +61,21 @@ extension FilePath {
         self.init(bytes: ArgumentBytes.bytes(of: argument))
     }
 
+    /// The file that an argument names as one to be made. A slash at its end is kept, so that it is refused as what only a folder can be called; what
+    /// others take for standard output is not made as a file of that name.
+    init(target argument: String) throws {
+        guard argument != "-" else {
+            throw ValidationError("- is standard output, which this command does not write to (name a file; ./- is one called -)")
+        }
+        try self.init(toMake: argument)
+    }
+
+    /// As above; `-` may be named.
+    init(toMake argument: String) throws {
+        guard !argument.isEmpty else { throw ValidationError("expected the name of a file") }
+        self.init(file: ArgumentBytes.bytes(of: argument))
+    }
+
     /// The path as text for one line: what is no text in it is shown as `\xff`.
     var printed: String { ErrorLine.escaped(ArgumentBytes.text(of: pathBytes)) }
 }

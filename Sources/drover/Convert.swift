@@ -44,7 +44,7 @@ struct Convert: AsyncParsableCommand {
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
 
     @Argument(help: "The image to convert.", completion: .file(), transform: FilePath.init(argument:)) var source: FilePath
-    @Argument(help: "The file to write.", completion: .file(), transform: FilePath.init(argument:)) var target: FilePath
+    @Argument(help: "The file to write.", completion: .file(), transform: FilePath.init(target:)) var target: FilePath
 
     func validate() throws {
         try SegmentSize.check(segment)

@@ -38,16 +38,20 @@ struct Create: ParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
 
-    @Argument(help: "The file to make.", completion: .file(), transform: FilePath.init(argument:)) var file: FilePath
+    @Argument(help: "The file to make.", completion: .file(), transform: FilePath.init(target:)) var file: FilePath
     @Argument(help: "The disk's size, where it is not the backing file's.") var size: ByteSize?
 
     func run() throws {
         var options = try imageOptions.chainOptions(for: backing)
         try options.location.check(named: backing)
+        options.confinesImage = true
         options.format = try backingFileFormat?.readable(backing) ?? options.format
         if MakeCall.isDryRun { return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) } }
-        try creation(options).run()
-        verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")
+        if try creation(options).run() {
+            verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")
+        } else {
+            verbosity.tell("\(file): is there already, as it would be made")
+        }
     }
 
     private func creation(_ options: ChainOptions) throws -> OverlayCreation {

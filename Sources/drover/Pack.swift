@@ -43,7 +43,7 @@ struct Pack: AsyncParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
 
-    @Argument(help: "The archive to write, or - for standard output.", completion: .file(), transform: FilePath.init(argument:))
+    @Argument(help: "The archive to write, or - for standard output.", completion: .file(), transform: FilePath.init(toMake:))
     var archive: FilePath
     @Argument(help: "The images to pack.", completion: .file(), transform: FilePath.init(argument:)) var sources: [FilePath]
 

@@ -86,7 +86,7 @@ struct ManifestFileTests {
             for _ in 0..<4 {
                 group.addTask {
                     for _ in 0..<5000 {
-                        guard let file = try? LockedFile(path) else { continue }
+                        guard let file = try? LockedFile(FilePlace(at: path)) else { continue }
                         let count = try file.contents(limit: 1 << 20).count
                         try #require(count == written.withLock { $0 })
                         written.withLock { $0 += 1 }

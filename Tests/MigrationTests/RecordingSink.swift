@@ -73,7 +73,7 @@ struct RecordedMove {
     ) throws {
         chain = try ImageChain.open(directory(source), ChainOptions(location: try BackingLocation()))
         self.holding = holding
-        let inner = RawSink(file: try TargetFile(staging: directory("out")), length: chain.guestLength)
+        let inner = RawSink(file: try TargetFile(staging: FilePlace(at: directory("out"))), length: chain.guestLength)
         try inner.prepare()
         sink = RecordingSink(inner, before: before)
         manifest = try ManifestFile(of: directory("out"))

@@ -103,7 +103,32 @@ struct TargetPlaceTests {
         #expect(try await refusal(move) == "target: \(move.target): leads through too many symbolic links")
     }
 
-    @Test(arguments: [".", "..", "folder/.."])
+    @Test func aNameThatOnlyAFolderHasIsRefused() async throws {
+        try directory.directory("folder")
+        let there = try await refusal(chain(to: "folder/."))
+        #expect(there == "target: \(directory("folder")): \(directory("folder"))/ is a folder (name a file in it)")
+        try directory.raw("keep", "z")
+        let file = try await refusal(chain(to: "keep/."))
+        #expect(file == "target: \(directory("keep")): \(directory("keep"))/ is no folder (make it, or name a file)")
+        #expect(FilePath(file: Array("new/".utf8)) == "new/.")
+        #expect(FilePath(file: Array("/".utf8)) == "/")
+    }
+
+    @Test func noTargetIsMadeAmongDevices() throws {
+        #expect(MigrationTests.refusal { _ = try TargetPlace("/dev/drover-test", sources: []) }.contains("lies among devices"))
+        #expect(throws: Never.self) { _ = try TargetPlace("/dev/shm/drover-test", sources: []) }
+    }
+
+    @Test func aManifestWithAnotherNameIsNotWrittenTo() async throws {
+        try directory.raw("disk", "a")
+        let move = try Move(directory, "disk", to: "out")
+        try directory.raw("other", "")
+        try FileChanges.hardLink(directory("other"), as: move.manifest)
+        #expect(await move.refusal().contains("has another name"))
+        #expect(try ImageFile(opening: directory("other")).length == 0)
+    }
+
+    @Test(arguments: ["..", "folder/.."])
     func aNameThatIsNoFilesIsRefused(name: String) async throws {
         try directory.directory("folder")
         #expect(try await refusal(chain(to: name)) == "target: \(directory(name)): is no name for a file")

@@ -20,8 +20,16 @@ int clinux_start_writeback(int fd, off_t offset, off_t length);
 int clinux_set_mtime(int fd, long seconds, long nanoseconds);
 // open(2) with O_CLOEXEC added.
 int clinux_open(const char *path, int flags, unsigned mode);
+// openat(2) with O_CLOEXEC added.
+int clinux_open_at(int folder, const char *name, int flags, unsigned mode);
+// Opens a folder to look up names in (O_PATH), which it need not be readable for; whether a link at the end is followed.
+int clinux_open_folder(int folder, const char *name, int follows);
+// Opens whatever has the name, a link too, to ask for what it is (O_PATH); it need not be readable.
+int clinux_open_unread(int folder, const char *name);
 // Open-file-description lock on the whole file: 0, or -1 with errno.
 int clinux_lock_exclusive(int fd);
+// Open-file-description lock on the first byte alone: 0 gives it back, 1 for reading, 2 for writing. 0, or -1 with errno.
+int clinux_lock_start(int fd, int kind);
 // Asks whether another process holds a lock that keeps us from reading, or, with readers, any lock: 1 yes (its pid in *pid,
 // -1 when it is an open-file-description lock), 0 no, -1 with errno.
 int clinux_lock_holder(int fd, int readers, pid_t *pid);
@@ -30,8 +38,12 @@ int clinux_block_device_size(int fd, uint64_t *size);
 // Bytes that this process may still write to the file system of path, where every byte written takes a byte there (ext2 to
 // ext4, XFS, tmpfs): 1; 0 where that is not known; -1 with errno.
 int clinux_free_space(const char *path, uint64_t *bytes);
-// Renames where nothing has the new name: 0, or -1 with errno; EINVAL or ENOSYS where the file system cannot promise that.
-int clinux_rename_new(const char *from, const char *to);
+// Whether the file system of fd holds something else than ordinary files, although they can be made there like these: message
+// queues, terminals, huge pages. 1 yes, 0 no, -1 with errno.
+int clinux_holds_no_files(int fd);
+// Renames within a folder where nothing has the new name: 0, or -1 with errno; EINVAL or ENOSYS where the file system cannot
+// promise that.
+int clinux_rename_new(int folder, const char *from, const char *to);
 // ioctl(TIOCGWINSZ): columns of the terminal, or -1.
 int clinux_terminal_columns(int fd);
 // Names the calling thread, in at most 15 bytes, for whoever looks at /proc.

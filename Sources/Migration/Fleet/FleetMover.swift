@@ -53,7 +53,9 @@ struct FleetMover {
             do {
                 return try await move()
             } catch let error as DiskImageError where error.kind == .locked {
-                // Somebody else was faster by a moment.
+                // Somebody else was faster by a moment, or writes the staging file without a manifest, as create does.
+                if stop.isRequested { return .stopped }
+                try await Task.sleep(for: .milliseconds(50))
             } catch let error as MigrationError where error.kind == .target {
                 // Somebody wrote to the old target while the new one was made.
                 guard run.plan.spec.operation == .convert, try TargetHistory.withoutJob(of: item) == .altered else { throw error }
@@ -63,7 +65,7 @@ struct FleetMover {
     }
 
     private func move() async throws -> FleetOutcome {
-        if run.plan.spec.operation != .verify { try FolderTree.make(item.target.removingLastComponent()) }
+        if run.plan.spec.operation != .verify { _ = try run.plan.place(of: place, makes: true) }
         switch run.plan.spec.operation {
         case .convert: return try await convert()
         case .pack: return try await pack()
@@ -89,7 +91,7 @@ struct FleetMover {
     }
 
     private func pack() async throws -> FleetOutcome {
-        var request = run.plan.packing(at: place, workers: run.workers)
+        var request = try run.plan.packing(at: place, workers: run.workers)
         (request.rate, request.usesLock) = (run.rate, run.usesLocks)
         let state = try self.state { try Packing(request, stop: stop).state() }
         guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
@@ -152,7 +154,7 @@ struct FleetMover {
     /// The outcome where nothing is to be done.
     private func settled(_ state: TargetState) throws -> FleetOutcome {
         progress.resume(item.chain?.guestLength ?? 0, read: 0)
-        try ManifestFile.dropFailure(of: item.target, usesLock: run.usesLocks)
+        if let target = try run.plan.place(of: place, makes: false) { try ManifestFile.dropFailure(of: target, usesLock: run.usesLocks) }
         switch state {
         case .upToDate: return .upToDate
         case .inUse:
@@ -165,10 +167,11 @@ struct FleetMover {
     private func record(_ problem: FleetProblem) {
         guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true else { return }
         do {
-            try FolderTree.make(item.target.removingLastComponent())
-            try ManifestFile.recordFailure("\(problem)", of: item.target, usesLock: run.usesLocks)
+            guard let target = try run.plan.place(of: place, makes: true) else { return }
+            try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.usesLocks)
         } catch {
-            tell(.warned(place, "the reason cannot be recorded: \(error)"))
+            // A place that is itself what is wrong has nothing to add.
+            if "\(error)" != problem.description { tell(.warned(place, "the reason cannot be recorded: \(error)")) }
         }
     }
 }

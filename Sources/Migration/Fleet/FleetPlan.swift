@@ -29,6 +29,15 @@ package struct FleetPlan: Sendable {
         return items.indices.filter(needed.contains)
     }
 
+    /// Where the target of the item at `place` goes: links are followed as long as they stay in the folder of the fleet's targets. nil where there is
+    /// no such folder yet; `makes` makes all that is missing. Throws `target` where a link leads out of it.
+    func place(of place: Int, makes: Bool) throws -> FilePlace? {
+        let folder = spec.target.archive?.removingLastComponent() ?? spec.target.directory
+        if makes { try FolderTree.make(folder) }
+        guard try ImageFile.identity(at: folder) != nil else { return nil }
+        return try Confinement(at: folder).place(following: items[place].target, makes: makes)
+    }
+
     /// The conversion that makes the target at `place`.
     func conversion(at place: Int, workers: WorkerSlots) throws -> ConversionRequest {
         let item = items[place]
@@ -44,23 +53,29 @@ package struct FleetPlan: Sendable {
             source: source, options: options, target: item.target, format: item.role == .base ? .raw : spec.target.requested,
             backing: backing, backingFormat: backing == nil ? nil : .raw, workers: workers)
         request.asBase = item.role == .base
+        request.place = try self.place(of: place, makes: false)
+        if backing != nil, request.place != nil { request.backingLocation = try BackingLocation(confinement: [spec.target.directory]) }
         return request
     }
 
     /// The packing that makes the archive at `place`.
-    func packing(at place: Int, workers: WorkerSlots) -> PackRequest {
-        PackRequest(
+    func packing(at place: Int, workers: WorkerSlots) throws -> PackRequest {
+        var request = PackRequest(
             archive: items[place].target, images: items[place].sources, options: { [spec] _ in try spec.chainOptions() },
             compression: spec.compression, workers: workers)
+        request.place = try self.place(of: place, makes: false)
+        return request
     }
 }
 
 extension PipelineSpec {
     /// How the fleet's images are opened. Throws `unavailable` where a directory of `confine` is missing.
     package func chainOptions() throws -> ChainOptions {
-        ChainOptions(
+        var options = ChainOptions(
             format: sourceFormat, backingFormat: backingFormat, location: try BackingLocation(moves: backingMap, confinement: confine),
             ignoreMtime: ignoreMtime)
+        options.confinesImage = true
+        return options
     }
 }
 

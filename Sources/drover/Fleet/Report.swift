@@ -21,7 +21,7 @@ struct Report: ParsableCommand {
 
     @Option(
         help: ArgumentHelp("The page to write.", valueName: "file"), completion: .file(extensions: ["html"]),
-        transform: FilePath.init(argument:))
+        transform: FilePath.init(target:))
     var html: FilePath
     @Flag(help: "Replace a file that is no report.") var force = false
     @OptionGroup var verbosity: VerbosityOptions
