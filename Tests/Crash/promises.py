@@ -267,6 +267,24 @@ def source_state(folder):
 
 
 def restore(snapshot, folder):
-    """Makes `folder` what `snapshot` is, files' times included."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(snapshot, folder, symlinks=True)
+    """Makes `folder` what `snapshot` is, files' times included. What is so already stays the file that it is: records name inodes."""
+    snapshot, folder = Path(snapshot), Path(folder)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        kept = snapshot / path.relative_to(folder)
+        if path.is_dir() and not path.is_symlink():
+            if not kept.is_dir():
+                path.rmdir()
+        elif not kept.is_file() or not _is_same(path, kept):
+            path.unlink()
+    for kept in sorted(snapshot.rglob("*")):
+        path = folder / kept.relative_to(snapshot)
+        if kept.is_dir():
+            path.mkdir(exist_ok=True)
+        elif not path.exists():
+            shutil.copy2(kept, path)
+
+
+def _is_same(path, kept):
+    found, expected = path.lstat(), kept.lstat()
+    facts = [(status.st_size, status.st_mtime_ns, status.st_mode) for status in (found, expected)]
+    return facts[0] == facts[1] and path.read_bytes() == kept.read_bytes()
