@@ -124,8 +124,9 @@ class Report:
 
 def explore(task):
     """Tries the points of a scenario that are wanted; runs in a process of its own."""
-    name, library, part, parts, wanted, seed, deadline = task
+    name, library, part, parts, wanted, seed, seconds = task
     report = Report(name)
+    deadline = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="drover-crash-") as folder:
         try:
             stage = Stage(name, os.path.realpath(folder), library)
@@ -133,7 +134,7 @@ def explore(task):
             return Report(name, failures=[str(error)])
         report.calls = len(stage.calls)
         for faults in chosen(stage, part, parts, wanted, seed):
-            if time.monotonic() > deadline:
+            if report.tried and time.monotonic() > deadline:
                 break
             report.tried += 1
             for text in stage.try_point(faults):
@@ -152,14 +153,17 @@ def chosen(stage, part, parts, wanted, seed):
 
 
 def explore_all(names, sample=None, seed=0, seconds=None, show=None):
-    """Tries all points of these scenarios, or `sample` of them, on all processors; returns a report a scenario."""
-    deadline = time.monotonic() + (seconds or 1e9)
+    """Tries all points of these scenarios, or `sample` of them, on all processors; returns a report a scenario.
+
+    After about `seconds`, of which every scenario has its share, what is left is not tried any more.
+    """
+    share = seconds * os.cpu_count() / len(names) if seconds else float("inf")
     each = None if sample is None else -(-sample // len(names))
     parts = 1 if sample is not None else 4
     reports = {name: Report(name) for name in names}
     with tempfile.TemporaryDirectory(prefix="drover-shim-") as folder:
         library = build_shim(folder)
-        tasks = [(name, library, part, parts, each, seed, deadline) for name in names for part in range(parts)]
+        tasks = [(name, library, part, parts, each, seed, share) for name in names for part in range(parts)]
         with multiprocessing.Pool(os.cpu_count()) as pool:
             for found in pool.imap_unordered(explore, tasks):
                 report = reports[found.name]

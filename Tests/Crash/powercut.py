@@ -230,13 +230,15 @@ def random_cycle(rng, calls_of):
 
 def work(task):
     """Some cycles, in a process of its own."""
-    library, folder, seed, first, count = task
-    failures, done = [], 0
-    while done < count:
+    library, folder, seed, first, count, seconds = task
+    failures, done, deadline = [], 0, time.monotonic() + seconds
+    while done < count and (not done or time.monotonic() < deadline):
         with tempfile.TemporaryDirectory(prefix="drover-powercut-", dir=folder) as place:
             bench = Bench(os.path.realpath(place), library)
             try:
                 for number in range(done, min(count, done + KEPT_CYCLES)):
+                    if done and time.monotonic() > deadline:
+                        break
                     rng = random.Random(f"{seed} {first + number}")
                     kind, name, fault = random_cycle(rng, lambda kind, name: bench.stage(kind, name)[1].calls)
                     inner = rng.randrange(10**6)
@@ -245,23 +247,23 @@ def work(task):
                     done += 1
             finally:
                 bench.close()
-    return count, failures
+    return done, failures
 
 
-def cut_power(cycles, seed, show=None):
-    """Runs so many random cycles on all processors; returns what was wrong."""
-    failures = []
+def cut_power(cycles, seed, seconds=float("inf"), show=None):
+    """Runs so many random cycles on all processors, or what of them there is time for; returns how many it were, and what was wrong."""
+    done, failures = 0, []
     with tempfile.TemporaryDirectory(prefix="drover-shim-") as folder:
         library = build_shim(folder)
         workers = os.cpu_count()
         each = min(KEPT_CYCLES, -(-cycles // workers))
-        tasks = [(library, scratch(), seed, first, min(each, cycles - first)) for first in range(0, cycles, each)]
+        tasks = [(library, scratch(), seed, first, min(each, cycles - first), seconds) for first in range(0, cycles, each)]
         with multiprocessing.Pool(workers) as pool:
-            for _, found in pool.imap_unordered(work, tasks):
-                failures += found
+            for count, found in pool.imap_unordered(work, tasks):
+                done, failures = done + count, failures + found
                 for text in found if show else ():
                     show(text)
-    return failures
+    return done, failures
 
 
 def scratch():
@@ -294,8 +296,8 @@ def main():
         return one(arguments.cycle)
     print(f"seed {arguments.seed}")
     began = time.monotonic()
-    failures = cut_power(arguments.cycles, arguments.seed, lambda text: print(f"FAILED {text}", flush=True))
-    print(f"{arguments.cycles} power cuts, {len(failures)} failures, {time.monotonic() - began:.0f} s")
+    done, failures = cut_power(arguments.cycles, arguments.seed, show=lambda text: print(f"FAILED {text}", flush=True))
+    print(f"{done} power cuts, {len(failures)} failures, {time.monotonic() - began:.0f} s")
     return 1 if failures else 0
 
 

@@ -330,13 +330,13 @@ def run_stale_grown(world):
 
 @long
 def convert_long(world):
-    """A hundred segments with a little data each."""
+    """Many segments with a little data each."""
     source = world.src / "long.raw"
     with open(source, "wb") as file:
-        for number in range(100):
+        for number in range(48):
             file.seek(number * MIB)
             file.write(bytes([number + 1]) * 4096)
-        file.truncate(100 * MIB)
+        file.truncate(48 * MIB)
     set_mtime(source, OLD)
     return move("convert", "--segment", "1M", str(source), "out/long.raw")
 
