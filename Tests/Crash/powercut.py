@@ -33,9 +33,11 @@ from shim import HALVED, WHEN, Fault, Run, build_shim, read_calls, required_tool
 CUTS = ("cut", "pages", "moment")  # other faults leave the power on until the second run has ended
 SHUT_DOWN = 0x8004587D  # _IOR('X', 125, u32)
 WAIT_FOR_PAGES = 7
+NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 SIZES = {"ext4": "96M", "xfs": "320M"}
 PAGE = 4096
 KEPT_CYCLES = 40  # on one file system, before a new one is made
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -159,7 +161,7 @@ class Bench:
     def at_some_moment(self, disk, stage, fault):
         """Cut from outside, so many tenths of a millisecond after the start."""
         with tempfile.NamedTemporaryFile() as log:
-            process = stage.shim.start(stage.command, log.name, stdin=self.piped(stage), stderr=subprocess.DEVNULL)
+            process = stage.shim.start(stage.command, log.name, stdin=self.piped(stage), **SILENT)
             time.sleep(fault.at / 10_000)
             disk.cut(int(fault.do.partition("=")[2] or 2))
             return _killed(process, log.name)
@@ -168,7 +170,7 @@ class Bench:
         """At the call: some pages are written, in whatever order, and the power goes."""
         with tempfile.NamedTemporaryFile() as log:
             at = Fault(fault.at, "stop")
-            process = stage.shim.start(stage.command, log.name, at, stdin=self.piped(stage), stderr=subprocess.DEVNULL)
+            process = stage.shim.start(stage.command, log.name, at, stdin=self.piped(stage), **SILENT)
             while not _is_stopped(process) and process.poll() is None:
                 time.sleep(0.002)
             for name in files_below(stage.world.out):
@@ -258,12 +260,19 @@ def cut_power(cycles, seed, seconds=float("inf"), show=None):
         workers = os.cpu_count()
         each = min(KEPT_CYCLES, -(-cycles // workers))
         tasks = [(library, scratch(), seed, first, min(each, cycles - first), seconds) for first in range(0, cycles, each)]
-        with multiprocessing.Pool(workers) as pool:
+        with multiprocessing.Pool(workers, mount_privately) as pool:
             for count, found in pool.imap_unordered(work, tasks):
                 done, failures = done + count, failures + found
                 for text in found if show else ():
                     show(text)
     return done, failures
+
+
+def mount_privately():
+    """What this process mounts is gone when it ends, however it ends."""
+    if libc.unshare(NEW_MOUNTS) != 0:
+        raise AssertionError(f"no mounts of its own: {os.strerror(ctypes.get_errno())}")
+    tool("mount", "--make-rprivate", "/")
 
 
 def scratch():
