@@ -4,6 +4,7 @@ SWIFT   ?= swift
 PYTHON  ?= python3
 PREFIX  ?= /usr/local
 DESTDIR ?=
+CYCLES  ?= 100
 
 DROVER      := .build/release/drover
 DEB         := .build/deb
@@ -19,7 +20,7 @@ INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit-test integration-test lint format bench install uninstall deb packages clean
+.PHONY: help build demo test unit-test integration-test crash-matrix powercut lint format bench install uninstall deb packages clean
 
 help: ## list these targets
 	@echo "Drover moves herds of copy-on-write disk images. Targets:"
@@ -41,6 +42,14 @@ unit-test: ## the Swift tests
 
 integration-test: ## real programs and a Python reference against the release binary
 	$(PYTHON) Tests/Integration/run.py
+
+crash-matrix: build ## kill every command at every call that changes a file system; `make test` tries a sample (COMMANDS="pack unpack" for some)
+	@.ci/packages test
+	$(PYTHON) Tests/Crash/matrix.py $(addprefix --only ,$(COMMANDS))
+
+powercut: build ## cut the power of real file systems CYCLES=1000 times, as root; `make test` does it 20 times
+	@.ci/packages test
+	$(PYTHON) Tests/Crash/powercut.py --cycles $(CYCLES)
 
 lint: ## complain about Swift code that is not formatted as .swift-format says
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_CODE)

@@ -73,12 +73,11 @@ enum ManifestLines {
         }
     }
 
-    /// The last line of the last job, where it says that the target is complete, whatever kind of job it ends.
+    /// The last whole line of the last job, where it says that the target is complete, whatever kind of job it ends. A torn line behind it is a
+    /// later job that was never begun.
     static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
         let bytes = current(bytes)
-        guard bytes.last == 0x0a, let line = Backwards(bytes).first(where: { _ in true }), line.startIndex > bytes.startIndex else {
-            return nil
-        }
+        guard let line = Backwards(bytes).first(where: { _ in true }), line.startIndex > bytes.startIndex else { return nil }
         return record(line) == "complete" ? line : nil
     }
 

@@ -137,6 +137,15 @@ class ManifestStateTests(DroverCase):
         self.fails(65, *self.convert, "--force")
         self.assertEqual(Path(self.manifest).read_bytes(), b"".join(lines[:-1]))
 
+    def test_a_job_that_was_torn_behind_a_complete_archive_was_never_begun(self):
+        self.succeeds("pack", self.target, self.image)
+        with open(self.manifest, "ab") as file:
+            file.write(b'{"consistent":true,"manifest":1,"options":{"format":"raw"')
+        self.succeeds("verify", self.target)
+        self.fails(73, *self.convert)
+        self.succeeds(*self.convert, "--force")
+        self.assert_done()
+
     def test_incomplete_is_resumed_with_or_without_force(self):
         for options in ((), ("--force",)):
             self.interrupted()
