@@ -19,8 +19,11 @@ package struct BackingLocation: Sendable {
     /// Directories, links resolved, outside of which no backing file is opened; nil allows every place.
     package let confinement: [FilePath]?
 
-    /// What to do about a backing file that is not there.
-    static let advice = "(where bases have moved, --backing-map OLD=NEW finds them)"
+    /// What is said of `image` where `place`, its backing file, cannot be opened: what to do depends on whether there is such a file.
+    static func error(_ error: DiskImageError, opening place: FilePath, of image: FilePath) -> DiskImageError {
+        let advice = error.isMissing ? " (where bases have moved, --backing-map OLD=NEW finds them)" : ""
+        return DiskImageError(error.kind, image, "backing file \(place) \(error.fact)\(advice)", cause: error.cause)
+    }
 
     /// Throws where a directory of `confinement` is missing.
     package init(moves: [Move] = [], confinement: [FilePath]? = nil) throws {
@@ -46,7 +49,7 @@ package struct BackingLocation: Sendable {
         do {
             real = try resolved(place)
         } catch let error as DiskImageError {
-            throw DiskImageError(error.kind, image, "backing file \(place) \(error.fact) \(BackingLocation.advice)")
+            throw BackingLocation.error(error, opening: place, of: image)
         }
         try check(real, called: place, of: image, within: confinement)
         return real

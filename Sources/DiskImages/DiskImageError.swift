@@ -24,11 +24,19 @@ package struct DiskImageError: Error, CustomStringConvertible {
     package let kind: Kind
     package let path: FilePath
     package let fact: String
+    /// The error of the system call that failed; nil where none did.
+    package let cause: Errno?
 
-    package init(_ kind: Kind, _ path: FilePath, _ fact: String) {
+    package init(_ kind: Kind, _ path: FilePath, _ fact: String, cause: Errno? = nil) {
         self.kind = kind
         self.path = path
         self.fact = fact
+        self.cause = cause
+    }
+
+    /// Whether there is no such file. One that is there and may not be read, or not now, is something else.
+    package var isMissing: Bool {
+        [.noSuchFileOrDirectory, .notDirectory, .fileNameTooLong, .tooManySymbolicLinkLevels].contains(cause)
     }
 
     package var description: String { "\(path): \(fact)" }
@@ -42,9 +50,9 @@ package struct DiskImageError: Error, CustomStringConvertible {
     package static func system(_ path: FilePath, _ doing: String, _ errno: Errno = .current, _ kind: Kind = .io) -> DiskImageError {
         // Not the file's fault, and no other place for it would help.
         if [.tooManyOpenFiles, .tooManyOpenFilesInSystem].contains(errno) {
-            return DiskImageError(.io, path, "\(doing): \(errno) (raise the limit: ulimit -n)")
+            return DiskImageError(.io, path, "\(doing): \(errno) (raise the limit: ulimit -n)", cause: errno)
         }
-        return DiskImageError(kind, path, "\(doing): \(errno)")
+        return DiskImageError(kind, path, "\(doing): \(errno)", cause: errno)
     }
 }
 

@@ -24,7 +24,7 @@ package struct Conversion {
         var files = chain.layers.map(\.file.identity)
         if let backing = request.backing {
             var options = request.options
-            (options.format, options.backingFormat) = (request.backingFormat, nil)
+            (options.format, options.backingFormat, options.formatOption) = (request.backingFormat, nil, "-F")
             files += try ImageChain.open(backing, options).layers.map(\.file.identity)
         }
         place = try TargetPlace(request.target, sources: files)
@@ -69,7 +69,11 @@ package struct Conversion {
                     workers: request.workers, rate: request.rate, progress: progress, stop: stop)
                 return try await pipeline.convert(to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
             },
-            stop: stop, finish: checkSources)
+            stop: stop,
+            finish: {
+                try checkSources()
+                if job.consistent { try files.checkUnused() }
+            })
         switch result {
         case .upToDate: return .upToDate
         case .named: return .named

@@ -18,7 +18,7 @@ struct OverlayPlan {
     /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the bottom layer.
     init(_ path: FilePath, format: ImageFormat?, of chain: ImageChain, options: ChainOptions, target: FilePath, layout: CowLayout) throws {
         var options = options
-        (options.format, options.backingFormat) = (format, nil)
+        (options.format, options.backingFormat, options.formatOption) = (format, nil, "-F")
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
         let opened = try ImageChain.open(path, options)
         self.chain = opened
@@ -76,6 +76,7 @@ struct OverlayPlan {
             job.consistent
         else { return false }
         let sources = try bottom.layers.map(ManifestJob.Source.init)
-        return completion.matches(identity) && job.sources == sources
+        return completion.matches(identity) && job.sources.count == sources.count
+            && zip(sources, job.sources).allSatisfy { $0.isProven(by: $1) }
     }
 }

@@ -39,7 +39,7 @@ struct PackPlan {
             layers: try zip(names, layers).map { name, layer in try layer.described(as: name) })
         sources = layers.map(\.source)
         files = flatten ? chains.flatMap(\.chain.layers) : collection.opened
-        isConsistent = try !files.contains { try $0.file.writeLockHolder().isLocked }
+        isConsistent = try !files.contains { try $0.file.user() != nil }
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(images.first?.description ?? ""): a disk is too large")
         }

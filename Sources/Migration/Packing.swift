@@ -106,7 +106,10 @@ package struct Packing {
             throw MigrationError(
                 .stopped, "\(request.archive?.description ?? "standard output"): stopped by a signal (run the same command again)")
         }
-        if plan.isConsistent { for source in plan.sources { try source.chain.checkUnchanged() } }
+        if plan.isConsistent {
+            for file in plan.files { try file.file.checkUnused() }
+            for source in plan.sources { try source.chain.checkUnchanged() }
+        }
         let offset = end.offset
         try (try end.finish()).withUnsafeBytes { try output.write($0, at: offset) }
         return end
@@ -173,17 +176,19 @@ package struct Packing {
         }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: place.path))
         let isSameJob = found.job?.isSameMove(as: job) == true
+        // Of a device it begins anew.
+        let isAgain = job.readsDevice && found.job?.isSameRequest(as: job) == true
         if let completion = found.completion, isSameJob, !request.restart, let existing, completion.matches(existing) { return .upToDate }
         let checkpoint = found.completion == nil && !request.restart ? found.checkpoint : nil
-        if checkpoint != nil, !isSameJob, found.job?.consistent != false, job.consistent {
+        if checkpoint != nil, !isSameJob, !isAgain, found.job?.consistent != false, job.consistent {
             throw MigrationError(
                 .badData, "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)")
         }
         try replacing.accept(existing) { existing in
-            guard isSameJob else { return false }
+            guard isSameJob || isAgain else { return false }
             // What this move was to replace when it began; or the archive itself, of which only the last record was lost.
             return try found.job?.replaces?.matches(existing) == true
-                || found.completion == nil && partial == nil && isWhole(place.path, job)
+                || isSameJob && found.completion == nil && partial == nil && isWhole(place.path, job)
         }
         if let completion = found.completion, isSameJob, !request.restart, let partial, completion.matches(partial) { return .name }
         if let checkpoint, isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length {

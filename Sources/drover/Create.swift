@@ -45,6 +45,7 @@ struct Create: ParsableCommand {
         var options = try imageOptions.chainOptions(for: backing)
         try options.location.check(named: backing)
         options.format = try backingFileFormat?.readable(backing) ?? options.format
+        if backingFileFormat == nil { options.formatOption = "-F" }
         if MakeCall.isDryRun { return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) } }
         try creation(options).run()
         verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")
