@@ -20,6 +20,9 @@ package struct Packing {
         }
     }
 
+    /// What a user should know although the archive can be made.
+    package var warnings: [String] { plan.unrestorable }
+
     /// Whether a file that was read by force has changed since: the archive is of no one moment then.
     package func hasChanged() throws -> Bool { try plan.sources.contains { try !$0.chain.isUnchanged() } }
 

@@ -77,7 +77,8 @@ struct Convert: AsyncParsableCommand {
     }
 
     private func request(_ workers: WorkerSlots) throws -> ConversionRequest {
-        let options = try imageOptions.chainOptions(for: source)
+        var options = try imageOptions.chainOptions(for: source)
+        options.settles = !MakeCall.isDryRun
         if let backing { try options.location.check(named: backing) }
         return ConversionRequest(
             source: source, options: options, target: target,

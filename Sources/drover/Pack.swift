@@ -73,6 +73,7 @@ struct Pack: AsyncParsableCommand {
 
     private func pack(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
         let packing = try Packing(request(try await MakeCall.workers(copyOptions.jobs, verbosity)), stop: stop)
+        for warning in packing.warnings { verbosity.warn(warning) }
         let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) }
         if try packing.hasChanged() {
             verbosity.warn("\(archive): a source changed while it was read (--force-share): the archive is of no one moment")
@@ -87,7 +88,11 @@ struct Pack: AsyncParsableCommand {
 
     private func request(_ workers: WorkerSlots) throws -> PackRequest {
         PackRequest(
-            archive: archive == "-" ? nil : archive, images: sources, options: { [imageOptions] in try imageOptions.chainOptions(for: $0) },
+            archive: archive == "-" ? nil : archive, images: sources, options: { [imageOptions] in
+                var options = try imageOptions.chainOptions(for: $0)
+                options.settles = !MakeCall.isDryRun
+                return options
+            },
             compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
             workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
     }

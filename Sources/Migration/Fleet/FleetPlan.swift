@@ -47,10 +47,15 @@ package struct FleetPlan: Sendable {
         return request
     }
 
-    /// The packing that makes the archive at `place`.
-    func packing(at place: Int, workers: WorkerSlots) -> PackRequest {
+    /// The packing that makes the archive at `place`; `settles`: it is going to be done, not only looked at.
+    func packing(at place: Int, workers: WorkerSlots, settles: Bool = false) -> PackRequest {
         PackRequest(
-            archive: items[place].target, images: items[place].sources, options: { [spec] _ in try spec.chainOptions() },
+            archive: items[place].target, images: items[place].sources,
+            options: { [spec] _ in
+                var options = try spec.chainOptions()
+                options.settles = settles
+                return options
+            },
             compression: spec.compression, workers: workers)
     }
 }
