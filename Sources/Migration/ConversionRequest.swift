@@ -27,6 +27,8 @@ package struct ConversionRequest: Sendable {
     package var rate: RateLimit?
     /// Forgets a checkpoint.
     package var restart: Bool
+    /// Believes nothing that times say of the sources: what is complete is held against them again, what is not begins anew.
+    package var reread = false
     /// Replaces an existing target.
     package var force: Bool
     /// The one existing target that may be replaced, whatever `force` says; nil lets `force` decide alone.

@@ -4,7 +4,7 @@ internal import TransportArchive
 
 /// A fleet packed into one archive, resumable at every checkpoint.
 package struct Packing {
-    private let request: PackRequest
+    private var request: PackRequest
     private let plan: PackPlan
     private let place: TargetPlace?
 
@@ -33,7 +33,32 @@ package struct Packing {
     }
 
     /// Does what is left to do; safe to repeat after any interruption.
-    package func run(progress: Progress, stop: StopFlag) async throws -> PackResult {
+    /// `tell` hears what a user wants to know at once.
+    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws -> PackResult {
+        guard request.reread, !request.restart, let place else { return try await run(progress, stop) }
+        var again = self
+        if try await again.isAsRecorded(at: place, progress, stop, tell) { return try await run(progress, stop) }
+        return try await again.run(progress, stop)
+    }
+
+    /// Whether the archive that is there holds what packing would write now. Where it does not, it is to be replaced; what was only begun is forgotten.
+    private mutating func isAsRecorded(at place: TargetPlace, _ progress: Progress, _ stop: StopFlag, _ tell: (String) -> Void)
+        async throws -> Bool
+    {
+        var composer = try ArchiveComposer(plan.header)
+        _ = composer.begin()
+        let isComplete = try isUpToDate(job(of: composer, at: place), at: place)
+        request.restart = true
+        guard isComplete, let recorded = try ManifestFile.readArchive(of: place.path)?.completion else { return false }
+        try beginProgress(progress)
+        let end = try await finish(composer, .nowhere, nil, 0, progress, stop)
+        if end.previous.description == recorded.digest { return true }
+        tell("\(place.path): its sources are not what was packed, whatever their times say: it is made again")
+        request.replacing = place.existing
+        return false
+    }
+
+    private func run(_ progress: Progress, _ stop: StopFlag) async throws -> PackResult {
         var composer = try ArchiveComposer(plan.header)
         let beginning = composer.begin()
         guard let place else {

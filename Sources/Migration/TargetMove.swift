@@ -20,7 +20,7 @@ struct TargetMove {
     let access: TargetAccess
     /// The modification time that the target gets; nil leaves that of its completion.
     var mtime: Timestamp? = nil
-    let restart: Bool
+    var restart: Bool
     var replacing: Replacing
     /// False where the file system has no locks.
     var usesLock = true

@@ -76,13 +76,15 @@ struct FleetMover {
         (request.rate, request.usesLock) = (run.rate, run.usesLocks)
         request.options.settles = true
         let state = try self.state { try Conversion(request).state() }
-        guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
+        request.reread = run.reread
+        let isReadAgain = run.reread && state == .upToDate
+        guard try isReadAgain || permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
             return try settled(state)
         }
         let conversion = try Conversion(request)
         for warning in conversion.warnings { tell(.warned(place, warning)) }
         tell(.began(place))
-        switch try await conversion.run(progress: progress, stop: stop) {
+        switch try await conversion.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
         case .upToDate: return .upToDate
         case .named: return .done(resumed: 0)
         case .converted(let resumed, _): return .done(resumed: resumed)
@@ -93,13 +95,15 @@ struct FleetMover {
         var request = run.plan.packing(at: place, workers: run.workers, settles: true)
         (request.rate, request.usesLock) = (run.rate, run.usesLocks)
         let state = try self.state { try Packing(request, stop: stop).state() }
-        guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
+        request.reread = run.reread
+        let isReadAgain = run.reread && state == .upToDate
+        guard try isReadAgain || permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
             return try settled(state)
         }
         let packing = try Packing(request, stop: stop)
         for warning in packing.warnings { tell(.warned(place, warning)) }
         tell(.began(place))
-        switch try await packing.run(progress: progress, stop: stop) {
+        switch try await packing.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
         case .upToDate: return .upToDate
         case .named: return .done(resumed: 0)
         case .packed(_, let resumed): return .done(resumed: resumed)
