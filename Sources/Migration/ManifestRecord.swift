@@ -32,16 +32,18 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             self.digest = digest
         }
 
-        /// Equal where nothing is known to differ: renamed, linked or given another mode, a file is still the one that it was. From a pipe, the digest
-        /// comes too late.
+        /// Equal where nothing is known to differ: renamed, linked or given another mode, a file is still the one that it was. A device's node has no
+        /// time that counts. From a pipe, the digest comes too late.
         package static func == (a: Source, b: Source) -> Bool {
-            a.isSameFile(as: b) && a.size == b.size && a.mtime == b.mtime && a.layout == b.layout
+            a.isSameFile(as: b) && a.size == b.size && (a.mtime == b.mtime || a.device == true) && a.layout == b.layout
                 && (a.digest == nil || b.digest == nil || a.digest == b.digest)
         }
 
-        /// By inode or last component. What lies in an archive has no inode, and goes by its whole name.
+        /// By inode or last component. What lies in an archive has no inode, and goes by its whole name, as a device's node does.
         private func isSameFile(as other: Source) -> Bool {
-            guard inode != 0, other.inode != 0 else { return path == other.path }
+            guard inode != 0, other.inode != 0, device == nil, other.device == nil else {
+                return path == other.path && device == other.device
+            }
             return inode == other.inode || FilePath(path).lastComponent == FilePath(other.path).lastComponent
         }
 
