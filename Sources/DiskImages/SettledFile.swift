@@ -17,9 +17,9 @@ extension ImageFile {
     }
 
     /// The time that tells of every change of the file's content since it was opened; nil where nothing tells of them: on file systems that keep no such
-    /// time, where the file was changed in the very moment, and where the clock was set back.
+    /// time, where the file was changed in the very moment, and where a time of it is still to come.
     package func provingTime() throws -> Timestamp? {
-        guard unsettled == nil, identity.ctime < opened, identity.isRegular else { return nil }
+        guard unsettled == nil, max(identity.mtime, identity.ctime) < opened, identity.isRegular else { return nil }
         return try ImageFile.timeless.contains(fileSystemType()) ? nil : identity.ctime
     }
 

@@ -36,7 +36,7 @@ extension ImageFile {
         let writer = try writeLockHolder()
         if writer.isLocked { return .writer(process: writer.process) }
         if let user = try QEMULocks.writer(to: self) { return user }
-        if identity.isBlockDevice { return try DeviceClaims.claim(path, identity.deviceNumber) ? nil : .holder }
+        if identity.isBlockDevice, try !DeviceClaims.claim(path, identity.deviceNumber) { return .holder }
         return try LoopDevices.writing(to: identity).map { .loop($0) }
     }
 
