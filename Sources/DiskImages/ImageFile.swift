@@ -189,11 +189,15 @@ package final class ImageFile: Sendable {
         }
     }
 
-    /// What cannot be synced, as on a read-only file system, has nothing to sync.
+    /// What cannot be synced, as on a read-only file system, has nothing to sync. What this process synced before and is as it was then is not synced
+    /// again: a base is opened for each of its overlays.
     private static func synchronize(_ descriptor: CInt, _ path: FilePath) throws {
+        let before = try identity(of: descriptor, path)
+        guard SyncedFiles.isNews(before) else { return }
         guard retried({ fsync(descriptor) }) == 0 || [EINVAL, EROFS, EBADF].contains(errno) else {
             throw DiskImageError.system(path, "syncing it to disk before it is read")
         }
+        SyncedFiles.note(try identity(of: descriptor, path))
     }
 
     private func endsEarly(at end: UInt64, wanted: UInt64) -> DiskImageError {

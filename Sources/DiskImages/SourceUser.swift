@@ -81,19 +81,3 @@ enum QEMULocks {
         }
     }
 }
-
-/// Loop devices, which hold no lock on the files under them, and whose writes move a file's time only when they are written back.
-enum LoopDevices {
-    /// The loop device over `file` that is not read-only, or nil.
-    static func writing(to file: FileIdentity) throws -> FilePath? {
-        for name in try SystemText.names(in: "/sys/block") where name.hasPrefix("loop") {
-            let folder = FilePath("/sys/block").appending(name)
-            guard try SystemText.lines(of: folder.appending("ro")).first == "0",
-                let backing = try SystemText.lines(of: folder.appending("loop/backing_file")).first,
-                let found = try? ImageFile.identity(at: FilePath(bytes: Array(backing.utf8))), found.isSameFile(as: file)
-            else { continue }
-            return FilePath("/dev").appending(name)
-        }
-        return nil
-    }
-}

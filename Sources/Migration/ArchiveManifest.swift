@@ -23,6 +23,7 @@ struct ArchiveManifest {
         /// Whether both are to make the same archive; where it lies does not count.
         func isSameRequest(as other: Job) -> Bool {
             archive == other.archive && consistent && other.consistent && segment == other.segment && sources == other.sources
+                && !ManifestJob.Source.areOthers(sources, than: other.sources)
         }
 
         /// Whether both make the same archive, to the byte.

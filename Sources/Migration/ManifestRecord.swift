@@ -47,6 +47,20 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             return inode == other.inode || FilePath(path).lastComponent == FilePath(other.path).lastComponent
         }
 
+        /// Whether one of the recorded files is still there under its path, beside the one of the same name that is read `now`: two files, and not one that
+        /// was moved.
+        static func areOthers(_ recorded: [Source], than now: [Source]) -> Bool {
+            zip(recorded, now).contains { recorded, now in
+                guard recorded.inode != 0, recorded.inode != now.inode, recorded.path != now.path else { return false }
+                do {
+                    return try ImageFile.identity(at: FilePath(recorded.path))?.inode == recorded.inode
+                } catch {
+                    // Where that cannot be seen, nothing is taken for the same.
+                    return true
+                }
+            }
+        }
+
         /// Whether it is known that the content is what it was when `earlier` was recorded: what that says of the content can be believed.
         func isProven(by earlier: Source) -> Bool { self == earlier && inode == earlier.inode && ctime != nil && ctime == earlier.ctime }
 
@@ -138,10 +152,11 @@ package struct ManifestJob: Codable, Equatable, Sendable {
     /// Whether a source is a block device: nothing proves then that it is what it was, so that no run goes on with what another one began.
     package var readsDevice: Bool { (sources + [options.backing].compactMap(\.self)).contains { $0.device == true } }
 
-    /// Whether both are to make the same target of the same sources. Where the target lies does not count: its folder may have been moved.
+    /// Whether `other`, a later job, is to make the same target of the same sources. Where the target lies does not count: its folder may have been moved.
     func isSameRequest(as other: ManifestJob) -> Bool {
         sources == other.sources && options == other.options && target.length == other.target.length && target.size == other.target.size
-            && consistent == other.consistent
+            && consistent == other.consistent && !Source.areOthers(sources, than: other.sources)
+            && !Source.areOthers([options.backing].compactMap(\.self), than: [other.options.backing].compactMap(\.self))
     }
 
     /// Whether both make the same target, to the byte: what one has done is done for the other.
