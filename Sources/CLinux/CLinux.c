@@ -67,6 +67,25 @@ int clinux_lock_holder(int fd, int readers, pid_t *pid) {
     return 1;
 }
 
+int clinux_lock_at(int fd, off_t start, off_t length, pid_t *pid, off_t *from, off_t *count) {
+    struct flock lock = whole_file(F_WRLCK);
+    lock.l_start = start;
+    lock.l_len = length;
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return -1;
+    if (lock.l_type == F_UNLCK) return 0;
+    *pid = lock.l_pid;
+    *from = lock.l_start;
+    *count = lock.l_len;
+    return 1;
+}
+
+int clinux_file_system_type(int fd, uint32_t *type) {
+    struct statfs status;
+    if (fstatfs(fd, &status) != 0) return -1;
+    *type = (uint32_t)status.f_type;
+    return 0;
+}
+
 int clinux_block_device_size(int fd, uint64_t *size) { return ioctl(fd, BLKGETSIZE64, size); }
 
 int clinux_free_space(const char *path, uint64_t *bytes) {

@@ -19,8 +19,11 @@ package struct BackingLocation: Sendable {
     /// Directories, held open, outside of which no backing file is opened; nil allows every place.
     private let confinement: [Confinement]?
 
-    /// What to do about a backing file that is not there.
-    static let advice = "(where bases have moved, --backing-map OLD=NEW finds them)"
+    /// What is said of `image` where `place`, its backing file, cannot be opened: what to do depends on whether there is such a file.
+    static func error(_ error: DiskImageError, opening place: FilePath, of image: FilePath) -> DiskImageError {
+        let advice = error.isMissing ? " (where bases have moved, --backing-map OLD=NEW finds them)" : ""
+        return DiskImageError(error.kind, image, "backing file \(place) \(error.fact)\(advice)", cause: error.cause)
+    }
 
     /// Throws where a directory of `confinement` is missing.
     package init(moves: [Move] = [], confinement: [FilePath]? = nil) throws {
@@ -46,23 +49,23 @@ package struct BackingLocation: Sendable {
         do {
             real = try resolved(place)
         } catch let error as DiskImageError {
-            throw DiskImageError(error.kind, image, "backing file \(place) \(error.fact) \(BackingLocation.advice)")
+            throw BackingLocation.error(error, opening: place, of: image)
         }
         _ = try check(real, called: place, of: image, within: confinement)
         return real
     }
 
     /// Opens the file that `locate` found: with a confinement from the folder that is held, so that it lies there, whatever its path means by now.
-    func open(_ place: FilePath) throws -> ImageFile {
-        guard let confinement else { return try ImageFile(opening: place) }
-        return try check(place, called: place, of: place, within: confinement).open(place, called: place)
+    func open(_ place: FilePath, synchronizing: Bool = false) throws -> ImageFile {
+        guard let confinement else { return try ImageFile(opening: place, synchronizing: synchronizing) }
+        return try check(place, called: place, of: place, within: confinement).open(place, called: place, synchronizing: synchronizing)
     }
 
     /// Opens a file that was named outright. Throws `confined` where it lies where none may be opened.
-    func open(named path: FilePath) throws -> ImageFile {
-        guard let confinement else { return try ImageFile(opening: path) }
+    func open(named path: FilePath, synchronizing: Bool = false) throws -> ImageFile {
+        guard let confinement else { return try ImageFile(opening: path, synchronizing: synchronizing) }
         let real = try resolved(path)
-        return try check(real, called: path, of: path, within: confinement).open(real, called: path)
+        return try check(real, called: path, of: path, within: confinement).open(real, called: path, synchronizing: synchronizing)
     }
 
     /// Throws `confined` where a backing file that was named outright lies where none may be opened.

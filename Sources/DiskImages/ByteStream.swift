@@ -43,6 +43,7 @@ package final class ByteStream: @unchecked Sendable {
                 if count > 0 {
                     done += count
                 } else if count == 0 {
+                    try ByteStream.checkEnd(of: descriptor, path)
                     break
                 } else if errno != EINTR, errno != EAGAIN {
                     throw DiskImageError.system(path, "reading", .current)
@@ -51,6 +52,14 @@ package final class ByteStream: @unchecked Sendable {
         }
         offset += UInt64(done)
         return done
+    }
+
+    /// Standard input may be a file, which says itself where it ends.
+    private static func checkEnd(of descriptor: CInt, _ path: FilePath) throws {
+        let position = lseek(descriptor, 0, SEEK_CUR)
+        var status = stat()
+        guard position >= 0, fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
+        try ImageFile.checkEnd(of: descriptor, at: UInt64(position), path)
     }
 
     /// At most `count` bytes; fewer at the end. Memory grows with what there is, not with what is asked for.

@@ -4,10 +4,15 @@ package import SystemPackage
 extension ImageChain {
     /// Opens `path` and every file below it.
     ///
-    /// Throws `unavailable` where a file is missing, unreadable or locked by a writer, `badData` where a file is not what it should be, lies
+    /// Throws `unavailable` where a file is missing, unreadable or in use by somebody who may write to it, `badData` where a file is not what it should be, lies
     /// outside the confinement, or no longer fits its overlay.
     package static func open(_ path: FilePath, _ options: ChainOptions) throws -> ImageChain {
         var opener = ChainOpener(options: options, isExamining: false)
+        let chain = try opener.open(path)
+        // One wait serves all that is opened later, too: what changed before it is settled by then.
+        guard options.settles, let wait = chain.layers.compactMap(\.file.unsettled).max() else { return chain }
+        SystemClock.sleep(wait)
+        opener = ChainOpener(options: options, isExamining: false)
         return try opener.open(path)
     }
 
@@ -32,14 +37,16 @@ struct ChainOpener {
     }
 
     mutating func open(_ path: FilePath) throws -> ImageChain {
-        let file = try options.confinesImage ? options.location.open(named: path) : ImageFile(opening: path)
+        let file =
+            try options.confinesImage
+            ? options.location.open(named: path, synchronizing: options.settles) : ImageFile(opening: path, synchronizing: options.settles)
         try append(ImageLayer(file: file, content: try content(of: file, options.format, depth: 0)))
         do {
             while let next = try openBacking(of: layers[layers.count - 1]) { try append(next) }
-        } catch let error as DiskImageError where isExamining {
+        } catch let error as DiskImageError where isExamining && [.badData, .confined, .unavailable].contains(error.kind) {
             let kind: ChainProblem.Kind =
                 switch error.kind {
-                case .unavailable: .missing
+                case .unavailable: error.isMissing ? .missing : .unreadable
                 case .confined: .confined
                 default: .invalid
                 }
@@ -51,14 +58,8 @@ struct ChainOpener {
     /// Takes a layer in after the checks that need the layer alone.
     private mutating func append(_ layer: ImageLayer) throws {
         let depth = layers.count
-        let lock = try layer.file.writeLockHolder()
-        if lock.isLocked, !options.forceShare {
-            let holder = lock.process.map { "process \($0)" } ?? "a process"
-            try report(
-                .locked, depth,
-                DiskImageError(
-                    .unavailable, layer.path,
-                    "is locked for writing by \(holder) (stop the guest that uses it, or read it with --force-share)"))
+        if !options.forceShare, let user = try layer.file.user() {
+            try report(.locked, depth, DiskImageError(.unavailable, layer.path, user.fact))
         }
         if let sector = try layer.firstTruncatedSector() {
             try report(
@@ -86,12 +87,21 @@ struct ChainOpener {
         let prefix = try prefix(of: file)
         if case .cow(let layout) = format { return .cow(try header(of: file, prefix, layout, depth)) }
         if CowHeader.isCow(prefix) { return .cow(try header(of: file, prefix, nil, depth)) }
-        if let foreign = ForeignFormat(recognising: prefix) {
-            let option = depth == 0 ? "-f raw" : "--backing-format raw"
+        if let foreign = try ForeignFormat(recognising: prefix, end: end(of: file)) {
+            let option = depth == 0 ? "\(options.formatOption) raw" : "--backing-format raw"
             throw DiskImageError(
-                .badData, file.path, "is a \(foreign.rawValue) image, which Drover does not read (\(option) takes its bytes as they are)")
+                .badData, file.path,
+                "is \(foreign.name), which Drover does not read (\(foreign.advice); \(option) takes its bytes as they are)")
         }
         return .raw
+    }
+
+    /// The last bytes of `file`, in which some formats have their magic number.
+    private func end(of file: ImageFile) throws -> [UInt8] {
+        guard file.length > UInt64(ForeignFormat.endLength) else { return [] }
+        var bytes = [UInt8](repeating: 0, count: ForeignFormat.endLength)
+        try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: file.length - UInt64($0.count)) }
+        return bytes
     }
 
     private func prefix(of file: ImageFile) throws -> [UInt8] {
@@ -115,7 +125,7 @@ struct ChainOpener {
         let fitting = readings.filter { backingSizes(of: $0, from: file.path).contains($0.size) }
         if fitting.count == 1 { return fitting[0] }
         let names = readings.map(\.layout.rawValue).joined(separator: ", ")
-        let option = depth == 0 ? "-f" : depth == 1 ? "--backing-format" : "-f, on that image itself,"
+        let option = depth == 0 ? options.formatOption : depth == 1 ? "--backing-format" : "-f, on that image itself,"
         throw DiskImageError(.badData, file.path, "its header fits more than one layout: \(names) (choose with \(option))")
     }
 
@@ -139,10 +149,9 @@ struct ChainOpener {
         let place = try options.location.locate(name, from: layer.path)
         let file: ImageFile
         do {
-            file = try options.location.open(place)
+            file = try options.location.open(place, synchronizing: options.settles)
         } catch let error as DiskImageError where error.kind == .unavailable {
-            throw DiskImageError(
-                error.kind, layer.path, "backing file \(place) \(error.fact) \(BackingLocation.advice)")
+            throw BackingLocation.error(error, opening: place, of: layer.path)
         }
         if let loop = layers.firstIndex(where: { $0.file.identity.isSameFile(as: file.identity) }) {
             throw DiskImageError(.badData, layer.path, "backing file \(place) is layer \(loop) of the same chain (a loop)")

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// One stretch to read from one layer's file to one place of a buffer. Bytes.

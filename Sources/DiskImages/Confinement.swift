@@ -19,14 +19,14 @@ package struct Confinement: Sendable {
     package func contains(_ real: FilePath) -> Bool { real.starts(with: path) }
 
     /// Opens what lies at `real`, a path without links that it contains; messages call it `name`.
-    func open(_ real: FilePath, called name: FilePath) throws -> ImageFile {
+    func open(_ real: FilePath, called name: FilePath, synchronizing: Bool = false) throws -> ImageFile {
         let below = names(of: real)
         guard let last = below.last else {
             throw DiskImageError(.badData, name, "is a directory; expected a regular file or a block device")
         }
         do {
             if let parent = try folder.descend(below.dropLast(), makes: false) {
-                return try ImageFile(opening: FilePlace(folder: parent, name: last, path: name))
+                return try ImageFile(opening: FilePlace(folder: parent, name: last, path: name), synchronizing: synchronizing)
             }
         } catch let error as DiskImageError where error.kind == .target {
             throw DiskImageError(.unavailable, name, "cannot be opened: \(error.path) \(error.fact)")

@@ -27,11 +27,19 @@ package struct DiskImageError: Error, CustomStringConvertible {
     package let kind: Kind
     package let path: FilePath
     package let fact: String
+    /// The error of the system call that failed; nil where none did.
+    package let cause: Errno?
 
-    package init(_ kind: Kind, _ path: FilePath, _ fact: String) {
+    package init(_ kind: Kind, _ path: FilePath, _ fact: String, cause: Errno? = nil) {
         self.kind = kind
         self.path = path
         self.fact = fact
+        self.cause = cause
+    }
+
+    /// Whether there is no such file. One that is there and may not be read, or not now, is something else.
+    package var isMissing: Bool {
+        [.noSuchFileOrDirectory, .notDirectory, .fileNameTooLong, .tooManySymbolicLinkLevels].contains(cause)
     }
 
     package var description: String { "\(path): \(fact)" }
@@ -44,10 +52,11 @@ package struct DiskImageError: Error, CustomStringConvertible {
     /// A system call on `path` that failed with `errno`; `doing` says what was tried: "reading 512 bytes at offset 0".
     package static func system(_ path: FilePath, _ doing: String, _ errno: Errno = .current, _ kind: Kind = .io) -> DiskImageError {
         switch errno {
-        case .tooManyOpenFiles: DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: ulimit -n)")
-        case .tooManyOpenFilesInSystem: DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: sysctl fs.file-max)")
-        case .noMemory: DiskImageError(.shortage, path, "\(doing): \(errno)\(memoryAdvice)")
-        default: DiskImageError(kind, path, "\(doing): \(errno)")
+        case .tooManyOpenFiles: DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: ulimit -n)", cause: errno)
+        case .tooManyOpenFilesInSystem:
+            DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: sysctl fs.file-max)", cause: errno)
+        case .noMemory: DiskImageError(.shortage, path, "\(doing): \(errno)\(memoryAdvice)", cause: errno)
+        default: DiskImageError(kind, path, "\(doing): \(errno)", cause: errno)
         }
     }
 }

@@ -7,15 +7,20 @@ package struct FileIdentity: Equatable, Sendable {
     /// Length in bytes; of a block device, its size.
     package let size: UInt64
     package let mtime: Timestamp
+    /// When content, mode, owner, name or number of names last changed.
+    package let ctime: Timestamp
     /// Bytes that the file takes on its file system.
     package let allocated: UInt64
     package let isRegular: Bool
     package let isDirectory: Bool
     package let isBlockDevice: Bool
+    /// Which block device it is, by whatever name; 0 where it is none.
+    package let deviceNumber: UInt64
 
     /// The same file, whatever its state.
     package func isSameFile(as other: FileIdentity) -> Bool {
-        device == other.device && inode == other.inode
+        if isBlockDevice || other.isBlockDevice { return isBlockDevice == other.isBlockDevice && deviceNumber == other.deviceNumber }
+        return device == other.device && inode == other.inode
     }
 
     /// Whether this is the file that `earlier` was, of which nobody has changed the content since.
@@ -28,10 +33,12 @@ package struct FileIdentity: Equatable, Sendable {
         inode = UInt64(status.st_ino)
         self.size = size
         mtime = Timestamp(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+        ctime = Timestamp(seconds: status.st_ctim.tv_sec, nanoseconds: status.st_ctim.tv_nsec)
         allocated = UInt64(max(0, status.st_blocks)) * 512
         isDirectory = status.st_mode & S_IFMT == S_IFDIR
         isRegular = status.st_mode & S_IFMT == S_IFREG
         isBlockDevice = status.st_mode & S_IFMT == S_IFBLK
+        deviceNumber = isBlockDevice ? UInt64(status.st_rdev) : 0
     }
 }
 
@@ -68,4 +75,8 @@ package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
 
     /// The header's form of it: the seconds in 32 bits, or nil where they do not fit.
     package var headerSeconds: UInt32? { UInt32(exactly: seconds) }
+}
+
+extension Timestamp: Comparable {
+    package static func < (a: Timestamp, b: Timestamp) -> Bool { (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds) }
 }

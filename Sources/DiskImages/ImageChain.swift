@@ -24,6 +24,9 @@ package struct ImageChain: Sendable {
         throw DiskImageError(.badData, layer.path, "changed while it was read (begin again when nothing writes to it)")
     }
 
+    /// Throws where somebody may write to a file of the chain by now.
+    package func checkUnused() throws { for layer in layers { try layer.file.checkUnused() } }
+
     /// Whether every file of the chain is what it was when it was opened.
     package func isUnchanged() throws -> Bool { try firstChanged() == nil }
 
@@ -39,7 +42,7 @@ package struct ImageChain: Sendable {
 package struct ChainProblem: Sendable {
     /// What kind of problem it is.
     package enum Kind: Equatable, Sendable {
-        case mtime, size, truncated, missing, invalid, confined, locked
+        case mtime, size, truncated, missing, unreadable, invalid, confined, locked
     }
 
     package let kind: Kind
@@ -57,10 +60,15 @@ package struct ChainOptions: Sendable {
     package var location: BackingLocation
     /// Goes on although a backing file's mtime differs from its overlay's header.
     package var ignoreMtime: Bool
-    /// Reads files that somebody has locked for writing.
+    /// Reads files that somebody may write to.
     package var forceShare: Bool
     /// Whether the image itself, too, must lie where its backing files may: one that nobody named, or that others will stand on.
     package var confinesImage = false
+    /// Opens files that are to be moved: what was written to them is on the disk before they are looked at, and one that changed in this very moment is
+    /// waited for.
+    package var settles = false
+    /// The option that says what the image is, for messages.
+    package var formatOption = "-f"
 
     package init(
         format: ImageFormat? = nil, backingFormat: ImageFormat? = nil, location: BackingLocation, ignoreMtime: Bool = false,

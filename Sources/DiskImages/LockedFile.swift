@@ -49,7 +49,10 @@ package final class LockedFile: @unchecked Sendable {
             let count = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress! + done, length - done, off_t(done)) }
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw DiskImageError.system(path, "reading") }
-            guard count > 0 else { break }
+            guard count > 0 else {
+                try ImageFile.checkEnd(of: descriptor, at: UInt64(done), path)
+                break
+            }
             done += count
         }
         return Array(bytes[..<done])

@@ -17,10 +17,17 @@ struct ArchiveManifest {
         let target: String
         var time: Double? = nil
 
-        /// Whether both make the same archive; where it lies does not count.
-        func isSameMove(as other: Job) -> Bool {
+        /// Whether a source is a block device, as in `ManifestJob`.
+        var readsDevice: Bool { sources.contains { $0.device == true } }
+
+        /// Whether both are to make the same archive; where it lies does not count.
+        func isSameRequest(as other: Job) -> Bool {
             archive == other.archive && consistent && other.consistent && segment == other.segment && sources == other.sources
+                && !ManifestJob.Source.areOthers(sources, than: other.sources)
         }
+
+        /// Whether both make the same archive, to the byte.
+        func isSameMove(as other: Job) -> Bool { isSameRequest(as: other) && !readsDevice && !other.readsDevice }
     }
 
     /// The archive's first `length` bytes are durable; record `sequence` comes next.

@@ -4,10 +4,10 @@ internal import SystemPackage
 
 /// One image moved to one target, resumable at every segment.
 package struct Conversion {
-    private let request: ConversionRequest
-    private let chain: ImageChain
+    let request: ConversionRequest
+    let chain: ImageChain
     private let place: TargetPlace
-    private let plan: TargetPlan
+    let plan: TargetPlan
     private let job: ManifestJob
     private let access: TargetAccess
 
@@ -53,7 +53,16 @@ package struct Conversion {
 
     /// Does what is left to do; safe to repeat after any interruption.
     /// Throws `stopped` when `stop` was requested before the end; everything up to the last checkpoint is kept.
-    package func run(progress: Progress, stop: StopFlag) async throws -> ConversionResult {
+    /// `tell` hears what a user wants to know at once.
+    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws -> ConversionResult {
+        var move = move
+        if request.reread, !request.restart {
+            let differs = try await differsFromRecord(move, progress, stop)
+            if differs {
+                tell("\(request.source): is not what was recorded of it, whatever its times say: \(request.target) is made again")
+            }
+            move = try again(move, differs: differs)
+        }
         // The backing file that the header names must stay what it is, too.
         let files = ImageChain(layers: chain.layers + (plan.overlay.map { [$0.backing] } ?? []))
         // Read by force while somebody writes to it, a source may change; any other must not.
@@ -67,7 +76,11 @@ package struct Conversion {
                     workers: request.workers, rate: request.rate, progress: progress, stop: stop)
                 return try await pipeline.convert(to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
             },
-            stop: stop, finish: checkSources)
+            stop: stop,
+            finish: {
+                try checkSources()
+                if job.consistent { try files.checkUnused() }
+            })
         switch result {
         case .upToDate: return .upToDate
         case .named: return .named

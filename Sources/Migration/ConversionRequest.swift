@@ -31,6 +31,8 @@ package struct ConversionRequest: Sendable {
     package var rate: RateLimit?
     /// Forgets a checkpoint.
     package var restart: Bool
+    /// Believes nothing that times say of the sources: what is complete is held against them again, what is not begins anew.
+    package var reread = false
     /// Replaces an existing target.
     package var force: Bool
     /// The one existing target that may be replaced, whatever `force` says; nil lets `force` decide alone.
@@ -41,7 +43,7 @@ package struct ConversionRequest: Sendable {
     /// How the backing file is opened.
     var backingOptions: ChainOptions {
         var options = options
-        (options.format, options.backingFormat, options.confinesImage) = (backingFormat, nil, true)
+        (options.format, options.backingFormat, options.confinesImage, options.formatOption) = (backingFormat, nil, true, "-F")
         if let backingLocation { options.location = backingLocation }
         return options
     }

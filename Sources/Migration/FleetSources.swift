@@ -16,7 +16,7 @@ package struct FleetSource: Equatable, Sendable {
 }
 
 extension PipelineSpec {
-    /// The files that the patterns match: regular ones, each once, in the order of their paths' bytes, without those excluded and without Drover's
+    /// The files that the patterns match: regular ones and block devices, each once, in the order of their paths' bytes, without those excluded and without Drover's
     /// own. Throws everything that is wrong: a pattern without a match, a folder or a FIFO among them, one outside of `confine`.
     package func findSources() throws(PipelineProblems) -> [FleetSource] {
         var problems: [PipelineProblem] = []
@@ -79,7 +79,9 @@ extension PipelineSpec {
         if identity.isDirectory {
             throw DiskImageError(.badData, match.path, "is a folder (write \(shown(match.path))/* for the files in it, or exclude it)")
         }
-        guard identity.isRegular else { throw DiskImageError(.badData, match.path, "is no regular file (exclude it)") }
+        guard identity.isRegular || identity.isBlockDevice else {
+            throw DiskImageError(.badData, match.path, "is no regular file (exclude it)")
+        }
         guard String(validating: match.path.pathBytes.suffix(component.string.utf8.count), as: UTF8.self) != nil else {
             throw DiskImageError(.badData, match.path, "has a name that is not UTF-8 (rename it)")
         }

@@ -14,6 +14,10 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         /// Seconds and nanoseconds, as text, because JSON numbers lose digits.
         package let mtime: String
         package let inode: UInt64
+        /// As `mtime`: the time that tells of every change since the file was read. nil where nothing does, and in records of before.
+        package var ctime: String? = nil
+        /// True for a block device, whose node says nothing of its content.
+        package var device: Bool? = nil
         package let layout: String
         /// Of a layer in an archive, the digest of its last record, which stands for all before it; nil where that is not known beforehand, and of
         /// files.
@@ -28,17 +32,44 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             self.digest = digest
         }
 
-        /// Equal where nothing is known to differ: from a pipe, the digest comes too late.
+        /// Equal where nothing is known to differ: renamed, linked or given another mode, a file is still the one that it was. A device's node has no
+        /// time that counts. From a pipe, the digest comes too late.
         package static func == (a: Source, b: Source) -> Bool {
-            a.path == b.path && a.size == b.size && a.mtime == b.mtime && a.inode == b.inode && a.layout == b.layout
+            a.isSameFile(as: b) && a.size == b.size && (a.mtime == b.mtime || a.device == true) && a.layout == b.layout
                 && (a.digest == nil || b.digest == nil || a.digest == b.digest)
         }
+
+        /// By inode or last component. What lies in an archive has no inode, and goes by its whole name, as a device's node does.
+        private func isSameFile(as other: Source) -> Bool {
+            guard inode != 0, other.inode != 0, device == nil, other.device == nil else {
+                return path == other.path && device == other.device
+            }
+            return inode == other.inode || FilePath(path).lastComponent == FilePath(other.path).lastComponent
+        }
+
+        /// Whether one of the recorded files is still there under its path, beside the one of the same name that is read `now`: two files, and not one that
+        /// was moved.
+        static func areOthers(_ recorded: [Source], than now: [Source]) -> Bool {
+            zip(recorded, now).contains { recorded, now in
+                guard recorded.inode != 0, recorded.inode != now.inode, recorded.path != now.path else { return false }
+                do {
+                    return try ImageFile.identity(at: FilePath(recorded.path))?.inode == recorded.inode
+                } catch {
+                    // Where that cannot be seen, nothing is taken for the same.
+                    return true
+                }
+            }
+        }
+
+        /// Whether it is known that the content is what it was when `earlier` was recorded: what that says of the content can be believed.
+        func isProven(by earlier: Source) -> Bool { self == earlier && inode == earlier.inode && ctime != nil && ctime == earlier.ctime }
 
         init(_ layer: ChainFacts.Layer) throws {
             path = (try? resolved(layer.path))?.description ?? layer.path.description
             size = layer.identity.size
             mtime = layer.identity.mtime.description
             inode = layer.identity.inode
+            device = layer.identity.isBlockDevice ? true : nil
             layout = layer.layout
         }
 
@@ -47,6 +78,8 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             size = layer.file.length
             mtime = layer.file.identity.mtime.description
             inode = layer.file.identity.inode
+            ctime = try layer.file.provingTime()?.description
+            device = layer.file.identity.isBlockDevice ? true : nil
             layout = layer.layoutName
         }
     }
@@ -116,11 +149,18 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         return mine.path == source.path || (mine.inode == source.inode && mine.size == source.size && mine.mtime == source.mtime)
     }
 
-    /// Whether both make the same target of the same sources. Where the target lies does not count: its folder may have been moved.
-    func isSameMove(as other: ManifestJob) -> Bool {
+    /// Whether a source is a block device: nothing proves then that it is what it was, so that no run goes on with what another one began.
+    package var readsDevice: Bool { (sources + [options.backing].compactMap(\.self)).contains { $0.device == true } }
+
+    /// Whether `other`, a later job, is to make the same target of the same sources. Where the target lies does not count: its folder may have been moved.
+    func isSameRequest(as other: ManifestJob) -> Bool {
         sources == other.sources && options == other.options && target.length == other.target.length && target.size == other.target.size
-            && consistent == other.consistent
+            && consistent == other.consistent && !Source.areOthers(sources, than: other.sources)
+            && !Source.areOthers([options.backing].compactMap(\.self), than: [other.options.backing].compactMap(\.self))
     }
+
+    /// Whether both make the same target, to the byte: what one has done is done for the other.
+    func isSameMove(as other: ManifestJob) -> Bool { isSameRequest(as: other) && !readsDevice && !other.readsDevice }
 }
 
 /// A stretch of guest disk that the target has, durably. `start` and `count` are sectors.

@@ -41,7 +41,7 @@ extension NamedBacking {
             return sizes.contains(size) ? "\(what) is a COW file, whose disk has the same size as the file" : nil
         case .cow: return "\(what) is a COW file"
         case .foreign where layout.isUML: return nil
-        case .foreign(let format): return "\(what) begins as a \(format.rawValue) image"
+        case .foreign(let format): return "\(what) begins as if it were \(format.name)"
         }
     }
 }

@@ -74,6 +74,7 @@ struct OverlayPlan {
             job.consistent
         else { return false }
         let sources = try bottom.layers.map(ManifestJob.Source.init)
-        return completion.matches(identity) && job.sources == sources
+        return completion.matches(identity) && job.sources.count == sources.count
+            && zip(sources, job.sources).allSatisfy { $0.isProven(by: $1) }
     }
 }

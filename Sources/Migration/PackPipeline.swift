@@ -5,6 +5,8 @@ internal import TransportArchive
 enum PackOutput: Sendable {
     case file(TargetFile)
     case pipe(PipeWriter)
+    /// Nobody wants its bytes, only its digests.
+    case nowhere
 
     var file: TargetFile? {
         if case .file(let file) = self { file } else { nil }
@@ -15,6 +17,7 @@ enum PackOutput: Sendable {
         switch self {
         case .file(let file): try file.write(bytes, at: offset)
         case .pipe(let pipe): try pipe.write(bytes)
+        case .nowhere: break
         }
     }
 }

@@ -35,9 +35,17 @@ struct PackPlan {
             })
         sources = layers.map(\.source)
         files = collection.opened
-        isConsistent = try !files.contains { try $0.file.writeLockHolder().isLocked }
+        isConsistent = try !files.contains { try $0.file.user() != nil }
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(images.first?.description ?? ""): a disk is too large")
+        }
+    }
+
+    /// The backing files whose time no COW header can hold, a line for each: their overlays cannot be restored as they are.
+    var unrestorable: [String] {
+        let bases = Set(header.layers.compactMap(\.backing)).sorted().map { sources[$0].chain.top.file }
+        return bases.filter { $0.identity.mtime.headerSeconds == nil }.map {
+            "\($0.path): its mtime, \($0.identity.mtime.seconds), fits no COW header: its overlays can be unpacked as raw images alone (unpack -O raw)"
         }
     }
 

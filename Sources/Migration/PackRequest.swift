@@ -19,6 +19,8 @@ package struct PackRequest: Sendable {
     package var workers: WorkerSlots
     package var rate: RateLimit?
     package var restart: Bool
+    /// Believes nothing that times say of the sources, as in `ConversionRequest`.
+    package var reread = false
     package var force: Bool
     /// The one existing archive that may be replaced, whatever `force` says; nil lets `force` decide alone.
     package var replacing: FileIdentity?

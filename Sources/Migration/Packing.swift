@@ -4,7 +4,7 @@ internal import TransportArchive
 
 /// A fleet packed into one archive, resumable at every checkpoint.
 package struct Packing {
-    private let request: PackRequest
+    private var request: PackRequest
     private let plan: PackPlan
     private let place: TargetPlace?
 
@@ -22,6 +22,9 @@ package struct Packing {
         }
     }
 
+    /// What a user should know although the archive can be made.
+    package var warnings: [String] { plan.unrestorable }
+
     /// Whether a file that was read by force has changed since: the archive is of no one moment then.
     package func hasChanged() throws -> Bool { try plan.sources.contains { try !$0.chain.isUnchanged() } }
 
@@ -32,7 +35,32 @@ package struct Packing {
     }
 
     /// Does what is left to do; safe to repeat after any interruption.
-    package func run(progress: Progress, stop: StopFlag) async throws -> PackResult {
+    /// `tell` hears what a user wants to know at once.
+    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws -> PackResult {
+        guard request.reread, !request.restart, let place else { return try await run(progress, stop) }
+        var again = self
+        if try await again.isAsRecorded(at: place, progress, stop, tell) { return try await run(progress, stop) }
+        return try await again.run(progress, stop)
+    }
+
+    /// Whether the archive that is there holds what packing would write now. Where it does not, it is to be replaced; what was only begun is forgotten.
+    private mutating func isAsRecorded(at place: TargetPlace, _ progress: Progress, _ stop: StopFlag, _ tell: (String) -> Void)
+        async throws -> Bool
+    {
+        var composer = try ArchiveComposer(plan.header)
+        _ = composer.begin()
+        let isComplete = try isUpToDate(job(of: composer, at: place), at: place)
+        request.restart = true
+        guard isComplete, let recorded = try ManifestFile.readArchive(of: place.path)?.completion else { return false }
+        try beginProgress(progress)
+        let end = try await finish(composer, .nowhere, nil, progress, stop)
+        if end.previous.description == recorded.digest { return true }
+        tell("\(place.path): its sources are not what was packed, whatever their times say: it is made again")
+        request.replacing = place.existing
+        return false
+    }
+
+    private func run(_ progress: Progress, _ stop: StopFlag) async throws -> PackResult {
         var composer = try ArchiveComposer(plan.header)
         let beginning = composer.begin()
         guard let place else {
@@ -107,7 +135,10 @@ package struct Packing {
             throw MigrationError(
                 .stopped, "\(request.archive?.description ?? "standard output"): stopped by a signal (run the same command again)")
         }
-        if plan.isConsistent { for source in plan.sources { try source.chain.checkUnchanged() } }
+        if plan.isConsistent {
+            for file in plan.files { try file.file.checkUnused() }
+            for source in plan.sources { try source.chain.checkUnchanged() }
+        }
         let offset = end.offset
         try (try end.finish()).withUnsafeBytes { try output.write($0, at: offset) }
         return end
@@ -176,17 +207,19 @@ package struct Packing {
         }
         let partial = try TargetFile.partial(of: place.file).identity()
         let isSameJob = found.job?.isSameMove(as: job) == true
+        // Of a device it begins anew.
+        let isAgain = job.readsDevice && found.job?.isSameRequest(as: job) == true
         if let completion = found.completion, isSameJob, !request.restart, let existing, completion.matches(existing) { return .upToDate }
         let checkpoint = found.completion == nil && !request.restart ? found.checkpoint : nil
-        if checkpoint != nil, !isSameJob, found.job?.consistent != false, job.consistent {
+        if checkpoint != nil, !isSameJob, !isAgain, found.job?.consistent != false, job.consistent {
             throw MigrationError(
                 .badData, "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)")
         }
         try replacing.accept(existing) { existing in
-            guard isSameJob else { return false }
+            guard isSameJob || isAgain else { return false }
             // What this move was to replace when it began; or the archive itself, of which only the last record was lost.
             return try found.job?.replaces?.matches(existing) == true
-                || found.completion == nil && partial == nil && isWhole(place, job)
+                || isSameJob && found.completion == nil && partial == nil && isWhole(place, job)
         }
         if let completion = found.completion, isSameJob, !request.restart, let partial, completion.matches(partial) {
             return .name(partial)

@@ -20,7 +20,7 @@ struct TargetMove {
     let access: TargetAccess
     /// The modification time that the target gets; nil leaves that of its completion.
     var mtime: Timestamp? = nil
-    let restart: Bool
+    var restart: Bool
     var replacing: Replacing
     /// False where the file system has no locks.
     var usesLock = true
@@ -137,17 +137,19 @@ struct TargetMove {
         let isSameJob = found.job?.isSameMove(as: job) == true && job.consistent
         let partial = try TargetFile.partial(of: place.file).identity()
         if let completion = found.completion, isSameJob, !restart, let existing, completion.matches(existing) { return .upToDate }
+        // Of a device it begins anew.
+        let isAgain = job.readsDevice && found.job?.isSameRequest(as: job) == true
         let isUnfinished = found.job != nil && found.completion == nil
-        if isUnfinished, !isSameJob, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
+        if isUnfinished, !isSameJob, !isAgain, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
             throw MigrationError(
                 .badData,
                 "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
         }
         try replacing.accept(existing) { existing in
-            guard isSameJob else { return false }
+            guard isSameJob || isAgain else { return false }
             // What this move was to replace when it began; or its own target, of which only the last record was lost.
             return found.job?.replaces?.matches(existing) == true
-                || isUnfinished && partial == nil && existing.size == job.target.size && found.covers(job.target.length)
+                || isSameJob && isUnfinished && partial == nil && existing.size == job.target.size && found.covers(job.target.length)
         }
         if let completion = found.completion, isSameJob, !restart, let partial, completion.matches(partial) { return .name(partial) }
         if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular, partial.size == job.target.size {

@@ -42,14 +42,14 @@ struct TargetPlan {
     ) throws -> ManifestJob {
         // A raw file need not be whole sectors, and UML compares a base's length with the overlay's header.
         let size = header.map(\.fullLength) ?? (request.asBase && chain.top.header == nil ? chain.top.size : chain.guestLength)
-        let isLocked = try (chain.layers + (overlay.map { [$0.backing] } ?? [])).contains { try $0.file.writeLockHolder().isLocked }
+        let isInUse = try (chain.layers + (overlay.map { [$0.backing] } ?? [])).contains { try $0.file.user() != nil }
         return ManifestJob(
             sources: try chain.layers.map(ManifestJob.Source.init),
             options: ManifestJob.Options(
                 format: header == nil ? "raw" : "cow", layout: header?.layout.rawValue ?? "raw", alignment: header.map(\.alignment),
                 base: request.asBase ? true : nil, depth: overlay?.depth, backing: try overlay.map { try ManifestJob.Source($0.backing) },
                 backingName: overlay?.name.description, zeroRun: request.shortestZeroRun, segment: request.segmentLength),
-            target: ManifestJob.Target(path: place.path.absolute.description, length: chain.guestLength, size: size), consistent: !isLocked)
+            target: ManifestJob.Target(path: place.path.absolute.description, length: chain.guestLength, size: size), consistent: !isInUse)
     }
 }
 
@@ -88,7 +88,9 @@ extension CowHeader {
         let mtime = try backing.map { backing in
             guard let seconds = backing.mtime.headerSeconds else {
                 throw MigrationError(
-                    .badData, "\(target): no COW layout can hold the mtime \(backing.mtime.seconds) of \(backing.path) (touch it)")
+                    .badData,
+                    "\(target): no COW layout can hold the mtime \(backing.mtime.seconds) of \(backing.path); expected 0 to \(UInt32.max) (name a copy that has another time, as drover convert makes one; with another time on that file itself, every overlay that it has would be refused)"
+                )
             }
             return seconds
         }

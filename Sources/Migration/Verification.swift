@@ -92,8 +92,9 @@ package struct Verification: Sendable {
         let job = PipelineJob(
             chain: chain, holding: holding, segmentLength: self.job.options.segment, workers: workers, rate: rate, progress: progress,
             stop: stop)
+        let recorded = RecordedSegments(segments)
         try await job.digest { range, outcome in
-            let mismatch = firstMismatch(range, outcome)
+            let mismatch = recorded.firstMismatch(range, outcome)
             tally.withLock {
                 if let mismatch {
                     $0.damaged = min($0.damaged ?? .max, mismatch)
@@ -114,33 +115,5 @@ package struct Verification: Sendable {
 
     private func damaged(_ what: String, intact: UInt64 = 0) -> Finding {
         Finding(damage: "\(path): \(what)", notRestored: notRestored, intact: intact, length: job.target.length)
-    }
-
-    /// Where in `range` the manifest first says something else than `outcome`, or nil. A long record of zeros may be met in pieces, and pieces in
-    /// one long run.
-    private func firstMismatch(_ range: Range<UInt64>, _ outcome: Outcome) -> UInt64? {
-        var position = range.lowerBound
-        var index = segments.partitioningIndex { ($0.start + $0.count) * sectorSize > position }
-        while position < range.upperBound {
-            guard index < segments.count, let recorded = segments[index].range, recorded.contains(position),
-                segments[index].outcome == outcome
-            else { return position }
-            if case .data = outcome, recorded != range { return position }
-            position = recorded.upperBound
-            index += 1
-        }
-        return nil
-    }
-}
-
-extension [ManifestSegment] {
-    /// The index of the first element that `isAfter` is true for; elements are sorted by it.
-    fileprivate func partitioningIndex(_ isAfter: (Element) -> Bool) -> Int {
-        var (low, high) = (0, count)
-        while low < high {
-            let middle = (low + high) / 2
-            if isAfter(self[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
     }
 }

@@ -58,14 +58,14 @@ struct CheckResult {
         } catch let error as DiskImageError {
             let isDamaged = try error.kind == .badData && CheckResult.isBrokenCow(image)
             if isDamaged { report.format = "cow" }
-            note(CheckResult.name(of: error.kind), error, isDamaged ? .damaged : ExitCode(for: error))
+            note(CheckResult.name(of: error), error, isDamaged ? .damaged : ExitCode(for: error))
         }
     }
 
     /// What could not be looked at is no damage.
     private static func code(of kind: ChainProblem.Kind) -> ExitCode {
         switch kind {
-        case .locked: .unavailable
+        case .locked, .unreadable: .unavailable
         case .confined: .badData
         case .mtime, .size, .truncated, .missing, .invalid: .damaged
         }
@@ -108,11 +108,11 @@ struct CheckResult {
         }
     }
 
-    private static func name(of kind: DiskImageError.Kind) -> String {
-        switch kind {
+    private static func name(of error: DiskImageError) -> String {
+        switch error.kind {
         case .badData: "invalid"
         case .confined: "confined"
-        case .unavailable: "missing"
+        case .unavailable: error.isMissing ? "missing" : "unreadable"
         case .target, .locked: "target"
         case .io, .shortage: "io"
         case .stopped: "stopped"

@@ -33,7 +33,7 @@ struct Compare: ParsableCommand {
     func run() throws {
         var optionsOfB = imageOptions
         optionsOfB.format = formatOfB
-        let (chainA, chainB) = (try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity))
+        let (chainA, chainB) = (try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity, formatOption: "-F"))
         let verdict = try compare(chainA, chainB, SignalWatch.stopFlag())
         var output = Output()
         switch outputOptions.output {

@@ -38,6 +38,8 @@ struct Convert: AsyncParsableCommand {
     var segment = ByteSize(bytes: Bounds.segment)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
+    @Flag(help: "Trust no times: read again what is complete, and make it again where the source differs from the record.") var reread =
+        false
     @Flag(help: "Replace an existing target.") var force = false
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
@@ -61,7 +63,7 @@ struct Convert: AsyncParsableCommand {
         let stop = try SignalWatch.start { display.showOnce() }
         let conversion = try Conversion(request(try await MakeCall.workers(copyOptions.jobs, verbosity)))
         for warning in conversion.warnings { verbosity.warn(warning) }
-        let result = try await display.during { try await conversion.run(progress: display.progress, stop: stop) }
+        let result = try await display.during { try await conversion.run(progress: display.progress, stop: stop) { verbosity.warn($0) } }
         switch result {
         case .upToDate: verbosity.tell("\(target): is up to date")
         case .named: verbosity.tell("\(target): was whole already and has its name now")
@@ -76,14 +78,17 @@ struct Convert: AsyncParsableCommand {
     }
 
     private func request(_ workers: WorkerSlots) throws -> ConversionRequest {
-        let options = try imageOptions.chainOptions(for: source)
+        var options = try imageOptions.chainOptions(for: source)
+        options.settles = !MakeCall.isDryRun
         if let backing { try options.location.check(named: backing) }
-        return ConversionRequest(
+        var request = ConversionRequest(
             source: source, options: options, target: target,
             format: targetOptions.requested, backing: backing,
             backingFormat: try backing.flatMap { try backingFileFormat?.readable($0) }, asBase: asBase,
             shortestZeroRun: try copyOptions.zeroRun(),
             segmentLength: segment.bytes, workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
+        request.reread = reread
+        return request
     }
 }
 

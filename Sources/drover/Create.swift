@@ -46,6 +46,7 @@ struct Create: ParsableCommand {
         try options.location.check(named: backing)
         options.confinesImage = true
         options.format = try backingFileFormat?.readable(backing) ?? options.format
+        if backingFileFormat == nil { options.formatOption = "-F" }
         if MakeCall.isDryRun { return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) } }
         if try creation(options).run() {
             verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")

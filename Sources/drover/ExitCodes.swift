@@ -16,7 +16,7 @@ extension ExitCode {
     static let usage = ExitCode(64)
     /// An input is not what it should be: no image, corrupt, ambiguous, confined, or changed since the checkpoint.
     static let badData = ExitCode(65)
-    /// An input is missing, unreadable, or locked by a guest that is using it.
+    /// An input is missing, unreadable, or in use by somebody who may write to it.
     static let unavailable = ExitCode(66)
     /// A bug in Drover.
     static let bug = ExitCode(70)

@@ -44,7 +44,7 @@ struct ImageFacts: Encodable {
         fullBackingFilename = (backing?.path ?? layer.backingPath.map { layer.path.removingLastComponent().pushing($0) })?.description
         backingFilenameFormat = backing?.formatName
         formatSpecific = try layer.header.map { FormatSpecific(data: try CowFacts($0, of: layer, backing)) }
-        locked = try layer.file.writeLockHolder().isLocked
+        locked = try layer.file.user() != nil
         problems = chain.problems.filter { $0.depth == depth }.map { Problem(kind: $0.kind.name, text: $0.error.fact) }
         warnings = layer.warning.map { [$0] } ?? []
     }
@@ -91,6 +91,7 @@ extension ChainProblem.Kind {
         case .size: "size"
         case .truncated: "truncated"
         case .missing: "missing"
+        case .unreadable: "unreadable"
         case .invalid: "invalid"
         case .confined: "confined"
         case .locked: "locked"

@@ -38,6 +38,7 @@ struct Pack: AsyncParsableCommand {
     var segment = ByteSize(bytes: Bounds.segment)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
+    @Flag(help: "Trust no times: read again what is packed, and pack it again where a source differs.") var reread = false
     @Flag(help: "Replace an existing archive.") var force = false
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
@@ -72,7 +73,8 @@ struct Pack: AsyncParsableCommand {
 
     private func pack(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
         let packing = try Packing(request(try await MakeCall.workers(copyOptions.jobs, verbosity)), stop: stop)
-        let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) }
+        for warning in packing.warnings { verbosity.warn(warning) }
+        let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) { verbosity.warn($0) } }
         if try packing.hasChanged() {
             verbosity.warn("\(archive): a source changed while it was read (--force-share): the archive is of no one moment")
         }
@@ -85,10 +87,17 @@ struct Pack: AsyncParsableCommand {
     }
 
     private func request(_ workers: WorkerSlots) throws -> PackRequest {
-        PackRequest(
-            archive: archive == "-" ? nil : archive, images: sources, options: { [imageOptions] in try imageOptions.chainOptions(for: $0) },
+        var request = PackRequest(
+            archive: archive == "-" ? nil : archive, images: sources,
+            options: { [imageOptions] in
+                var options = try imageOptions.chainOptions(for: $0)
+                options.settles = !MakeCall.isDryRun
+                return options
+            },
             compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
             workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
+        request.reread = reread
+        return request
     }
 
     private func dryRun() throws {

@@ -29,7 +29,7 @@ struct ImageOptions: ParsableArguments {
     @Flag(help: "Go on although a backing file's mtime differs from the header's.")
     var ignoreMtime = false
 
-    @Flag(help: "Read an image although a running guest has locked it for writing.")
+    @Flag(help: "Read an image although somebody may write to it.")
     var forceShare = false
 
     /// What these options say of `image`. Throws `unavailable` where a directory of `--confine` is missing.

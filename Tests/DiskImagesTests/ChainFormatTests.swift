@@ -38,7 +38,8 @@ struct ChainFormatTests {
         #expect(error.kind == .badData)
         #expect(
             error.description
-                == "\(directory("b.qcow2")): is a qcow2 image, which Drover does not read (\(option) takes its bytes as they are)")
+                == "\(directory("b.qcow2")): is a qcow2 image, which Drover does not read (qemu-img convert makes a raw image of it; \(option) takes its bytes as they are)"
+        )
         let chain = try ImageChain.open(
             top,
             .usual {

@@ -88,6 +88,9 @@ struct QEMUFixtureTests {
         let fixture = try Fixture("qemu/23-qcow2-backing", from: "qemu")
         let error = try diskImageError { _ = try open(fixture) }
         #expect(error.kind == .badData)
-        #expect(error.fact == "is a qcow2 image, which Drover does not read (--backing-format raw takes its bytes as they are)")
+        #expect(
+            error.fact
+                == "is a qcow2 image, which Drover does not read (qemu-img convert makes a raw image of it; --backing-format raw takes its bytes as they are)"
+        )
     }
 }

@@ -244,7 +244,6 @@ class ManifestStateTests(DroverCase):
             lambda: set_mtime(image, MTIME + 6),
             lambda: set_mtime(image, MTIME + 6, 1),
             lambda: (os.truncate(image, os.path.getsize(image) + 512), set_mtime(image, MTIME + 6, 1)),
-            lambda: (shutil.copy2(image, f"{image}.new"), os.replace(f"{image}.new", image)),
         )
         for number, change in enumerate(changes):
             with self.subTest(change=number):
@@ -256,6 +255,13 @@ class ManifestStateTests(DroverCase):
                 self.succeeds(*self.convert, "--restart")
                 self.assert_done()
                 os.unlink(self.target), os.unlink(self.manifest)
+
+    def test_a_source_that_was_moved_with_its_times_is_gone_on_with(self):
+        image = self.copy_sources()
+        self.interrupted()
+        shutil.copy2(image, f"{image}.new"), os.replace(f"{image}.new", image)
+        self.assertIn("resumed", self.succeeds(*self.convert, "-v").err)
+        self.assert_done()
 
     def test_a_torn_last_line_is_dropped(self):
         for tail in (b"{", b'{"record":"seg', b'{"record":"segment","start":0,"count":2048,"kind":"zero"', b"\0\0\0\0"):

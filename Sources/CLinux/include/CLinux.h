@@ -33,6 +33,11 @@ int clinux_lock_start(int fd, int kind);
 // Asks whether another process holds a lock that keeps us from reading, or, with readers, any lock: 1 yes (its pid in *pid,
 // -1 when it is an open-file-description lock), 0 no, -1 with errno.
 int clinux_lock_holder(int fd, int readers, pid_t *pid);
+// Asks which lock of anybody keeps us from writing `length` bytes at `start`: as above, with where it lies in *from and *count (0: to the end).
+// Of several it names one.
+int clinux_lock_at(int fd, off_t start, off_t length, pid_t *pid, off_t *from, off_t *count);
+// The type of the file system that an open file lies on, as statfs(2) has it: 0, or -1 with errno.
+int clinux_file_system_type(int fd, uint32_t *type);
 // The size of a block device in bytes: 0, or -1 with errno.
 int clinux_block_device_size(int fd, uint64_t *size);
 // Bytes that this process may still write to the file system of path, where every byte written takes a byte there (ext2 to

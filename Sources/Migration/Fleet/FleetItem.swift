@@ -26,6 +26,9 @@ package struct FleetItem: Sendable {
     package let chain: ChainFacts?
     /// Why it cannot be done; nil where nothing is known to be in the way.
     package var problem: FleetProblem?
+
+    /// Whether it is made from a block device: never is it up to date then.
+    package var readsDevice: Bool { chain?.layers.contains { $0.identity.isBlockDevice } == true }
 }
 
 /// What is in the way of one item.

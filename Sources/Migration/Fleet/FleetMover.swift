@@ -76,14 +76,17 @@ struct FleetMover {
     private func convert() async throws -> FleetOutcome {
         var request = try run.plan.conversion(at: place, workers: run.workers)
         (request.rate, request.usesLock) = (run.rate, run.usesLocks)
+        request.options.settles = true
         let state = try self.state { try Conversion(request).state() }
-        guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
+        request.reread = run.reread
+        let isReadAgain = run.reread && state == .upToDate
+        guard try isReadAgain || permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
             return try settled(state)
         }
         let conversion = try Conversion(request)
         for warning in conversion.warnings { tell(.warned(place, warning)) }
         tell(.began(place))
-        switch try await conversion.run(progress: progress, stop: stop) {
+        switch try await conversion.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
         case .upToDate: return .upToDate
         case .named: return .done(resumed: 0)
         case .converted(let resumed, _): return .done(resumed: resumed)
@@ -91,14 +94,18 @@ struct FleetMover {
     }
 
     private func pack() async throws -> FleetOutcome {
-        var request = try run.plan.packing(at: place, workers: run.workers)
+        var request = try run.plan.packing(at: place, workers: run.workers, settles: true)
         (request.rate, request.usesLock) = (run.rate, run.usesLocks)
         let state = try self.state { try Packing(request, stop: stop).state() }
-        guard try permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
+        request.reread = run.reread
+        let isReadAgain = run.reread && state == .upToDate
+        guard try isReadAgain || permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
             return try settled(state)
         }
+        let packing = try Packing(request, stop: stop)
+        for warning in packing.warnings { tell(.warned(place, warning)) }
         tell(.began(place))
-        switch try await Packing(request, stop: stop).run(progress: progress, stop: stop) {
+        switch try await packing.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
         case .upToDate: return .upToDate
         case .named: return .done(resumed: 0)
         case .packed(_, let resumed): return .done(resumed: resumed)
@@ -139,9 +146,11 @@ struct FleetMover {
         case .foreign where !run.force: throw run.plan.foreign(at: place)
         case .unfinished, .stale, .outdated, .altered, .foreign:
             if let problem = try run.plan.overlayInTheWay(of: place, force: run.force) { throw problem.cause }
-            if state == .stale { tell(.beganAnew(place, "its source, base or options changed since it was completed")) }
+            let readsDevice = item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
+            if state == .stale { tell(.beganAnew(place, readsDevice ?? "its source, base or options changed since it was completed")) }
             if state == .outdated {
-                let reason = run.restart ? "its checkpoint is forgotten" : "its source, base or options changed since it was interrupted"
+                let changed = readsDevice ?? "its source, base or options changed since it was interrupted"
+                let reason = run.restart ? "its checkpoint is forgotten" : changed
                 tell(.beganAnew(place, reason))
                 restart = true
             }

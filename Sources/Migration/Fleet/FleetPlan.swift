@@ -58,10 +58,15 @@ package struct FleetPlan: Sendable {
         return request
     }
 
-    /// The packing that makes the archive at `place`.
-    func packing(at place: Int, workers: WorkerSlots) throws -> PackRequest {
+    /// The packing that makes the archive at `place`; `settles`: it is going to be done, not only looked at.
+    func packing(at place: Int, workers: WorkerSlots, settles: Bool = false) throws -> PackRequest {
         var request = PackRequest(
-            archive: items[place].target, images: items[place].sources, options: { [spec] _ in try spec.chainOptions() },
+            archive: items[place].target, images: items[place].sources,
+            options: { [spec] _ in
+                var options = try spec.chainOptions()
+                options.settles = settles
+                return options
+            },
             compression: spec.compression, workers: workers)
         request.place = try self.place(of: place, makes: false)
         return request

@@ -11,12 +11,15 @@ package struct FleetRun: Sendable {
     package let force: Bool
     /// Forgets every checkpoint.
     package let restart: Bool
+    /// Believes nothing that times say of the sources.
+    package let reread: Bool
     package let shard: Shard?
     /// False where the file system has none; then nothing else may run on the fleet.
     package let usesLocks: Bool
 
     package init(
-        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, force: Bool = false, restart: Bool = false, shard: Shard? = nil,
+        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, force: Bool = false, restart: Bool = false, reread: Bool = false,
+        shard: Shard? = nil,
         usesLocks: Bool = true
     ) throws {
         guard shard == nil || plan.spec.target.archive == nil else {
@@ -27,6 +30,7 @@ package struct FleetRun: Sendable {
         self.rate = rate
         self.force = force
         self.restart = restart
+        self.reread = reread
         self.shard = shard
         self.usesLocks = usesLocks
     }

@@ -24,6 +24,7 @@ struct Run: AsyncParsableCommand {
 
     @Flag(help: "Replace targets that somebody has written to, and files that are no targets of this pipeline.") var force = false
     @Flag(help: "Forget every checkpoint and begin what is not complete again.") var restart = false
+    @Flag(help: "Trust no times: read again what is complete, and make it again where a source differs from the record.") var reread = false
     @Option(
         help: ArgumentHelp(
             "How many workers move data, over all images, at most 16 (default: the pipeline file's jobs, else as for convert).",
@@ -48,7 +49,7 @@ struct Run: AsyncParsableCommand {
         let fleetRun = try FleetRun(
             plan, workers: MakeCall.slots(jobs ?? plan.spec.jobs, verbosity), rate: limit.map { RateLimit(bytesPerSecond: $0) },
             force: force,
-            restart: restart, shard: try fleet.chosenShard(), usesLocks: !noLock)
+            restart: restart, reread: reread, shard: try fleet.chosenShard(), usesLocks: !noLock)
         fleetRun.begin(display.progress, stop)
         let results = try await display.during { [verbosity] in
             try await fleetRun.run(progress: display.progress, stop: stop) { Run.tell($0, plan, verbosity) }

@@ -1,0 +1,33 @@
+internal import DiskImages
+internal import SystemPackage
+
+/// `--reread`: nothing that times say of the sources is believed.
+extension Conversion {
+    /// Whether the target is there as it was completed, of this very job, but its sources hold something else than the record says: read to the end.
+    func differsFromRecord(_ move: TargetMove, _ progress: Progress, _ stop: StopFlag) async throws -> Bool {
+        guard try move.isUpToDate(), let manifest = try ManifestFile.read(of: move.place.path) else { return false }
+        let data = progress.isShown ? try chain.countData(plan.holding, in: []).all : nil
+        progress.begin(Progress.Snapshot(name: request.source.description, total: data, length: chain.guestLength))
+        let reading = PipelineJob(
+            chain: chain, holding: plan.holding, segmentLength: request.segmentLength, workers: request.workers, rate: request.rate,
+            progress: progress, stop: stop)
+        let mismatch = try await reading.firstMismatch(with: RecordedSegments(manifest.segments))
+        guard !stop.isRequested else {
+            throw MigrationError(.stopped, "\(request.target): stopped by a signal (run the same command again to go on)")
+        }
+        try chain.checkUnchanged()
+        return mismatch != nil
+    }
+
+    /// The move that does not believe an earlier run: what it completed is replaced where it `differs`, what it began is forgotten.
+    func again(_ move: TargetMove, differs: Bool) throws -> TargetMove {
+        var move = move
+        if differs {
+            move.restart = true
+            move.replacing = Replacing(request.target, force: request.force, only: move.place.existing)
+        } else if try !move.isUpToDate() {
+            move.restart = true
+        }
+        return move
+    }
+}
