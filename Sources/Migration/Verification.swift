@@ -67,11 +67,29 @@ package struct Verification: Sendable {
         if case .cow(let header) = content, try header.digest(in: file).description != completion.header {
             return damaged("its header is not the one that was written")
         }
+        if case .cow(let header) = content, let strange = try strangeBacking(of: header) { return damaged(strange) }
         let chain = ImageChain(layers: [ImageLayer(file: file, content: content)])
         guard chain.guestLength == job.target.length else {
             return damaged("its disk is \(chain.guestLength) bytes long; expected \(job.target.length)")
         }
         return try await compare(chain, workers: workers, rate: rate, progress, stop)
+    }
+
+    /// What is wrong with the backing file of an overlay that is whole itself: over another one it shows bytes that never were. One that is not there
+    /// can show none.
+    private func strangeBacking(of header: CowHeader) throws -> String? {
+        guard !header.backingPath.isEmpty, let recorded = job.options.backing else { return nil }
+        let name = FilePath(bytes: header.backingPath)
+        let place = name.isAbsolute ? name : path.removingLastComponent().pushing(name)
+        guard let found = try ImageFile.identity(at: place) else { return nil }
+        let seconds = UInt32(truncatingIfNeeded: found.mtime.seconds)
+        if seconds != header.mtime {
+            return "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(header.mtime)"
+        }
+        guard recorded.layout != "raw" || found.size == recorded.size else {
+            return "its backing file \(place) is not the one it was made for: it is \(found.size) bytes long; expected \(recorded.size)"
+        }
+        return nil
     }
 
     private func content(of file: ImageFile) throws -> ImageLayer.Content {
