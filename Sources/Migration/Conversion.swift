@@ -4,11 +4,11 @@ internal import SystemPackage
 
 /// One image moved to one target, resumable at every segment.
 package struct Conversion {
-    private let request: ConversionRequest
-    private let chain: ImageChain
-    private let place: TargetPlace
-    private let plan: TargetPlan
-    private let job: ManifestJob
+    let request: ConversionRequest
+    let chain: ImageChain
+    let place: TargetPlace
+    let plan: TargetPlan
+    let job: ManifestJob
     private let access: TargetAccess
 
     /// Opens the chain and decides everything that can be decided without writing.
@@ -43,7 +43,7 @@ package struct Conversion {
     /// What is there already, and what it means for this very conversion.
     package func state() throws -> TargetState { try move.state() }
 
-    private var move: TargetMove {
+    var move: TargetMove {
         TargetMove(
             name: request.target, place: place, job: job, header: plan.header, access: access,
             mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart,

@@ -35,7 +35,7 @@ struct Drover: AsyncParsableCommand {
     private static func outcome(of arguments: [String]) async -> ExitCode {
         let command: any ParsableCommand
         do {
-            command = try await asyncParseAsRoot(arguments)
+            command = try await asyncParseAsRoot(Run.spelled(arguments))
         } catch {
             return exitCode(for: error).isSuccess ? answer(error, arguments) : refuse(error, arguments)
         }
