@@ -197,6 +197,16 @@ package final class TargetFile: Sendable {
         try place.folder.synchronize()
     }
 
+    /// Makes the content of a file that has its name already durable.
+    package static func synchronizeFile(at path: FilePath) throws {
+        let descriptor = path.withPlatformString { clinux_open($0, O_RDONLY | O_NONBLOCK, 0) }
+        guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be opened") }
+        defer { close(descriptor) }
+        guard retried({ fsync(descriptor) }) == 0 || [EINVAL, EROFS].contains(errno) else {
+            throw DiskImageError.system(path, "syncing to disk")
+        }
+    }
+
     /// Makes the names in the folder of `path` durable.
     package static func synchronizeFolder(of path: FilePath) throws { try Folder(at: path.removingLastComponent()).synchronize() }
 }

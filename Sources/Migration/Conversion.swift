@@ -6,9 +6,9 @@ internal import SystemPackage
 package struct Conversion {
     let request: ConversionRequest
     let chain: ImageChain
-    private let place: TargetPlace
+    let place: TargetPlace
     let plan: TargetPlan
-    private let job: ManifestJob
+    let job: ManifestJob
     private let access: TargetAccess
 
     /// Opens the chain and decides everything that can be decided without writing.
@@ -41,7 +41,7 @@ package struct Conversion {
     /// What is there already, and what it means for this very conversion.
     package func state() throws -> TargetState { try move.state() }
 
-    private var move: TargetMove {
+    var move: TargetMove {
         TargetMove(
             name: request.target, place: place, job: job, header: plan.header, access: access,
             mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart,

@@ -41,8 +41,10 @@ package final class ManifestFile: Sendable {
 
     private func contents() throws -> [UInt8] { try file.contents(limit: ManifestContents.longest) }
 
-    /// Whether the file begins as a manifest does, or is empty: only such a file is ever overwritten.
-    private func isOurs() throws -> Bool { ManifestLines.isManifest(try contents()) }
+    /// Throws `badData` where the file does not begin as a manifest does, and is not empty: such a file is never overwritten.
+    func checkIsOurs() throws {
+        guard ManifestLines.isManifest(try contents()) else { throw notOurs }
+    }
 
     /// Whether what cannot be read as the manifest of an archive, or of another target, holds no checkpoint that would be lost: the other kind of move
     /// was completed, or `restart` forgets it. Only what begins as a manifest of ours is ever forgotten.
@@ -63,7 +65,7 @@ package final class ManifestFile: Sendable {
 
     /// Forgets everything that is recorded; a file that is no manifest is refused.
     func forget() throws {
-        guard try isOurs() else { throw notOurs }
+        try checkIsOurs()
         try file.truncate(to: 0)
         try file.synchronize()
     }

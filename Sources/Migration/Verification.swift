@@ -20,6 +20,14 @@ package struct Verification: Sendable {
     private let completion: ManifestCompletion
     private let segments: [ManifestSegment]
 
+    /// Of a target that is to have what `segments` say.
+    init(path: FilePath, job: ManifestJob, completion: ManifestCompletion, segments: [ManifestSegment]) {
+        self.path = path
+        self.job = job
+        self.completion = completion
+        self.segments = segments
+    }
+
     /// Reads the manifest of `path`; throws `badData` where there is none, or where it does not say that the target is complete.
     package init(of name: FilePath) throws {
         // The manifest stands beside the file itself.

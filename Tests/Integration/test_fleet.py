@@ -170,7 +170,7 @@ class Again(FleetCase):
             self.assertEqual([i["outcome"] for i in report["items"] if i["name"] == "guests/vm-001.cow"], ["left-alone"])
             self.assertEqual(target.read_bytes(), used)
         self.assertEqual(self.succeeds("status", "--output", "json", pipeline).json()["totals"], {"done": 5, "altered": 1})
-        self.succeeds("run", "--force", pipeline)
+        self.succeeds("run", "--force=altered", pipeline)
         self.assert_kept(fleet)
 
     def test_what_was_left_alone_is_no_longer_called_failed(self):
@@ -200,7 +200,7 @@ class Again(FleetCase):
         for option in ("-q", "--restart"):
             self.succeeds("run", option, pipeline, code=1)
             self.assertEqual(target.read_bytes(), used, option)
-        self.succeeds("run", "--force", pipeline)
+        self.succeeds("run", "--force", pipeline, "vm-000.cow")
         self.assert_kept(fleet)
 
     def test_a_file_of_somebody_elses_stays(self):
@@ -226,7 +226,7 @@ class Again(FleetCase):
         self.succeeds("run", two.pipeline(text), code=1)
         self.assertEqual(self.inodes(self.scratch / "both"), before)
         self.assert_kept(one, directory="../both")
-        self.succeeds("run", "--force", two.pipeline(text))
+        self.succeeds("run", "--force=altered", two.pipeline(text))
         self.assert_kept(two, directory="../both")
 
     def test_a_base_is_not_replaced_under_an_overlay_that_is_in_use(self):
@@ -244,7 +244,7 @@ class Again(FleetCase):
         result = self.succeeds("run", pipeline, code=1)
         self.assertIn("vm-000.cow stands on it and was written to since it was completed", result.err)
         self.assertEqual(read_overlay(used), disk)
-        self.succeeds("run", "--force", pipeline)
+        self.succeeds("run", "--force=altered", pipeline)
         self.assert_kept(fleet)
 
     def test_a_target_that_a_guest_has_locked_is_left_alone(self):
@@ -261,7 +261,7 @@ class Again(FleetCase):
             report = self.succeeds("run", "--output", "json", pipeline).json()
             self.assertEqual([i["outcome"] for i in report["items"]], ["up-to-date", "left-alone"])
             self.assertEqual((target.stat().st_ino, target.stat().st_mtime_ns), (before.st_ino, before.st_mtime_ns))
-            self.succeeds("run", "--force", pipeline, code=0)
+            self.succeeds("run", "--force=altered", pipeline, code=0)
             self.assertEqual(target.stat().st_ino, before.st_ino)
         self.succeeds("run", pipeline)
         self.assertEqual(target.read_bytes(), fleet.disks["vm-001"])

@@ -27,6 +27,7 @@ struct FleetMover {
             if case .stopped = baseFailure { return .stopped }
             if case .failed(let problem) = baseFailure {
                 if try TargetHistory.withoutJob(of: item) == .altered { return try settled(.altered) }
+                if try run.plan.isUpToDateAsItStands(at: place) { return try settled(.upToDate) }
                 throw run.plan.baseFailed(of: place, problem).cause
             }
             if let problem = item.problem { throw problem.cause }
@@ -44,7 +45,7 @@ struct FleetMover {
     private func moveWhenFree() async throws -> FleetOutcome {
         var hasSaid = false
         while true {
-            while try run.usesLocks && ManifestFile.isHeld(of: item.target) {
+            while try run.options.usesLocks && ManifestFile.isHeld(of: item.target) {
                 if stop.isRequested { return .stopped }
                 if !hasSaid { tell(.waiting(place)) }
                 hasSaid = true
@@ -75,13 +76,23 @@ struct FleetMover {
 
     private func convert() async throws -> FleetOutcome {
         var request = try run.plan.conversion(at: place, workers: run.workers)
-        (request.rate, request.usesLock) = (run.rate, run.usesLocks)
+        (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
         request.options.settles = true
         let state = try self.state { try Conversion(request).state() }
-        request.reread = run.reread
-        let isReadAgain = run.reread && state == .upToDate
-        guard try isReadAgain || permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
-            return try settled(state)
+        var difference: String?
+        if run.options.adopts, state == .altered || state == .foreign {
+            tell(.began(place))
+            difference = try await Conversion(request).adopt(progress: progress, stop: stop)
+            if difference == nil { return .adopted }
+            if isForced { tell(.replaces(place, state)) }
+        }
+        request.reread = run.options.rereads
+        let isReadAgain = request.reread && state == .upToDate
+        guard
+            try isReadAgain
+                || permit(state, difference, restart: &request.restart, force: &request.force, replacing: &request.replacing)
+        else {
+            return try settled(state, difference)
         }
         let conversion = try Conversion(request)
         for warning in conversion.warnings { tell(.warned(place, warning)) }
@@ -93,13 +104,17 @@ struct FleetMover {
         }
     }
 
+    private var isForced: Bool { run.options.forced.contains(place) }
+
     private func pack() async throws -> FleetOutcome {
         var request = try run.plan.packing(at: place, workers: run.workers, settles: true)
-        (request.rate, request.usesLock) = (run.rate, run.usesLocks)
+        (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
         let state = try self.state { try Packing(request, stop: stop).state() }
-        request.reread = run.reread
-        let isReadAgain = run.reread && state == .upToDate
-        guard try isReadAgain || permit(state, restart: &request.restart, force: &request.force, replacing: &request.replacing) else {
+        request.reread = run.options.rereads
+        let isReadAgain = request.reread && state == .upToDate
+        guard
+            try isReadAgain || permit(state, nil, restart: &request.restart, force: &request.force, replacing: &request.replacing)
+        else {
             return try settled(state)
         }
         let packing = try Packing(request, stop: stop)
@@ -125,50 +140,58 @@ struct FleetMover {
         return .done(resumed: 0)
     }
 
-    /// What is there; where checkpoints are to be forgotten, one that cannot be read is as good as one of another job.
+    /// What is there; where checkpoints are to be forgotten, or what is there is compared, one that cannot be read is as good as one of another job.
     private func state(_ look: () throws -> TargetState) throws -> TargetState {
         do {
             let state = try look()
-            return state == .unfinished && run.restart ? .outdated : state
-        } catch let error as MigrationError where error.kind == .badData && run.restart {
+            return state == .unfinished && run.options.restart ? .outdated : state
+        } catch let error as MigrationError where error.kind == .badData && (run.options.restart || run.options.adopts) {
             // Nothing says that a target that is there is still as it was completed.
-            return try ImageFile.identity(at: item.target) == nil ? .outdated : .foreign
+            if try ImageFile.identity(at: item.target) != nil { return .foreign }
+            guard run.options.restart else { throw error }
+            return .outdated
         }
     }
 
-    /// Whether there is anything to do, and what the move needs to be allowed to do it.
-    private func permit(_ state: TargetState, restart: inout Bool, force: inout Bool, replacing: inout FileIdentity?) throws -> Bool {
+    /// Whether there is anything to do, and what the move needs to be allowed to do it. `difference` is why the target cannot be adopted.
+    private func permit(
+        _ state: TargetState, _ difference: String?, restart: inout Bool, force: inout Bool, replacing: inout FileIdentity?
+    ) throws -> Bool {
         let existing = try ImageFile.identity(at: item.target)
         switch state {
         case .upToDate, .inUse: return false
         case .absent: return true
-        case .altered where !run.force: return false
-        case .foreign where !run.force: throw run.plan.foreign(at: place)
+        case .altered where !isForced: return false
+        case .foreign where !isForced: throw run.plan.foreign(at: place, difference)
         case .unfinished, .stale, .outdated, .altered, .foreign:
-            if let problem = try run.plan.overlayInTheWay(of: place, force: run.force) { throw problem.cause }
+            if let problem = try run.plan.overlayInTheWay(of: place, forced: run.options.forced) { throw problem.cause }
             let readsDevice = item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
             if state == .stale { tell(.beganAnew(place, readsDevice ?? "its source, base or options changed since it was completed")) }
             if state == .outdated {
                 let changed = readsDevice ?? "its source, base or options changed since it was interrupted"
-                let reason = run.restart ? "its checkpoint is forgotten" : changed
+                let reason = run.options.restart ? "its checkpoint is forgotten" : changed
                 tell(.beganAnew(place, reason))
                 restart = true
             }
             if state == .altered || state == .foreign { restart = true }
-            if run.force { force = true } else { replacing = existing }
+            if isForced { force = true } else { replacing = existing }
             return true
         }
     }
 
     /// The outcome where nothing is to be done.
-    private func settled(_ state: TargetState) throws -> FleetOutcome {
+    private func settled(_ state: TargetState, _ difference: String? = nil) throws -> FleetOutcome {
         progress.resume(item.chain?.guestLength ?? 0, read: 0)
-        if let target = try run.plan.place(of: place, makes: false) { try ManifestFile.dropFailure(of: target, usesLock: run.usesLocks) }
+        if let target = try run.plan.place(of: place, makes: false) {
+            try ManifestFile.dropFailure(of: target, usesLock: run.options.usesLocks)
+        }
         switch state {
         case .upToDate: return .upToDate
         case .inUse:
             return .leftAlone("is in use by \(try Replacing.user(of: item.target) ?? "another process") (stop the guest that uses it)")
-        default: return .leftAlone("was written to since it was completed (--force replaces it)")
+        default:
+            let fact = difference.map { " and is not what the move makes: \($0)" } ?? ""
+            return .leftAlone("was written to since it was completed\(fact) (\(run.plan.command("--force", for: place)) replaces it)")
         }
     }
 
@@ -177,7 +200,7 @@ struct FleetMover {
         guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true else { return }
         do {
             guard let target = try run.plan.place(of: place, makes: true) else { return }
-            try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.usesLocks)
+            try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.options.usesLocks)
         } catch {
             // A place that is itself what is wrong has nothing to add.
             if "\(error)" != problem.description { tell(.warned(place, "the reason cannot be recorded: \(error)")) }

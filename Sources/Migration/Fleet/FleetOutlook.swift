@@ -26,7 +26,7 @@ extension FleetPlan {
         var bases: [Int: FleetOutlook] = [:]
         return places.map { place in
             let base = items[place].base.flatMap { bases[$0] }
-            var outlook = outlook(of: place, isBaseReady: base.map { $0.state == .upToDate } ?? true, stop)
+            var outlook = outlook(of: place, isBaseSettled: base.map { !$0.isToDo } ?? true, stop)
             if let problem = base?.problem, outlook.isToDo {
                 outlook = FleetOutlook(place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
             }
@@ -35,13 +35,21 @@ extension FleetPlan {
         }
     }
 
+    /// Whether the target at `place` is what it is to be, as it stands, on a base that cannot be moved.
+    func isUpToDateAsItStands(at place: Int) throws -> Bool {
+        guard let base = items[place].base, try ImageFile.identity(at: items[base].target) != nil, items[place].problem == nil else {
+            return false
+        }
+        return try Conversion(conversion(at: place, workers: WorkerSlots(limit: 1))).state() == .upToDate
+    }
+
     /// What keeps an overlay from being moved when its base could not be.
     func baseFailed(of place: Int, _ problem: FleetProblem) -> FleetProblem {
         let base = items[place].base.map { items[$0].name } ?? ""
         return FleetProblem(MigrationError(.badData, "its base \(base) failed: \(problem)"))
     }
 
-    private func outlook(of place: Int, isBaseReady: Bool, _ stop: StopFlag) -> FleetOutlook {
+    private func outlook(of place: Int, isBaseSettled: Bool, _ stop: StopFlag) -> FleetOutlook {
         let item = items[place]
         if let problem = item.problem { return FleetOutlook(place: place, state: nil, problem: problem, read: 0) }
         do {
@@ -54,7 +62,8 @@ extension FleetPlan {
             case .convert:
                 let request = try conversion(at: place, workers: WorkerSlots(limit: 1))
                 // As long as its base is not there or will change, an overlay cannot be what it is to be.
-                let state = isBaseReady ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
+                let isThere = try request.backing.map { try ImageFile.identity(at: $0) != nil } ?? true
+                let state = isBaseSettled && isThere ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
                 return try outlook(of: place, state) { try dataLength(of: item, request.options) }
             }
         } catch {
@@ -82,26 +91,31 @@ extension FleetPlan {
         let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
         if isToDo {
             try FolderTree.checkWritable(items[place].target.removingLastComponent())
-            problem = try overlayInTheWay(of: place, force: false)
+            problem = try overlayInTheWay(of: place, forced: [])
         }
         return FleetOutlook(place: place, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
     }
 
-    /// What is wrong with a target that is not this fleet's own.
-    func foreign(at place: Int) -> MigrationError {
-        MigrationError(.target, "\(items[place].target): exists and was not made by this move, or of another source (--force replaces it)")
+    /// What is wrong with a target that is not this fleet's own; `difference` is why it cannot be adopted, where that was tried.
+    func foreign(at place: Int, _ difference: String? = nil) -> MigrationError {
+        let fact = "\(items[place].target): exists and was not made by this move, or of another source"
+        let force = "\(command("--force", for: place)) replaces it"
+        if let difference { return MigrationError(.target, "\(fact), and is not what the move makes: \(difference) (\(force))") }
+        guard spec.operation == .convert else { return MigrationError(.target, "\(fact) (\(force))") }
+        return MigrationError(
+            .target, "\(fact) (\(command("--adopt", for: place)) takes it where it is what the move would make; \(force))")
     }
 
     /// Why the base at `place`, which is there, must not be replaced: an overlay that was made of it would stay as it is and show other bytes then.
-    func overlayInTheWay(of place: Int, force: Bool) throws -> FleetProblem? {
+    func overlayInTheWay(of place: Int, forced: Set<Int>) throws -> FleetProblem? {
         let base = items[place]
         guard base.role == .base, try ImageFile.identity(at: base.target) != nil else { return nil }
-        for item in items where item.base == place {
+        for (other, item) in items.enumerated() where item.base == place {
             guard let found = try ImageFile.identity(at: item.target), found.isRegular else { continue }
             let reason: String
             if let user = try Replacing.user(of: item.target) {
                 reason = "is in use by \(user)"
-            } else if force {
+            } else if forced.contains(other) {
                 continue
             } else if try TargetHistory.withoutJob(of: item) == .altered {
                 reason = "was written to since it was completed"
@@ -112,7 +126,9 @@ extension FleetPlan {
             }
             return FleetProblem(
                 MigrationError(
-                    .target, "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (--force replaces both)"))
+                    .target,
+                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command("--force", for: place, other)) replaces both)"
+                ))
         }
         return nil
     }

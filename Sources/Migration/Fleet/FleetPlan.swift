@@ -16,19 +16,6 @@ package struct FleetPlan: Sendable {
         items = planner.items()
     }
 
-    /// The places of the items that `shard` is to move: its share of the images, and the bases they stand on, which come first.
-    package func places(in shard: Shard?) -> [Int] {
-        guard let shard else { return Array(items.indices) }
-        let stoodOn = Set(items.compactMap(\.base))
-        // A base that no image stands on is shared out like an image; after them, so that it moves none of them to another share.
-        let shared =
-            items.indices.filter { items[$0].role != .base }
-            + items.indices.filter { items[$0].role == .base && !stoodOn.contains($0) }
-        let chosen = shared.enumerated().filter { shard.contains($0.offset) }.map(\.element)
-        let needed = Set(chosen + chosen.compactMap { items[$0].base })
-        return items.indices.filter(needed.contains)
-    }
-
     /// Where the target of the item at `place` goes: links are followed as long as they stay in the folder of the fleet's targets. nil where there is
     /// no such folder yet; `makes` makes all that is missing. Throws `target` where a link leads out of it.
     func place(of place: Int, makes: Bool) throws -> FilePlace? {

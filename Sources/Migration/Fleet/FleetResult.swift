@@ -4,6 +4,8 @@ package enum FleetOutcome: Sendable {
     case upToDate
     /// It was done; `resumed` bytes were there from an earlier run.
     case done(resumed: UInt64)
+    /// It was there, is what the move would make, and is recorded now.
+    case adopted
     /// Somebody has written to the target since it was completed; it stays as it is.
     case leftAlone(String)
     case failed(FleetProblem)
@@ -28,6 +30,8 @@ package enum FleetEvent: Sendable {
     case waiting(Int)
     /// The item begins anew, for the reason given.
     case beganAnew(Int, String)
+    /// The item's target will be replaced, although somebody has written to it (`altered`) or it is not this fleet's (`foreign`).
+    case replaces(Int, TargetState)
     case warned(Int, String)
     case ended(FleetResult)
 }

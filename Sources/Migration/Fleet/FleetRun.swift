@@ -7,37 +7,44 @@ package struct FleetRun: Sendable {
     /// Slots for workers, over all items that are moved side by side.
     package let workers: WorkerSlots
     package let rate: RateLimit?
-    /// Replaces targets that somebody has written to, too.
-    package let force: Bool
-    /// Forgets every checkpoint.
-    package let restart: Bool
-    /// Believes nothing that times say of the sources.
-    package let reread: Bool
-    package let shard: Shard?
-    /// False where the file system has none; then nothing else may run on the fleet.
-    package let usesLocks: Bool
+    package let choice: FleetChoice
+    package let options: Options
+
+    /// What a run may do apart from what it always does.
+    package struct Options: Sendable {
+        /// The items whose targets are replaced although somebody has written to them, or although they are not this fleet's.
+        package var forced: Set<Int> = []
+        /// Takes a target that nothing is recorded of for this fleet's own where it is what the move would make.
+        package var adopts = false
+        /// Forgets every checkpoint.
+        package var restart = false
+        /// Believes nothing that times say of the sources.
+        package var rereads = false
+        /// False where the file system has no locks; then nothing else may run on the fleet.
+        package var usesLocks = true
+
+        package init() {}
+    }
 
     package init(
-        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, force: Bool = false, restart: Bool = false, reread: Bool = false,
-        shard: Shard? = nil,
-        usesLocks: Bool = true
+        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, choice: FleetChoice = FleetChoice(), options: Options = Options()
     ) throws {
-        guard shard == nil || plan.spec.target.archive == nil else {
+        guard choice.shard == nil || plan.spec.target.archive == nil else {
             throw MigrationError(.usage, "\(plan.spec.file): one archive for all is made by one process (leave --shard out)")
+        }
+        guard !options.adopts || plan.spec.operation == .convert else {
+            throw MigrationError(.usage, "\(plan.spec.file): only what is converted is adopted (leave --adopt out)")
         }
         self.plan = plan
         self.workers = workers
         self.rate = rate
-        self.force = force
-        self.restart = restart
-        self.reread = reread
-        self.shard = shard
-        self.usesLocks = usesLocks
+        self.choice = choice
+        self.options = options
     }
 
     /// Tells `progress` how much there is to do: data where somebody looks on, else only the disks' lengths, which are known already.
     package func begin(_ progress: Progress, _ stop: StopFlag) {
-        let places = plan.places(in: shard)
+        let places = plan.places(in: choice)
         let total = progress.isShown ? plan.outlooks(of: places, stop: stop).filter(\.isToDo).reduce(0) { $0 + $1.read } : nil
         let length = places.reduce(UInt64(0)) { $0 &+ (plan.items[$1].chain?.guestLength ?? 0) }
         progress.begin(Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
@@ -48,7 +55,9 @@ package struct FleetRun: Sendable {
     package func run(
         progress: Progress, stop: StopFlag, tell: @escaping @Sendable (FleetEvent) -> Void
     ) async throws -> [FleetResult] {
-        let places = plan.places(in: shard)
+        let places = plan.places(in: choice)
+        // What may be adopted is not lost yet.
+        if !options.adopts { for place in places where options.forced.contains(place) { try tellLoss(at: place, tell) } }
         var queue = FleetQueue(places, plan)
         var results: [FleetResult] = []
         var shortage: MigrationError?
@@ -98,6 +107,21 @@ package struct FleetRun: Sendable {
         return results.sorted { $0.place < $1.place }
     }
 
+    /// Says what will be lost, before anything is replaced.
+    private func tellLoss(at place: Int, _ tell: (FleetEvent) -> Void) throws {
+        let item = plan.items[place]
+        guard plan.spec.operation != .verify, !item.target.isEmpty, try ImageFile.identity(at: item.target) != nil else { return }
+        do {
+            let state =
+                try plan.spec.operation == .pack
+                ? Packing(plan.packing(at: place, workers: workers), stop: StopFlag()).state() : TargetHistory.withoutJob(of: item)
+            if state == .altered || state == .foreign { tell(.replaces(place, state)) }
+        } catch is MigrationError {
+            // Its manifest cannot be read: nothing says whose it is.
+            tell(.replaces(place, .foreign))
+        }
+    }
+
     /// What was found up to date may have got its name from a run that died before that was durable.
     private func makeNamesDurable(of results: [FleetResult]) throws {
         guard plan.spec.operation != .verify else { return }
@@ -139,7 +163,7 @@ struct FleetQueue {
         let failure: FleetOutcome? =
             switch result.outcome {
             case .failed, .stopped: result.outcome
-            case .upToDate, .done, .leftAlone: nil
+            case .upToDate, .done, .adopted, .leftAlone: nil
             }
         for place in (waiting.removeValue(forKey: result.place) ?? []).reversed() { ready.append((place, failure)) }
     }

@@ -14,6 +14,12 @@ struct FleetOptions: ParsableArguments {
     @Argument(help: "The pipeline file.", completion: .file(extensions: ["yaml", "yml"]), transform: FilePath.init(argument:))
     var pipeline: FilePath
 
+    @Argument(
+        help: ArgumentHelp(
+            "Only these images, and the bases they stand on: names as plan prints them, last components that are unique, or globs.",
+            valueName: "name"), transform: FilePath.init(argument:))
+    var names: [FilePath] = []
+
     func validate() throws { _ = try shard.map(Shard.init(text:)) }
 
     /// Reads the pipeline file and opens every chain once. Throws everything that is wrong with the file itself, or what the system is short of.
@@ -24,8 +30,10 @@ struct FleetOptions: ParsableArguments {
         return plan
     }
 
-    /// The part that is meant, or nil for all.
-    func chosenShard() throws -> Shard? {
-        try shard.map(Shard.init(text:)) ?? Shard(environment: ProcessInfo.processInfo.environment)
+    /// The part of `plan` that is meant. Throws where a name is none of its images.
+    func choice(of plan: FleetPlan) throws -> FleetChoice {
+        FleetChoice(
+            shard: try shard.map(Shard.init(text:)) ?? Shard(environment: ProcessInfo.processInfo.environment),
+            named: try plan.places(named: names))
     }
 }

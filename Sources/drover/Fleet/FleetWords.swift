@@ -51,6 +51,7 @@ enum FleetWords {
         switch outcome {
         case .upToDate: ("up to date", "up-to-date")
         case .done(let resumed): (resumed > 0 ? "done, resumed" : "done", "done")
+        case .adopted: ("adopted", "adopted")
         case .leftAlone(let reason): ("left alone: \(reason)", "left-alone")
         case .failed(let problem): ("failed: \(problem)", "failed")
         case .stopped: ("stopped", "stopped")

@@ -24,7 +24,7 @@ struct Plan: ParsableCommand {
     func run() throws {
         OpenFiles.allowMany()
         let plan = try fleet.plan()
-        let places = plan.places(in: try fleet.chosenShard())
+        let places = plan.places(in: try fleet.choice(of: plan))
         let outlooks = plan.outlooks(of: places, stop: StopFlag())
         let summary = try PlanSummary(plan, outlooks)
         var output = Output()

@@ -15,6 +15,9 @@ struct Run: AsyncParsableCommand {
             fails stops no other. Run the same command again, and only what is missing, failed or changed since is done. Ends with 75 where a \
             signal came before the end, else with 1 where an image failed.
 
+            With names, only these images are moved, and the bases they need; --force is about these alone then. A whole fleet's altered targets are \
+            replaced where that is said in so many words: --force=altered.
+
             Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
 
             Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
@@ -22,7 +25,17 @@ struct Run: AsyncParsableCommand {
             For example: drover run fleet.yaml
             """)
 
-    @Flag(help: "Replace targets that somebody has written to, and files that are no targets of this pipeline.") var force = false
+    @Flag(
+        help: ArgumentHelp(
+            "Replace the targets of the images that are named although somebody has written to them, or although they are no targets of this pipeline."
+        ))
+    var force = false
+    @Flag(help: "The same of all images that are meant; also written --force=altered.") var forceAltered = false
+    @Flag(
+        help:
+            "Take a target that nothing is recorded of for the pipeline's own where it is what the move would make: it is read and compared."
+    )
+    var adopt = false
     @Flag(help: "Forget every checkpoint and begin what is not complete again.") var restart = false
     @Flag(help: "Trust no times: read again what is complete, and make it again where a source differs from the record.") var reread = false
     @Option(
@@ -37,7 +50,21 @@ struct Run: AsyncParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup var fleet: FleetOptions
 
-    func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
+    func validate() throws {
+        try CopyOptions.validate(rate: rate, jobs: jobs)
+        guard !force || !fleet.names.isEmpty else {
+            throw ValidationError(
+                "--force needs the names of the images whose targets it replaces (drover run PIPELINE NAME --force; --force=altered replaces all that "
+                    + "were altered or are not the pipeline's)")
+        }
+    }
+
+    /// `arguments` with `--force=altered` as the parser has it: to it, a flag has no value.
+    static func spelled(_ arguments: [String]) -> [String] {
+        guard arguments.first == configuration.commandName else { return arguments }
+        let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+        return arguments[..<end].map { $0 == "--force=altered" ? "--force-altered" : $0 } + arguments[end...]
+    }
 
     func run() async throws {
         if MakeCall.isDryRun { return try dryRun() }
@@ -45,11 +72,11 @@ struct Run: AsyncParsableCommand {
         let stop = try SignalWatch.start { display.showOnce() }
         OpenFiles.allowMany()
         let plan = try fleet.plan()
+        let choice = try fleet.choice(of: plan)
         let limit = rate?.bytes ?? plan.spec.rate
         let fleetRun = try FleetRun(
             plan, workers: MakeCall.slots(jobs ?? plan.spec.jobs, verbosity), rate: limit.map { RateLimit(bytesPerSecond: $0) },
-            force: force,
-            restart: restart, reread: reread, shard: try fleet.chosenShard(), usesLocks: !noLock)
+            choice: choice, options: options(choice, plan))
         fleetRun.begin(display.progress, stop)
         let results = try await display.during { [verbosity] in
             try await fleetRun.run(progress: display.progress, stop: stop) { Run.tell($0, plan, verbosity) }
@@ -67,12 +94,21 @@ struct Run: AsyncParsableCommand {
         if results.contains(where: { if case .failed = $0.outcome { true } else { false } }) { throw ExitCode.differs }
     }
 
+    private func options(_ choice: FleetChoice, _ plan: FleetPlan) -> FleetRun.Options {
+        var options = FleetRun.Options()
+        // A base that is not named is not replaced for the sake of an image that is.
+        if force || forceAltered { options.forced = choice.named ?? Set(plan.items.indices) }
+        (options.adopts, options.restart, options.rereads, options.usesLocks) = (adopt, restart, reread, !noLock)
+        return options
+    }
+
     /// Under `make -n`: what is to be done, a line for each.
     private func dryRun() throws {
         OpenFiles.allowMany()
         let plan = try fleet.plan()
-        _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), shard: try fleet.chosenShard())
-        let outlooks = plan.outlooks(of: plan.places(in: try fleet.chosenShard()), stop: StopFlag())
+        let choice = try fleet.choice(of: plan)
+        _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), choice: choice)
+        let outlooks = plan.outlooks(of: plan.places(in: choice), stop: StopFlag())
         for outlook in outlooks {
             let item = plan.items[outlook.place]
             if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
@@ -88,12 +124,16 @@ struct Run: AsyncParsableCommand {
         case .began(let place): verbosity.tell("\(name(place)): begins")
         case .waiting(let place): if !verbosity.isQuiet { StandardError.line("\(name(place)): waits for another drover that works on it") }
         case .beganAnew(let place, let reason): if !verbosity.isQuiet { StandardError.line("\(name(place)): begins anew: \(reason)") }
+        case .replaces(let place, let state):
+            let fact = state == .altered ? "was written to since it was completed" : "was not made by this move, or of another source"
+            verbosity.warn(
+                "\(name(place)): \(plan.items[place].target) \(fact), and will be replaced: what is in it will be lost (--force)")
         case .warned(let place, let text): verbosity.warn("\(name(place)): \(text)")
         case .ended(let result):
             switch result.outcome {
             case .failed(let problem): StandardError.line("\(name(result.place)): \(problem)")
             case .leftAlone(let reason): if !verbosity.isQuiet { StandardError.line("\(name(result.place)): \(reason)") }
-            case .upToDate, .done, .stopped: verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
+            case .upToDate, .done, .adopted, .stopped: verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
             }
         }
     }

@@ -38,7 +38,7 @@ struct Status: ParsableCommand {
 
     func run() throws {
         let plan = try fleet.plan()
-        let statuses = plan.places(in: try fleet.chosenShard()).map { plan.status(of: $0) }
+        let statuses = plan.places(in: try fleet.choice(of: plan)).map { plan.status(of: $0) }
         let counts = statuses.reduce(into: [:]) { $0[FleetWords.state(of: $1).key, default: 0] += 1 }
         var output = Output()
         switch outputOptions.output {

@@ -42,7 +42,7 @@ struct FleetPlanTests {
         for number in 0..<5 { try overlay("\(number).cow", over: number % 2 == 0 ? "a.img" : "b.img") }
         let plan = try plan()
         for count in 1...9 {
-            let shards = try (1...count).map { plan.places(in: try Shard(index: $0, count: count)) }
+            let shards = try (1...count).map { plan.places(in: FleetChoice(shard: try Shard(index: $0, count: count))) }
             #expect(Set(shards.joined()) == Set(plan.items.indices))
             for places in shards {
                 #expect(places == places.sorted())
@@ -56,8 +56,8 @@ struct FleetPlanTests {
     @Test func rawImagesAloneAreSharedOutToo() throws {
         for number in 0..<4 { try fleet.directory.raw("\(number).img", "abc") }
         let plan = try plan(FleetPlanTests.keep.replacing("'*.cow', ", with: ""))
-        #expect(plan.places(in: try Shard(index: 1, count: 2)) == [0, 2])
-        #expect(plan.places(in: try Shard(index: 2, count: 2)) == [1, 3])
+        #expect(plan.places(in: FleetChoice(shard: try Shard(index: 1, count: 2))) == [0, 2])
+        #expect(plan.places(in: FleetChoice(shard: try Shard(index: 2, count: 2))) == [1, 3])
     }
 
     @Test func aTargetIsNoSourceEvenWhereThatCannotBeOpened() throws {
@@ -115,7 +115,7 @@ struct FleetPlanTests {
         try fleet.directory.raw("b.img", "abc")
         for (name, base) in [("1.cow", "a.img"), ("2.cow", "b.img"), ("3.cow", "a.img")] { try overlay(name, over: base) }
         let plan = try plan()
-        var queue = FleetQueue(plan.places(in: nil), plan)
+        var queue = FleetQueue(plan.places(in: FleetChoice()), plan)
         #expect([queue.next()?.place, queue.next()?.place, queue.next()?.place] == [0, 1, nil])
         queue.ended(FleetResult(place: 1, outcome: .failed(FleetProblem(MigrationError(.io, "no"))), written: 0, seconds: 0))
         let failed = queue.next()
