@@ -30,8 +30,9 @@ package struct OverlayCreation {
     @discardableResult
     package func run() throws -> Bool {
         guard try !isThere() else {
-            // An earlier run may have died before file and name were durable.
+            // An earlier run may have died before file and name were durable, or before it forgot what was recorded of another file.
             try place.file.synchronize()
+            try forgetOther()
             return false
         }
         try replacing.check(place.existing)
@@ -52,6 +53,15 @@ package struct OverlayCreation {
         // What it says of a file that stood here before says nothing of the new one.
         try manifest?.forget()
         return true
+    }
+
+    /// Forgets a manifest that speaks of another file than the one that is there.
+    private func forgetOther() throws {
+        guard let existing = place.existing, let found = try ManifestFile.read(of: place.file), found.job != nil,
+            try found.proof(of: existing) == nil
+        else { return }
+        let manifest = try ManifestFile(of: place.file)
+        if try force || !manifest.holdsCheckpoint() { try manifest.forget() }
     }
 
     /// Whether the file is there as it would be made: its header, and zeros behind that.

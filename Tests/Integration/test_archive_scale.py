@@ -154,7 +154,8 @@ class ArchiveScaleTests(DroverCase):
         result = self.measured("unpack", "-C", self.path("one"), archive, name)
         self.assertLess(result.seconds, 2)
         counts = self.reads("unpack", "-C", self.path("two"), archive, name)
-        self.assertLess(counts[archive], listing + MIB)
+        # The beginning of its base is looked at, too.
+        self.assertLess(counts[archive], listing + 2 * MIB)
 
     def test_thousands_of_images_are_packed(self):
         count = IMAGES // 10

@@ -131,7 +131,7 @@ class LimitTests(DroverCase):
         for number in range(4):
             shutil.copy(self.folder / "image.cow", self.folder / "many" / f"{number}.cow")
         (self.folder / "many.yaml").write_text("sources: [many/*.cow]\ntarget: {directory: out/m, format: raw}\n")
-        for limit, enough in ((resource.RLIMIT_NPROC, 7), (resource.RLIMIT_NOFILE, 9)):
+        for limit, enough in ((resource.RLIMIT_NPROC, 7), (resource.RLIMIT_NOFILE, 12)):
             with self.subTest(limit=limit):
                 self.empty()
                 self.assertEqual(self.run_under(["run", "-q", "--jobs", "4", "many.yaml"], limit, enough, NOBODY), (0, ""))
@@ -140,9 +140,9 @@ class LimitTests(DroverCase):
 
     def test_few_files(self):
         for arguments in READERS:
-            self.assertEqual(self.sweep(arguments, resource.RLIMIT_NOFILE, range(4, 7), FILES)[1], 0)
+            self.assertEqual(self.sweep(arguments, resource.RLIMIT_NOFILE, range(4, 10), FILES)[1], 0)
         for arguments in MOVERS:
-            self.assertEqual(self.sweep(arguments, resource.RLIMIT_NOFILE, [*range(4, 10), 64], FILES)[1], 0)
+            self.assertEqual(self.sweep(arguments, resource.RLIMIT_NOFILE, [*range(4, 14), 64], FILES)[1], 0)
 
     def test_little_address_space(self):
         least = self.least(resource.RLIMIT_AS)

@@ -12,6 +12,8 @@ COW,BACKING. In the script
     wait_for_host        waits for Guest.go_on().
 """
 
+import atexit
+import functools
 import os
 import shutil
 import signal
@@ -65,6 +67,16 @@ class Outcome:
         return self.stdout.splitlines()
 
 
+@functools.cache
+def _ptrace() -> str:
+    """The library that lets the guest's kernel run where a processor's extended state is longer than its buffer; see `uml_ptrace.c`."""
+    folder = tempfile.mkdtemp(prefix="uml-ptrace-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    library = f"{folder}/ptrace.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, Path(__file__).with_name("uml_ptrace.c")], check=True)
+    return library
+
+
 class Guest:
     """One run of one guest: `with Guest(script, disks) as guest: ...`, or `run` when nothing happens meanwhile."""
 
@@ -84,6 +96,7 @@ class Guest:
             + [f"ubd{number}={disk}" for number, disk in enumerate(disks)],
             stdin=subprocess.DEVNULL,
             stdout=self.console,
+            env={**os.environ, "LD_PRELOAD": _ptrace()},
             stderr=subprocess.STDOUT,
             start_new_session=True,  # the kernel is several processes; they are ended together
         )

@@ -30,6 +30,13 @@ struct FleetOptions: ParsableArguments {
         return plan
     }
 
+    /// What a run would do with the items at `places`. Throws what the system is short of: then nothing is known.
+    func outlooks(of places: [Int], in plan: FleetPlan) throws -> [FleetOutlook] {
+        let outlooks = plan.outlooks(of: places, stop: StopFlag())
+        if let shortage = outlooks.lazy.compactMap(\.problem?.cause).first(where: \.isShortage) { throw shortage }
+        return outlooks
+    }
+
     /// The part of `plan` that is meant. Throws where a name is none of its images.
     func choice(of plan: FleetPlan) throws -> FleetChoice {
         FleetChoice(

@@ -25,7 +25,7 @@ struct Plan: ParsableCommand {
         OpenFiles.allowMany()
         let plan = try fleet.plan()
         let places = plan.places(in: try fleet.choice(of: plan))
-        let outlooks = plan.outlooks(of: places, stop: StopFlag())
+        let outlooks = try fleet.outlooks(of: places, in: plan)
         let summary = try PlanSummary(plan, outlooks)
         var output = Output()
         switch outputOptions.output {

@@ -108,7 +108,7 @@ struct Run: AsyncParsableCommand {
         let plan = try fleet.plan()
         let choice = try fleet.choice(of: plan)
         _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), choice: choice)
-        let outlooks = plan.outlooks(of: plan.places(in: choice), stop: StopFlag())
+        let outlooks = try fleet.outlooks(of: plan.places(in: choice), in: plan)
         for outlook in outlooks {
             let item = plan.items[outlook.place]
             if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
