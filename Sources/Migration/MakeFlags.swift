@@ -45,7 +45,8 @@ package struct MakeFlags: Equatable, Sendable {
         var isEscaped = false
         for byte in text {
             if isEscaped || ![UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\\")].contains(byte) {
-                word = (word ?? []) + [byte]
+                word = word ?? []
+                word?.append(byte)
                 isEscaped = false
             } else if byte == UInt8(ascii: "\\") {
                 isEscaped = true

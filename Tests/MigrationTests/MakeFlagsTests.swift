@@ -32,6 +32,11 @@ struct MakeFlagsTests {
         #expect(flags.jobserver == .fifo(FilePath(bytes: Array("/tmp/".utf8) + [0xff])))
     }
 
+    @Test(.timeLimit(.minutes(1))) func readsLongWordsInTimeThatGrowsWithTheirLengthAlone() {
+        let name = String(repeating: "x", count: 1 << 20)
+        #expect(flags(" --jobserver-auth=fifo:/\(name)").jobserver == .fifo(FilePath("/\(name)")))
+    }
+
     @Test func theLastJobserverCounts() {
         #expect(flags(" --jobserver-fds=7,8 -j --jobserver-auth=3,4").jobserver == .pipe(reading: 3, writing: 4))
         #expect(flags(" --jobserver-auth=3,4 --jobserver-auth=fifo:/f").jobserver == .fifo("/f"))
