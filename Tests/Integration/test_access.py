@@ -53,7 +53,10 @@ class AccessTests(DroverCase):
                     self.assertEqual(os.stat(manifest_of(target)).st_mode, os.stat(target).st_mode, target)
 
     def test_nobody_reads_it_before_it_has_its_name(self):
-        process = start("convert", "-q", "--rate", "200k", self.image, self.path("out.raw"), stderr=subprocess.DEVNULL)
+        large = self.path("large.raw")
+        with open(large, "wb") as file:
+            file.write(os.urandom(24 << 20))
+        process = start("convert", "-q", "--rate", "2M", large, self.path("out.raw"), stderr=subprocess.DEVNULL)
         try:
             partial = self.path("out.raw.partial")
             end = time.monotonic() + 20
