@@ -56,7 +56,7 @@ struct FleetMover {
             } catch let error as DiskImageError where error.kind == .locked {
                 // Somebody else was faster by a moment, or writes the staging file without a manifest, as create does.
                 if stop.isRequested { return .stopped }
-                try await Task.sleep(for: .milliseconds(50))
+                try IOThread.pause(.milliseconds(50))
             } catch let error as MigrationError where error.kind == .target {
                 // Somebody wrote to the old target while the new one was made.
                 guard run.plan.spec.operation == .convert, try TargetHistory.withoutJob(of: item) == .altered else { throw error }
