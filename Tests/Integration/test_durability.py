@@ -48,6 +48,20 @@ class DurabilityTests(DroverCase):
             if '"segment"' in line and '"data"' in line:
                 yield tuple(int(re.search(rf'"{key}": ?(\d+)', line).group(1)) for key in ("start", "count"))
 
+    def test_names_that_are_there_are_made_durable_where_their_files_lie(self):
+        pipeline = self.path("fleet.yaml")
+        with open(pipeline, "w") as file:
+            file.write("sources: [base.raw, image.cow]\ntarget: {directory: out}\n")
+        self.succeeds("run", "-q", pipeline)
+        os.mkdir(self.path("out/deep"))
+        for name in ("image.raw", "image.raw.manifest"):
+            os.rename(self.path(f"out/{name}"), self.path(f"out/deep/{name}"))
+        os.symlink("deep/image.raw", self.path("out/image.raw"))
+        done, accesses = traced(["run", pipeline], self.path("trace"))
+        self.assertEqual((done.returncode, "2 up to date" in done.stdout), (0, True), done.stdout + done.stderr)
+        for folder in ("out", "out/deep"):
+            self.assertTrue(self.of(accesses, "sync", self.path(folder)), f"{folder} was not synced")
+
     def test_the_end_is_in_order(self):
         for options in ((), ("-O", "cow", "-B", self.base)):
             with self.subTest(options=options):

@@ -125,9 +125,10 @@ package struct FleetRun: Sendable {
     /// What was found up to date may have got its name from a run that died before that was durable.
     private func makeNamesDurable(of results: [FleetResult]) throws {
         guard plan.spec.operation != .verify else { return }
-        let found = results.filter { if case .upToDate = $0.outcome { true } else { false } }.map { plan.items[$0.place].target }
-        let folders = Dictionary(found.map { ($0.removingLastComponent(), $0) }) { first, _ in first }
-        for target in folders.values { try TargetFile.synchronizeFolder(of: TargetPlace.follow(target)) }
+        let found = results.filter { if case .upToDate = $0.outcome { true } else { false } }
+        // A target may be a link: its file lies elsewhere than its neighbours.
+        let folders = Set(try found.map { try TargetPlace.follow(plan.items[$0.place].target).removingLastComponent() })
+        for folder in folders { try Folder(at: folder).synchronize() }
     }
 }
 
