@@ -84,10 +84,7 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
 
     /// Blocks the calling thread, which is one of these, for `duration`; throws `CancellationError` where its task is cancelled.
     static func pause(_ duration: Duration) throws {
-        let parts = duration.components
-        var time = timespec(tv_sec: Int(parts.seconds), tv_nsec: Int(parts.attoseconds / 1_000_000_000))
-        var rest = timespec()
-        while nanosleep(&time, &rest) != 0, Errno.current == .interrupted { time = rest }
+        SystemClock.sleep(duration)
         try Task.checkCancellation()
     }
 
