@@ -68,6 +68,6 @@ struct ArchiveManifest {
             case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
             default: throw MigrationError(.badData, "a record \"\(kind.prefix(40))\" does not belong there")
             }
-        }
+        }.upperBound
     }
 }

@@ -17,19 +17,20 @@ package struct ManifestContents: Sendable {
     /// The length of the sound records, and of all before them: what follows is a torn line, or what a power cut left.
     package private(set) var wholeLength = 0
     /// What was recorded before this job began.
-    private let earlier: [UInt8]
+    private var earlier: [UInt8] = []
     private let path: FilePath
 
     /// Parses the last job of a manifest. Throws `badData` naming the line; a torn end is left out.
     package init(parsing bytes: [UInt8], path: FilePath) throws {
-        (earlier, self.path) = (Array(bytes[..<ManifestLines.current(bytes).startIndex]), path)
-        wholeLength = try ManifestLines.parse(bytes, path) { try take($0, $1, $2) }
+        self.path = path
+        let sound = try ManifestLines.parse(bytes, path) { try take($0, $1, $2) }
+        (earlier, wholeLength) = (Array(bytes[..<sound.lowerBound]), sound.upperBound)
         try order(path)
     }
 
     /// As above, but without the segments where the last record says that the target is complete.
     init(parsingEndsOf bytes: [UInt8], path: FilePath) throws {
-        (earlier, self.path) = ([], path)
+        self.path = path
         try ManifestLines.parseEnds(bytes, path) { try take($0, $1, $2) }
         try order(path)
     }

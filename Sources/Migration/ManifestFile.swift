@@ -88,7 +88,7 @@ package final class ManifestFile: Sendable {
         do { try forgetEarlierJobs() } catch { return }
     }
 
-    func forgetEarlierJobs() throws {
+    private func forgetEarlierJobs() throws {
         let current = ManifestLines.current(try contents())
         guard current.startIndex > 0 else { return }
         let records = Array(current)

@@ -59,14 +59,14 @@ enum ManifestLines {
 
     /// The length of the whole lines, without a failure at their end.
     static func lengthBeforeFailure(_ bytes: [UInt8]) -> Int {
-        guard let last = Backwards(whole(bytes)).first(where: { _ in true }) else { return 0 }
+        guard let last = lastLine(whole(bytes)) else { return 0 }
         return last.starts(with: failure) ? last.startIndex : last.endIndex
     }
 
     /// As `parse`, but of a job whose last record says that the target is complete, only its first and that one.
     static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
         let current = current(bytes)
-        if isManifest(bytes), let first = current.firstIndex(of: 0x0a), let completion = completion(bytes) {
+        if isManifest(bytes), let first = current.firstIndex(of: 0x0a), let completion = completion(of: current) {
             _ = try parse(Array(current[...first] + completion), path, take)
         } else {
             _ = try parse(bytes, path, take)
@@ -75,24 +75,25 @@ enum ManifestLines {
 
     /// The last whole line of the last job, where it says that the target is complete, whatever kind of job it ends. A torn line behind it is a
     /// later job that was never begun.
-    static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
-        let bytes = current(bytes)
-        guard let line = Backwards(bytes).first(where: { _ in true }), line.startIndex > bytes.startIndex else { return nil }
+    static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? { completion(of: current(bytes)) }
+
+    private static func completion(of current: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        guard let line = lastLine(current), line.startIndex > current.startIndex else { return nil }
         return record(line) == "complete" ? line : nil
     }
 
-    /// Hands each whole line of the last job with its kind to `take`; returns the length of the sound lines and of all before them. Behind it may
-    /// stand a torn line.
+    /// Hands each whole line of the last job with its kind to `take`; returns where its sound lines lie. Before them stand earlier jobs, behind them
+    /// may stand a torn line.
     ///
     /// Records are appended one after the other and synced now and then: after a power cut, a later one may be there where an earlier one is not.
     /// What is sound up to the first that is none counts. Of a complete job nothing can be missing so: there, and where a record says what it
     /// cannot, `badData` is thrown, naming the line.
-    static func parse(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws -> Int {
+    static func parse(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws -> Range<Int> {
         guard isManifest(bytes) else {
             throw MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)")
         }
         let current = current(bytes)
-        let isComplete = completion(bytes) != nil
+        let isComplete = completion(of: current) != nil
         var line = bytes[..<current.startIndex].count { $0 == 0x0a }
         var start = current.startIndex
         func damaged(_ reason: String) -> MigrationError {
@@ -102,7 +103,7 @@ enum ManifestLines {
         while let end = current[start...].firstIndex(of: 0x0a) {
             line += 1
             guard let kind = record(current[start...end], decoder) else {
-                guard isComplete else { return start }
+                guard isComplete else { break }
                 throw damaged("it is no record")
             }
             do {
@@ -112,12 +113,17 @@ enum ManifestLines {
             }
             start = end + 1
         }
-        return start
+        return current.startIndex..<start
     }
 
     /// What kind of record a line is; nil where it is none.
     private static func record(_ line: ArraySlice<UInt8>, _ decoder: JSONDecoder = JSONDecoder()) -> String? {
         try? decoder.decode(Kind.self, from: Data(line)).record
+    }
+
+    private static func lastLine(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        var lines = Backwards(bytes)
+        return lines.next()
     }
 
     /// The whole lines of `bytes` with their newlines, the last one first.
