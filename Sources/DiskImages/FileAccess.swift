@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-package import SystemPackage
+internal import SystemPackage
 
 /// Who may read and write a file, and whose it is.
 package struct FileAccess: Equatable, Sendable {
@@ -24,17 +24,6 @@ package struct FileAccess: Equatable, Sendable {
 
     private init(_ status: stat, acl: [UInt8]?) {
         self.init(mode: status.st_mode, owner: status.st_uid, group: status.st_gid, acl: acl)
-    }
-
-    /// Of the file called `path`, links followed; nil where there is none. It need not be readable.
-    package static func of(_ path: FilePath) throws -> FileAccess? {
-        var status = stat()
-        guard path.withPlatformString({ stat($0, &status) }) == 0 else {
-            if [ENOENT, ENOTDIR].contains(errno) { return nil }
-            throw DiskImageError.system(path, "cannot be examined")
-        }
-        return FileAccess(
-            status, acl: try acl(path) { buffer, count in path.withPlatformString { clinux_get_acl_of($0, buffer, count) } })
     }
 
     /// Of what lies at `place`, which must be no link; nil where nothing does. It need not be readable.
@@ -61,24 +50,22 @@ package struct FileAccess: Equatable, Sendable {
         return count == 0 ? nil : Array(bytes[..<count])
     }
 
-    /// Gives an open file what this says, as far as the process may: false where owner or group would be others. The mode comes last, because a new
-    /// owner takes some of it away.
-    func give(to descriptor: CInt, _ path: FilePath) throws -> Bool {
+    /// Gives an open file what this says, or, where the process may not give it this owner or group, `other` alone as its mode. The mode comes last,
+    /// because a new owner takes some of it away.
+    func give(to descriptor: CInt, _ path: FilePath, orMode other: UInt32) throws {
         let now = try FileAccess(of: descriptor, path)
         if now.owner != owner || now.group != group, retried({ fchown(descriptor, owner, group) }) != 0 {
             guard errno == EPERM else { throw DiskImageError.system(path, "giving it its owner") }
-            return false
+            return try FileAccess.setMode(other, of: descriptor, path)
         }
         if let acl {
             let result = acl.withUnsafeBytes { bytes in retried { clinux_set_acl(descriptor, bytes.baseAddress, bytes.count) } }
             guard result == 0 || errno == EOPNOTSUPP else { throw DiskImageError.system(path, "giving it its access control list") }
         }
         try FileAccess.setMode(mode, of: descriptor, path)
-        return true
     }
 
-    /// Sets the permission bits of an open file.
-    static func setMode(_ mode: UInt32, of descriptor: CInt, _ path: FilePath) throws {
+    private static func setMode(_ mode: UInt32, of descriptor: CInt, _ path: FilePath) throws {
         guard retried({ fchmod(descriptor, mode) }) == 0 else { throw DiskImageError.system(path, "setting its mode") }
     }
 

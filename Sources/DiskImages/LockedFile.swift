@@ -91,7 +91,7 @@ package final class LockedFile: @unchecked Sendable {
 
     /// Gives the file who may read it and whose it is, or, where the process may not give it away, `mode` alone.
     package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws {
-        if try !access.give(to: descriptor, path) { try FileAccess.setMode(mode, of: descriptor, path) }
+        try access.give(to: descriptor, path, orMode: mode)
     }
 
     /// Returns when all records are on the disk.

@@ -146,7 +146,7 @@ package final class TargetFile: Sendable {
 
     /// Gives the file who may read it and whose it is, or, where the process may not give it away, `mode` alone.
     package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws {
-        if try !access.give(to: descriptor, partialPath) { try FileAccess.setMode(mode, of: descriptor, partialPath) }
+        try access.give(to: descriptor, partialPath, orMode: mode)
     }
 
     /// The staging file's present state.

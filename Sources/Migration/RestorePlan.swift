@@ -22,6 +22,8 @@ struct RestorePlan: Sendable {
     private let bases: Set<Int>
     /// The names that each of `needed` gets below the root.
     private let names: [Int: [String]]
+    /// Who may read the archive; nil of one from a pipe.
+    private let archiveAccess: FileAccess?
     /// The folder that names are below, links resolved.
     let root: FilePath
     /// The headers of the COW files among `needed`, known before anything is written: what a layout cannot hold is found in time.
@@ -38,6 +40,7 @@ struct RestorePlan: Sendable {
         header = reader.header
         id = reader.id
         self.request = request
+        archiveAccess = try reader.stream.file?.access()
         let header = reader.header
         images =
             try request.names.isEmpty
@@ -99,22 +102,22 @@ struct RestorePlan: Sendable {
                 backingName: backing.map { self.path(of: $0, in: tree.root).description }, zeroRun: 0, segment: request.segmentLength),
             target: ManifestJob.Target(path: path.description, length: described.guestLength, size: size), consistent: true)
         return TargetMove(
-            name: path, place: place, job: job, header: cowHeader, access: request.form == .raw ? .personal : try access(of: layer),
+            name: path, place: place, job: job, header: cowHeader, access: request.form == .raw ? .personal : access(of: layer),
             mtime: request.form != .raw && bases.contains(layer) ? described.time : nil,
             restart: request.restart, replacing: Replacing(path, force: request.force))
     }
 
     /// Who may read `layer`, restored: as it is recorded, else whoever may read the archive.
-    private func access(of layer: Int) throws -> TargetAccess {
+    private func access(of layer: Int) -> TargetAccess {
         if let recorded = header.layers[layer].access { return TargetAccess(recorded: recorded) }
-        return try request.archive.flatMap(FileAccess.of).map { TargetAccess(holding: [$0]) } ?? .personal
+        return archiveAccess.map { TargetAccess(holding: [$0]) } ?? .personal
     }
 
     /// Who may read the image of `layer` flattened: whoever may read every layer.
-    func flattenedAccess(of layer: Int) throws -> TargetAccess {
+    func flattenedAccess(of layer: Int) -> TargetAccess {
         let recorded = header.chain(of: layer).map { header.layers[$0].access }
         let all = recorded.compactMap { $0 }
-        return all.count == recorded.count ? TargetAccess(holding: all) : try access(of: layer)
+        return all.count == recorded.count ? TargetAccess(holding: all) : access(of: layer)
     }
 
     /// A layer that was restored before, opened as what the archive says it is, whatever its bytes look like.

@@ -80,7 +80,7 @@ package struct Unpacking {
         return TargetMove(
             name: path, place: try TargetPlace(place, called: path, sources: try plan.archiveIdentity()),
             job: plan.flatteningJob(layer, at: path),
-            header: nil, access: try plan.flattenedAccess(of: layer), restart: request.restart,
+            header: nil, access: plan.flattenedAccess(of: layer), restart: request.restart,
             replacing: Replacing(path, force: request.force))
     }
 
