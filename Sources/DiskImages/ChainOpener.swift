@@ -197,7 +197,7 @@ struct ChainOpener {
         }
         let mtime = backing.file.identity.mtime
         let isUnknown = !header.layout.isUML && header.mtime == 0
-        if !isUnknown, UInt32(truncatingIfNeeded: mtime.seconds) != header.mtime, !options.ignoreMtime {
+        if !isUnknown, !header.expects(mtime), !options.ignoreMtime {
             try report(
                 .mtime, depth,
                 DiskImageError(

@@ -1,4 +1,5 @@
 internal import Glibc
+package import ImageFormats
 
 /// Which file it is, and in which state: what tells a resumed move that its source is still the same.
 package struct FileIdentity: Equatable, Sendable {
@@ -75,6 +76,19 @@ package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
 
     /// The header's form of it: the seconds in 32 bits, or nil where they do not fit.
     package var headerSeconds: UInt32? { UInt32(exactly: seconds) }
+}
+
+/// A file, whatever it is called and whatever its state.
+package struct FileID: Hashable, Sendable {
+    private let device: UInt64
+    private let inode: UInt64
+
+    package init(_ file: FileIdentity) { (device, inode) = (file.device, file.inode) }
+}
+
+extension CowHeader {
+    /// Whether a backing file of this `mtime` is the one that the header was written for, by the 32 bits that a header has for it.
+    package func expects(_ mtime: Timestamp) -> Bool { UInt32(truncatingIfNeeded: mtime.seconds) == self.mtime }
 }
 
 extension Timestamp: Comparable {

@@ -1,22 +1,17 @@
 /// The files that this process has synced, in the state that they had then. A store through a mapping moves a file's times once its page is clean, so that
 /// one with the same times has nothing new.
 final class SyncedFiles: @unchecked Sendable {
-    private struct Key: Hashable {
-        let device: UInt64
-        let inode: UInt64
-    }
-
     private static let shared = SyncedFiles()
     private let turn = WriteTurn()
-    private var states: [Key: FileIdentity] = [:]
+    private var states: [FileID: FileIdentity] = [:]
 
     /// Whether `file` is not known to be synced as it is.
     static func isNews(_ file: FileIdentity) -> Bool {
-        let known = shared.turn.take { shared.states[Key(device: file.device, inode: file.inode)] }
+        let known = shared.turn.take { shared.states[FileID(file)] }
         return file.isBlockDevice || known?.size != file.size || known?.mtime != file.mtime || known?.ctime != file.ctime
     }
 
     static func note(_ file: FileIdentity) {
-        shared.turn.take { shared.states[Key(device: file.device, inode: file.inode)] = file }
+        shared.turn.take { shared.states[FileID(file)] = file }
     }
 }

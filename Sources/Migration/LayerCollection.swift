@@ -33,9 +33,10 @@ struct PlannedLayer {
 /// Collects the layers of many chains, each file once: recognised by device and inode, and raw backing files by content where copies exist.
 struct LayerCollection {
     private struct Key: Hashable {
-        let device: UInt64
-        let inode: UInt64
+        let file: FileID
         let layout: String
+
+        init(_ layer: ImageLayer) { (file, layout) = (FileID(layer.file.identity), layer.layoutName) }
     }
 
     private var layers: [PlannedLayer] = []
@@ -49,8 +50,7 @@ struct LayerCollection {
         try LayerCollection.checkReadBack(chain)
         var below: Int?
         for (depth, layer) in chain.layers.enumerated().reversed() {
-            let identity = layer.file.identity
-            let key = Key(device: identity.device, inode: identity.inode, layout: layer.layoutName)
+            let key = Key(layer)
             let index = indices[key] ?? layers.count
             if indices[key] == nil {
                 layers.append(try planned(layer, below))
@@ -78,8 +78,7 @@ struct LayerCollection {
 
     /// Takes the disk that the guest of `image` sees in as one layer.
     mutating func addFlattened(_ chain: ImageChain, as image: FilePath) throws {
-        let identity = chain.top.file.identity
-        let key = Key(device: identity.device, inode: identity.inode, layout: chain.top.layoutName)
+        let key = Key(chain.top)
         let index = indices[key] ?? layers.count
         if indices[key] == nil {
             layers.append(

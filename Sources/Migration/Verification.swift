@@ -90,8 +90,7 @@ package struct Verification: Sendable {
         let name = FilePath(bytes: header.backingPath)
         let place = name.isAbsolute ? name : path.removingLastComponent().pushing(name)
         guard let found = try ImageFile.identity(at: place) else { return nil }
-        let seconds = UInt32(truncatingIfNeeded: found.mtime.seconds)
-        if seconds != header.mtime {
+        guard header.expects(found.mtime) else {
             return "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(header.mtime)"
         }
         guard recorded.layout != "raw" || found.size == recorded.size else {

@@ -77,8 +77,7 @@ struct CowFacts: Encodable {
         bitmapLength = header.geometry.bitmapLength
         dataOffset = header.geometry.dataOffset
         backingMtime = header.backingPath.isEmpty || (!header.layout.isUML && header.mtime == 0) ? nil : header.mtime
-        let found = backing.map { UInt32(truncatingIfNeeded: $0.file.identity.mtime.seconds) }
-        backingMtimeMatches = backingMtime.flatMap { expected in found.map { $0 == expected } }
+        backingMtimeMatches = backingMtime.flatMap { _ in backing.map { header.expects($0.file.identity.mtime) } }
         backingSizeMatches = header.layout.isUML ? backing.map { $0.size == header.size } : nil
     }
 }

@@ -8,14 +8,6 @@ struct FleetPlanner {
     private let options: ChainOptions
     private var opened: [(source: FleetSource, chain: ChainFacts?, problem: FleetProblem?)] = []
 
-    /// A file, whatever it is called.
-    private struct FileID: Hashable {
-        let device: UInt64
-        let inode: UInt64
-
-        init(_ identity: FileIdentity) { (device, inode) = (identity.device, identity.inode) }
-    }
-
     init(_ spec: PipelineSpec, _ options: ChainOptions) {
         self.spec = spec
         self.options = options
