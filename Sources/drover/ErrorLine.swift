@@ -39,9 +39,16 @@ enum ErrorLine {
 
     private static func needsEscape(_ scalar: Unicode.Scalar) -> Bool {
         if scalar.isASCII { return scalar.value < 0x20 || scalar.value == 0x7f }
-        switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator: return true
-        default: return ArgumentBytes.byte(of: scalar) != nil
+        return scalar.movesWriting || ArgumentBytes.byte(of: scalar) != nil
+    }
+}
+
+extension Unicode.Scalar {
+    /// Whether it is no character to be seen, but ends the line, moves the cursor, or turns or hides the writing.
+    var movesWriting: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: true
+        default: false
         }
     }
 }

@@ -24,10 +24,7 @@ enum JSONText {
     }
 
     private static func needsEscape(_ scalar: Unicode.Scalar) -> Bool {
-        if scalar.isASCII { return scalar.value == 0x7f }
-        switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator: return true
-        default: return false
-        }
+        // The encoder escapes what else there is in ASCII; outside of strings its line feeds are layout.
+        scalar.isASCII ? scalar.value == 0x7f : scalar.movesWriting
     }
 }
