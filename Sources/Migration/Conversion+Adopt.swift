@@ -36,14 +36,9 @@ extension Conversion {
     private func digestSources(_ progress: Progress, _ stop: StopFlag) async throws -> [ManifestSegment] {
         progress.begin(Progress.Snapshot(name: request.source.description, length: chain.guestLength))
         let segments = Locked([ManifestSegment]())
-        let pipeline = PipelineJob(
-            chain: chain, holding: plan.holding, segmentLength: request.segmentLength, shortestZeroRun: request.shortestZeroRun,
-            workers: request.workers, rate: request.rate, progress: progress, stop: stop)
-        try await pipeline.digest { range, outcome in segments.withLock { $0.append(ManifestSegment(range, outcome)) } }
-        if stop.isRequested {
-            throw MigrationError(.stopped, "\(request.target): stopped by a signal (run the same command again to go on)")
+        try await readSources(progress, stop) { pipeline in
+            try await pipeline.digest { range, outcome in segments.withLock { $0.append(ManifestSegment(range, outcome)) } }
         }
-        try chain.checkUnchanged()
         return segments.withLock { $0.sorted { $0.start < $1.start } }
     }
 

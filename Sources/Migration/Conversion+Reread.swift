@@ -6,17 +6,18 @@ extension Conversion {
     /// Whether the target is there as it was completed, of this very job, but its sources hold something else than the record says: read to the end.
     func differsFromRecord(_ move: TargetMove, _ progress: Progress, _ stop: StopFlag) async throws -> Bool {
         guard try move.isUpToDate(), let manifest = try ManifestFile.read(of: move.place.path) else { return false }
-        let data = progress.isShown ? try chain.countData(plan.holding, in: []).all : nil
-        progress.begin(Progress.Snapshot(name: request.source.description, total: data, length: chain.guestLength))
-        let reading = PipelineJob(
-            chain: chain, holding: plan.holding, segmentLength: request.segmentLength, workers: request.workers, rate: request.rate,
-            progress: progress, stop: stop)
-        let mismatch = try await reading.firstMismatch(with: RecordedSegments(manifest.segments))
+        try beginProgress(progress, [])
+        return try await readSources(progress, stop) { try await $0.firstMismatch(with: RecordedSegments(manifest.segments)) } != nil
+    }
+
+    /// Lets `read` read all that the target would be made of. Throws `stopped` where `stop` was requested before the end, `badData` where a source changed.
+    func readSources<Result>(_ progress: Progress, _ stop: StopFlag, _ read: (PipelineJob) async throws -> Result) async throws -> Result {
+        let result = try await read(pipeline(progress, stop))
         guard !stop.isRequested else {
             throw MigrationError(.stopped, "\(request.target): stopped by a signal (run the same command again to go on)")
         }
         try chain.checkUnchanged()
-        return mismatch != nil
+        return result
     }
 
     /// The move that does not believe an earlier run: what it completed is replaced where it `differs`, what it began is forgotten.

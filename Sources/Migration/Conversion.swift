@@ -71,10 +71,8 @@ package struct Conversion {
             prepare: { try plan.overlay?.prove(chain, stop: stop) },
             write: { sink, manifest, finished in
                 try beginProgress(progress, finished)
-                let pipeline = PipelineJob(
-                    chain: chain, holding: plan.holding, segmentLength: request.segmentLength, shortestZeroRun: request.shortestZeroRun,
-                    workers: request.workers, rate: request.rate, progress: progress, stop: stop)
-                return try await pipeline.convert(to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
+                return try await pipeline(progress, stop).convert(
+                    to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
             },
             stop: stop,
             finish: {
@@ -88,7 +86,14 @@ package struct Conversion {
         }
     }
 
-    private func beginProgress(_ progress: Progress, _ finished: [Range<UInt64>]) throws {
+    /// The flow that reads the chain.
+    func pipeline(_ progress: Progress, _ stop: StopFlag) -> PipelineJob {
+        PipelineJob(
+            chain: chain, holding: plan.holding, segmentLength: request.segmentLength, shortestZeroRun: request.shortestZeroRun,
+            workers: request.workers, rate: request.rate, progress: progress, stop: stop)
+    }
+
+    func beginProgress(_ progress: Progress, _ finished: [Range<UInt64>]) throws {
         let data = progress.isShown ? try chain.countData(plan.holding, in: finished) : nil
         let covered = finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) }
         progress.begin(
