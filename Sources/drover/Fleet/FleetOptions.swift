@@ -26,15 +26,19 @@ struct FleetOptions: ParsableArguments {
     func plan() throws -> FleetPlan {
         let spec = try PipelineSpec.load(pipeline)
         let plan = try FleetPlan(spec, try spec.findSources())
-        if let shortage = plan.items.lazy.compactMap(\.problem?.cause).first(where: \.isShortage) { throw shortage }
+        try FleetOptions.checkShortage(plan.items.map(\.problem))
         return plan
     }
 
     /// What a run would do with the items at `places`. Throws what the system is short of: then nothing is known.
     func outlooks(of places: [Int], in plan: FleetPlan) throws -> [FleetOutlook] {
         let outlooks = plan.outlooks(of: places, stop: StopFlag())
-        if let shortage = outlooks.lazy.compactMap(\.problem?.cause).first(where: \.isShortage) { throw shortage }
+        try FleetOptions.checkShortage(outlooks.map(\.problem))
         return outlooks
+    }
+
+    private static func checkShortage(_ problems: [FleetProblem?]) throws {
+        if let shortage = problems.lazy.compactMap(\.?.cause).first(where: \.isShortage) { throw shortage }
     }
 
     /// The part of `plan` that is meant. Throws where a name is none of its images.
