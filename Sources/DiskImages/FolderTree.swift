@@ -10,8 +10,6 @@ package struct FolderTree: Sendable {
     /// Creates `root`, which may be a link, where it is missing; its own parent must be there.
     package init(at root: FilePath) throws {
         try FolderTree.create(root)
-        // An earlier run may have made it and died before the name was durable.
-        try TargetFile.synchronizeFolder(of: root)
         self.root = try resolved(root)
         folder = try Folder(at: self.root)
         guard folder.exists else { throw DiskImageError(.target, root, "is no folder") }
@@ -34,10 +32,12 @@ package struct FolderTree: Sendable {
         }
     }
 
-    /// Creates `folder` durably, where nothing has its name.
+    /// Creates `folder` where nothing has its name, and makes that durable; where something has, an earlier run may have died before it did.
     private static func create(_ folder: FilePath) throws {
-        if folder.withPlatformString({ mkdir($0, 0o777) }) == 0 { return try TargetFile.synchronizeFolder(of: folder) }
-        guard errno == EEXIST else { throw DiskImageError.system(folder, "cannot be created", .current, .target) }
+        guard folder.withPlatformString({ mkdir($0, 0o777) }) == 0 || errno == EEXIST else {
+            throw DiskImageError.system(folder, "cannot be created", .current, .target)
+        }
+        try TargetFile.synchronizeFolder(of: folder)
     }
 
     /// Throws `target` where files could not be created in `folder`, or the folder itself in what there is above it.
