@@ -34,7 +34,7 @@ struct ScratchFolder {
     }
 
     /// Removes every file that a run of this archive can have left in it, whatever it was asked for, and then the folder; the lock goes last.
-    func remove() throws {
+    func remove() {
         let endings = ["", ".manifest", ".partial"]
         tree.remove(plan.header.layers.flatMap { layer in endings.map { layer.name + $0 } } + [ScratchFolder.lockName], from: parent)
     }

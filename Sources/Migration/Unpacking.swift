@@ -197,7 +197,7 @@ package struct Unpacking {
             ).run(progress: progress, stop: stop)
             result.restored += 1
         }
-        try folder.remove()
+        folder.remove()
         return result
     }
 }
