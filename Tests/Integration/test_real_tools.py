@@ -160,7 +160,16 @@ class ToolTests(DroverCase):
             chain = open_chain(image)
             self.assertEqual((chain.layers[0].header.layout.name, chain.layers[0].runs), (layout, []))
             self.succeeds("compare", image, self.base)
-            self.fails(73, "create", "-b", self.base, image)
+            # What is there byte for byte as it would be made is done; anything else is in the way.
+            before = fingerprint([image])
+            self.succeeds("create", "-b", self.base, "-o", f"layout={layout}", image)
+            other = "uml-v2" if layout == "uml-v3" else "uml-v3"
+            self.fails(73, "create", "-b", self.base, "-o", f"layout={other}", image)
+            self.assertEqual(fingerprint([image]), before)
+            with open(image, "r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"x")
+            self.fails(73, "create", "-b", self.base, "-o", f"layout={layout}", image)
 
     def test_qemu_img_sees_the_raw_image_as_drover_does(self):
         raw = self.path("out.raw")
