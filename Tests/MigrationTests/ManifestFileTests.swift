@@ -58,8 +58,8 @@ struct ManifestFileTests {
     func forgettingEarlierJobsMayDieAtAnyMoment(block: Int) throws {
         let older = ManifestText.bytes([ManifestText.job(length: 3 << 20), ManifestText.segment(0, 6144, "zero"), ManifestText.completion])
         let new = ManifestText.bytes(ManifestText.whole)
-        for old in [older, older + older + older] {
-            let before = old + new + (new.count > old.count ? new : [])
+        for old in [older + older, older + older + older] {
+            let before = old + new
             for end in stride(from: 0, through: new.count, by: block) {
                 for overwritten in [0..<end, end..<min(end + block, new.count), end..<new.count] {
                     var bytes = before
