@@ -23,7 +23,7 @@ package struct Conversion {
         self.chain = chain
         var files = chain.layers.map(\.file.identity)
         if let backing = request.backing {
-            files += try ImageChain.open(backing, request.backingOptions).layers.map(\.file.identity)
+            files += try ImageChain.open(request.stagedBacking ?? backing, request.backingOptions).layers.map(\.file.identity)
         }
         place = try TargetPlace(try request.place ?? FilePlace(following: request.target), called: request.target, sources: files)
         plan = try TargetPlan(request, chain, at: place)
@@ -45,7 +45,8 @@ package struct Conversion {
         TargetMove(
             name: request.target, place: place, job: job, header: plan.header, access: access,
             mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart,
-            replacing: Replacing(request.target, force: request.force, only: request.replacing), usesLock: request.usesLock)
+            replacing: Replacing(request.target, force: request.force, only: request.replacing), usesLock: request.usesLock,
+            naming: request.naming)
     }
 
     /// Throws what `run` would throw before it begins to write; nothing is changed. A backing file's proof is left out.
@@ -82,6 +83,7 @@ package struct Conversion {
         switch result {
         case .upToDate: return .upToDate
         case .named: return .named
+        case .held(let resumed): return .held(resumed: resumed)
         case .moved(let resumed): return .converted(resumed: resumed, hasChanged: try !files.isUnchanged())
         }
     }

@@ -21,6 +21,10 @@ package struct ConversionRequest: Sendable {
     package var backingFormat: ImageFormat?
     /// Where the backing file may lie; nil means where the source's may.
     package var backingLocation: BackingLocation? = nil
+    /// The file that is to have the name `backing` and has another until its family is complete; nil where `backing` is there.
+    var stagedBacking: FilePath? = nil
+    /// When the target takes its name.
+    var naming = TargetMove.Naming.atOnce
     /// Whether the target is a base that overlays will name: raw, as long as the source to the byte, with its mtime to the nanosecond.
     package var asBase: Bool
     /// Bytes; a multiple of 512, 0 writes zeros too.
@@ -77,6 +81,8 @@ package enum ConversionResult: Equatable, Sendable {
     case upToDate
     /// An earlier run had written all of it and died before giving it its name.
     case named
+    /// The target is whole, and takes its name with its family; `resumed` bytes of guest disk were there from an earlier run.
+    case held(resumed: UInt64)
     /// The target was written; `resumed` bytes of guest disk were there from an earlier run. `hasChanged`: a source that is shared by force
     /// changed meanwhile, so that the target is of no one moment.
     case converted(resumed: UInt64, hasChanged: Bool)

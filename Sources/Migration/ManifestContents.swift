@@ -12,6 +12,8 @@ package struct ManifestContents: Sendable {
     /// In the disk's order, not overlapping.
     package private(set) var segments: [ManifestSegment] = []
     package private(set) var completion: ManifestCompletion?
+    /// Of a base that was made together with its overlays: all are whole, and names are being given or were.
+    package private(set) var family: ManifestFamily?
     /// Why the last try failed, where nothing was recorded since.
     package private(set) var failure: ManifestFailure?
     /// The length of the sound records, and of all before them: what follows is a torn line, or what a power cut left.
@@ -39,7 +41,32 @@ package struct ManifestContents: Sendable {
     /// nil where no job did. Throws `badData` where what was recorded before is damaged.
     func proof(of file: FileIdentity) throws -> ManifestContents? {
         if completion?.matches(file) == true { return self }
-        return earlier.isEmpty ? nil : try ManifestContents(parsing: earlier, path: path).proof(of: file)
+        return try before?.proof(of: file)
+    }
+
+    /// The record of the file that has the target's name, `named`, while `staged` has the staging name. The staged one may look like it by size and
+    /// time: what is recorded last is of that one, as long as it has that name.
+    func proof(ofNamed named: FileIdentity, staged: FileIdentity?) throws -> ManifestContents? {
+        isWaiting(staged) ? try before?.proof(of: named) : try proof(of: named)
+    }
+
+    /// The record of the last job before this one that is there.
+    private var before: ManifestContents? {
+        get throws { earlier.isEmpty ? nil : try ManifestContents(parsing: earlier, path: path) }
+    }
+
+    /// Whether the target is whole and has no name yet but the staging one.
+    func isWaiting(_ staged: FileIdentity?) -> Bool { staged.map { completion?.matches($0) == true } ?? false }
+
+    /// Whether the target is held for its family, which is to be named together.
+    func isHeld(_ staged: FileIdentity?) -> Bool { completion?.held == true && isWaiting(staged) }
+
+    /// The last completion that is recorded, of this job or one before it, and that was named.
+    var lastNamed: ManifestCompletion? {
+        get throws {
+            if let completion, completion.held != true || family != nil { return completion }
+            return try before?.lastNamed
+        }
     }
 
     private mutating func order(_ path: FilePath) throws {
@@ -74,6 +101,7 @@ package struct ManifestContents: Sendable {
             segments.append(found)
         case "complete" where job != nil && completion == nil:
             completion = try decoder.decode(ManifestCompletion.self, from: line)
+        case "family" where completion != nil: family = try decoder.decode(ManifestFamily.self, from: line)
         case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
         case let other:
             throw MigrationError(.badData, "a record \"\(other.prefix(40))\" does not belong there")

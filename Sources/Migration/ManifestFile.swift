@@ -121,6 +121,14 @@ package final class ManifestFile: Sendable {
         try file.synchronize()
     }
 
+    /// Records that a base and its overlays are whole, durably: from now on they only go forwards.
+    func append(_ family: ManifestFamily) throws {
+        var family = family
+        family.time = WallClock.now
+        try append(family as any Encodable)
+        try file.synchronize()
+    }
+
     /// Records why the move failed.
     func append(_ failure: ManifestFailure) throws {
         var failure = failure
@@ -149,6 +157,32 @@ package final class ManifestFile: Sendable {
     /// As `read`; the segments of a complete target are left out.
     static func readEnds(of target: FilePlace) throws -> ManifestContents? {
         try bytes(of: target).map { try ManifestContents(parsingEndsOf: $0, path: place(of: target).path) }
+    }
+
+    /// What is recorded of `file`, which has the name `target` or that of its staging file; nil where nothing is.
+    static func proof(of file: FileIdentity, called target: FilePlace) throws -> ManifestContents? {
+        let staged = try TargetFile.partial(of: target).identity()
+        let found = try read(of: target)
+        return staged.map(file.isSameFile) == true ? try found?.proof(of: file) : try found?.proof(ofNamed: file, staged: staged)
+    }
+
+    /// The family of the base called `target`, where its names are still being given; nil where there is none, or where nothing can be read of it.
+    static func unnamedFamily(of target: FilePlace) throws -> ManifestFamily? {
+        guard let staged = try TargetFile.partial(of: target).identity() else { return nil }
+        do {
+            let found = try readEnds(of: target)
+            return found?.isHeld(staged) == true ? found?.family : nil
+        } catch is MigrationError {
+            return nil
+        } catch let error as DiskImageError where error.kind == .unavailable {
+            return nil
+        }
+    }
+
+    /// Whether the target is whole, held for its family, and has no name yet but the staging one.
+    static func isHeldForFamily(_ target: FilePlace) throws -> Bool {
+        guard let staged = try TargetFile.partial(of: target).identity() else { return false }
+        return try readEnds(of: target)?.isHeld(staged) == true
     }
 
     /// As `read`, for the manifest of an archive.

@@ -63,22 +63,22 @@ enum ManifestLines {
         return last.starts(with: failure) ? last.startIndex : last.endIndex
     }
 
-    /// As `parse`, but of a job whose last record says that the target is complete, only its first and that one.
+    /// As `parse`, but of a job whose last record says that the target is complete, only its first, that one and its family.
     static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
         let current = current(bytes)
         if isManifest(bytes), let first = current.firstIndex(of: 0x0a), let completion = completion(of: current) {
-            _ = try parse(Array(current[...first] + completion), path, take)
+            _ = try parse(Array(current[...first] + current[completion.startIndex...]), path, take)
         } else {
             _ = try parse(bytes, path, take)
         }
     }
 
-    /// The last whole line of the last job, where it says that the target is complete, whatever kind of job it ends. A torn line behind it is a
-    /// later job that was never begun.
+    /// The last whole line of the last job but its family, where it says that the target is complete, whatever kind of job it ends. A torn line
+    /// behind it is a later job that was never begun.
     static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? { completion(of: current(bytes)) }
 
     private static func completion(of current: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
-        guard let line = lastLine(current), line.startIndex > current.startIndex else { return nil }
+        guard let line = Backwards(current).first(where: { record($0) != "family" }), line.startIndex > current.startIndex else { return nil }
         return record(line) == "complete" ? line : nil
     }
 

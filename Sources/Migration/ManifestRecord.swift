@@ -73,8 +73,12 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             layout = layer.layout
         }
 
-        init(_ layer: ImageLayer) throws {
-            path = (try? resolved(layer.path))?.description ?? layer.path.description
+        init(_ layer: ImageLayer) throws { try self.init(layer, named: nil) }
+
+        /// `named` is the last component that it will have, where it still has another.
+        init(_ layer: ImageLayer, named: FilePath.Component?) throws {
+            let found = (try? resolved(layer.path)) ?? layer.path
+            path = (named.map { found.removingLastComponent().appending($0) } ?? found).description
             size = layer.file.length
             mtime = layer.file.identity.mtime.description
             inode = layer.file.identity.inode
@@ -221,8 +225,40 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
     package let mtime: String
     /// What a salvage could not restore; absent in every other move.
     package var lost: [Lost]? = nil
+    /// True where the target takes its name together with its family, and not by itself.
+    package var held: Bool? = nil
     /// When it was recorded, in seconds since 1970.
     package var time: Double? = nil
+}
+
+/// Behind a base's last record: it and these overlays of it are whole, and their names are being given.
+package struct ManifestFamily: Codable, Equatable, Sendable {
+    /// One overlay.
+    package struct Member: Codable, Equatable, Sendable {
+        /// Its target, absolute.
+        package let target: String
+        /// The digest of its completion.
+        package let digest: String
+    }
+
+    package let members: [Member]
+    package var record = "family"
+    package var time: Double? = nil
+
+    init(_ members: [Member]) { self.members = members }
+
+    /// Whether the overlay whose file is called `target` belongs to it.
+    func names(_ target: FilePath) throws -> Bool {
+        let name = try ManifestFamily.name(of: target)
+        return members.contains { $0.target == name }
+    }
+
+    /// The name of a target's file for a record, links resolved.
+    static func name(of target: FilePath) throws -> String {
+        let file = try FilePlace(following: target).path
+        let folder = file.removingLastComponent()
+        return try resolved(folder.isEmpty ? "." : folder).pushing(FilePath(root: nil, file.components.suffix(1))).description
+    }
 }
 
 /// Why the last try failed; a later record of any other kind says that it goes on.

@@ -14,11 +14,17 @@ struct OverlayPlan {
     let needsProof: Bool
     /// The name that the header has for it.
     let name: FilePath
+    /// The file that is called so, or will be.
+    private let path: FilePath
+    private let isStaged: Bool
 
-    /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the bottom layer.
-    init(_ path: FilePath, of chain: ImageChain, options: ChainOptions, target: FilePath, layout: CowLayout) throws {
+    /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the bottom layer. `staged` is the file that will be
+    /// called `path`, where it is not yet.
+    init(
+        _ path: FilePath, staged: FilePath? = nil, of chain: ImageChain, options: ChainOptions, target: FilePath, layout: CowLayout
+    ) throws {
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
-        let opened = try ImageChain.open(path, options)
+        let opened = try ImageChain.open(staged ?? path, options)
         self.chain = opened
         let identity = opened.top.file.identity
         if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }), found > 0 {
@@ -34,6 +40,8 @@ struct OverlayPlan {
             backing = opened.top
         }
         name = OverlayPlan.name(of: path, from: target, layout)
+        self.path = path
+        isStaged = staged != nil
     }
 
     /// The backing file's name for a header: absolute for UML; for QEMU as it was given, where it means the same file from the target's folder.
@@ -43,6 +51,11 @@ struct OverlayPlan {
         guard let named = try? ImageFile.identity(at: beside), let given = try? ImageFile.identity(at: path), named.isSameFile(as: given)
         else { return path.absolute }
         return path
+    }
+
+    /// What the manifest says of the backing file: under the name that it will have.
+    var source: ManifestJob.Source {
+        get throws { try ManifestJob.Source(backing, named: isStaged ? TargetPlace.follow(path).lastComponent : nil) }
     }
 
     /// Shows that the backing file has the bytes of the layer it stands for, for the length of the disk. A complete manifest of its own that
@@ -69,7 +82,7 @@ struct OverlayPlan {
 
     private func isCopy(of bottom: ImageChain) throws -> Bool {
         let identity = backing.file.identity
-        guard backing.header == nil, let manifest = try? ManifestFile.read(of: TargetPlace.follow(backing.path))?.proof(of: identity),
+        guard backing.header == nil, let manifest = try? ManifestFile.proof(of: identity, called: FilePlace(following: path)),
             let job = manifest.job, let completion = manifest.completion, manifest.covers(job.target.length), job.options.depth == nil,
             job.consistent
         else { return false }

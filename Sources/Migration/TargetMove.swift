@@ -9,6 +9,17 @@ struct TargetMove {
         case upToDate
         case named
         case moved(resumed: UInt64)
+        /// Whole, and without its name until its family is.
+        case held(resumed: UInt64)
+    }
+
+    /// When a target that is whole takes its name.
+    enum Naming {
+        case atOnce
+        /// When its family does.
+        case withFamily
+        /// The same, unless it is what was named before, byte for byte and of the same time: then all that stands on it may go on to do so.
+        case withFamilyUnlessSame
     }
 
     /// The target's name as it was given.
@@ -24,10 +35,11 @@ struct TargetMove {
     var replacing: Replacing
     /// False where the file system has no locks.
     var usesLock = true
+    var naming = Naming.atOnce
 
     /// What a run begins with.
     enum Start {
-        case upToDate, begin
+        case upToDate, held, begin
         /// The staging file is whole, and this very one.
         case name(FileIdentity)
         case resume([ManifestSegment])
@@ -68,6 +80,7 @@ struct TargetMove {
             try TargetFile.publish(place.file, partial, replacing: replacing.check)
             manifest.forgetEarlierJobsIfPossible()
             return .named
+        case .held: return .held(resumed: job.target.length)
         case .begin:
             if !isFirst { try prepare() }
             recorded = []
@@ -93,8 +106,9 @@ struct TargetMove {
             throw MigrationError(.stopped, "\(name): stopped by a signal (run the same command again to go on)")
         }
         try finish()
-        try complete(file, manifest, segments, replacing)
-        return .moved(resumed: finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) })
+        let isHeld = try complete(file, manifest, segments, replacing, before: try lastNamed(found, existing))
+        let resumed = finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) }
+        return isHeld ? .held(resumed: resumed) : .moved(resumed: resumed)
     }
 
     /// Whether the target is there, whole and of this very job; nothing is locked or changed, and nothing need be writable.
@@ -102,10 +116,21 @@ struct TargetMove {
         guard !restart, job.consistent, let existing = place.existing else { return false }
         do {
             guard let manifest = try ManifestFile.readEnds(of: place.file) else { return false }
-            return manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
+            return try manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
+                && !manifest.isWaiting(TargetFile.partial(of: place.file).identity())
         } catch is MigrationError {
             // What is wrong with it is said when it is locked.
             return false
+        }
+    }
+
+    /// What is recorded of the file that has the name, or of the last one that had it; nil where that is damaged.
+    private func lastNamed(_ found: ManifestContents, _ existing: FileIdentity?) throws -> ManifestCompletion? {
+        guard naming == .withFamilyUnlessSame else { return nil }
+        do {
+            return try existing.map { try found.proof(of: $0)?.completion } ?? found.lastNamed
+        } catch is MigrationError {
+            return nil
         }
     }
 
@@ -136,7 +161,10 @@ struct TargetMove {
     func start(_ found: ManifestContents, _ existing: FileIdentity?, _ replacing: inout Replacing) throws -> Start {
         let isSameJob = found.job?.isSameMove(as: job) == true && job.consistent
         let partial = try TargetFile.partial(of: place.file).identity()
-        if let completion = found.completion, isSameJob, !restart, let existing, completion.matches(existing) { return .upToDate }
+        let isWaiting = isSameJob && !restart && found.isWaiting(partial)
+        if let completion = found.completion, isSameJob, !restart, !isWaiting, let existing, completion.matches(existing) {
+            return .upToDate
+        }
         // Of a device it begins anew.
         let isAgain = job.readsDevice && found.job?.isSameRequest(as: job) == true
         let isUnfinished = found.job != nil && found.completion == nil
@@ -151,7 +179,16 @@ struct TargetMove {
             return found.job?.replaces?.matches(existing) == true
                 || isSameJob && isUnfinished && partial == nil && existing.size == job.target.size && found.covers(job.target.length)
         }
-        if let completion = found.completion, isSameJob, !restart, let partial, completion.matches(partial) { return .name(partial) }
+        if isWaiting, found.completion?.held == true {
+            if naming != .atOnce { return .held }
+            // Its overlays show other bytes until they are replaced with it.
+            guard job.options.base != true else {
+                throw MigrationError(
+                    .target,
+                    "\(name): is made anew, and takes its name with the overlays of its family (drover run of its pipeline goes on)")
+            }
+        }
+        if isWaiting, let partial { return .name(partial) }
         if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular, partial.size == job.target.size {
             return .resume(found.segments)
         }
@@ -167,25 +204,31 @@ struct TargetMove {
         return "this job before \(changed) changed"
     }
 
-    /// The end, in the order that leaves nothing half-written under the final name, and nothing replaced that came to it meanwhile.
-    func complete(
+    /// The end, in the order that leaves nothing half-written under the final name, and nothing replaced that came to it meanwhile. Returns whether
+    /// the name waits for a family; `before` is what was recorded of the file that had it.
+    @discardableResult func complete(
         _ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment], _ replacing: Replacing,
-        lost: [ManifestCompletion.Lost]? = nil
-    ) throws {
+        lost: [ManifestCompletion.Lost]? = nil, before: ManifestCompletion? = nil
+    ) throws -> Bool {
         if let mtime { try file.setMtime(mtime) }
         try access.give(to: file, manifest)
         try file.synchronizeWithTimes()
         let identity = try file.identity()
         // Before it is recorded: a complete target takes its name also where only a later run can give it.
         try replacing.check(place.file.identity())
-        try manifest.append(
-            ManifestCompletion(
-                digest: ManifestSegment.digest(of: segments).description,
-                header: try header.map { try $0.digest(in: file.reading()).description },
-                size: identity.size, mtime: identity.mtime.description, lost: lost))
+        var completion = ManifestCompletion(
+            digest: ManifestSegment.digest(of: segments).description,
+            header: try header.map { try $0.digest(in: file.reading()).description },
+            size: identity.size, mtime: identity.mtime.description, lost: lost)
+        if naming == .withFamily || naming == .withFamilyUnlessSame && before.map(completion.isSameTarget) != true {
+            completion.held = true
+        }
+        try manifest.append(completion)
         try manifest.checkStillLocked()
+        if completion.held == true { return true }
         try file.publish(replacing: replacing.check)
         manifest.forgetEarlierJobsIfPossible()
+        return false
     }
 
     private func gaps(between finished: [Range<UInt64>]) -> [Range<UInt64>] {
@@ -202,6 +245,11 @@ struct TargetMove {
 extension ManifestCompletion {
     /// Whether `file` is the target as it was when it was completed.
     func matches(_ file: FileIdentity) -> Bool { file.isRegular && file.size == size && file.mtime.description == mtime }
+
+    /// Whether both are of files with the same bytes and the same time.
+    func isSameTarget(as other: ManifestCompletion) -> Bool {
+        digest == other.digest && header == other.header && size == other.size && mtime == other.mtime
+    }
 }
 
 extension CowHeader {

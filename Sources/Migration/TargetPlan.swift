@@ -25,7 +25,8 @@ struct TargetPlan {
                 throw MigrationError(.usage, "\(request.target): a base that overlays will name is raw (--as-base needs -O raw)")
             }
             overlay = try request.backing.map {
-                try OverlayPlan($0, of: chain, options: request.backingOptions, target: place.path, layout: layout)
+                try OverlayPlan(
+                    $0, staged: request.stagedBacking, of: chain, options: request.backingOptions, target: place.path, layout: layout)
             }
             holding = overlay.map { .above(depth: $0.depth, backingLength: $0.backing.guestLength) } ?? .everything(marks: true)
             header = try CowHeader(
@@ -47,7 +48,7 @@ struct TargetPlan {
             sources: try chain.layers.map(ManifestJob.Source.init),
             options: ManifestJob.Options(
                 format: header == nil ? "raw" : "cow", layout: header?.layout.rawValue ?? "raw", alignment: header.map(\.alignment),
-                base: request.asBase ? true : nil, depth: overlay?.depth, backing: try overlay.map { try ManifestJob.Source($0.backing) },
+                base: request.asBase ? true : nil, depth: overlay?.depth, backing: try overlay.map { try $0.source },
                 backingName: overlay?.name.description, zeroRun: request.shortestZeroRun, segment: request.segmentLength),
             target: ManifestJob.Target(path: place.path.absolute.description, length: chain.guestLength, size: size), consistent: !isInUse)
     }

@@ -9,6 +9,8 @@ package enum TargetState: Equatable, Sendable {
     case upToDate
     /// An interrupted run of this very job, which can go on.
     case unfinished
+    /// Whole and of this very job, and named together with the others of its family.
+    case held
     /// A checkpoint of another job, or of sources as they were before they changed: only to be forgotten.
     case outdated
     /// Whole and as it was completed, but of another job or of sources that have changed since.
@@ -32,16 +34,19 @@ struct TargetHistory {
 
     /// The state of a target whose name `existing` has, and its staging name `partial`.
     func state(existing: FileIdentity?, partial: FileIdentity?) -> TargetState {
+        let isWaiting = partial.map { completion?.matches($0) == true } ?? false
+        let waiting: TargetState = !isSameJob ? .outdated : completion?.held == true ? .held : .unfinished
         guard let existing else {
-            if let completion, let partial, completion.matches(partial) { return isSameJob ? .unfinished : .outdated }
+            if isWaiting { return waiting }
             guard completion == nil, hasCheckpoint else { return .absent }
             return isSameJob ? .unfinished : .outdated
         }
         if let completion {
-            if completion.matches(existing) { return isSameJob ? .upToDate : isSameSource ? .stale : .foreign }
-            // It died before the new target took the old one's name.
-            guard let partial, completion.matches(partial), replaces?.matches(existing) == true else { return .altered }
-            return isSameJob ? .unfinished : isSameSource ? .outdated : .foreign
+            // As long as the new one has the staging name, the old one has the target's, even where both look alike.
+            if !isWaiting, completion.matches(existing) { return isSameJob ? .upToDate : isSameSource ? .stale : .foreign }
+            guard replaces?.matches(existing) == true else { return .altered }
+            guard isSameJob || isSameSource else { return .foreign }
+            return isWaiting ? waiting : .stale
         }
         guard let replaces else { return .foreign }
         guard replaces.matches(existing) else { return .altered }
@@ -54,7 +59,7 @@ extension TargetState {
     /// The same, for the file that has the name `path` now, if somebody uses it.
     func considering(users path: FilePath, _ existing: FileIdentity?) throws -> TargetState {
         switch self {
-        case .unfinished, .outdated, .stale: return try existing != nil && Replacing.user(of: path) != nil ? .inUse : self
+        case .unfinished, .held, .outdated, .stale: return try existing != nil && Replacing.user(of: path) != nil ? .inUse : self
         case .absent, .upToDate, .altered, .foreign, .inUse: return self
         }
     }

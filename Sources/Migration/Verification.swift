@@ -37,7 +37,8 @@ package struct Verification: Sendable {
             throw MigrationError(.badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
         }
         // What stands there until a later job has made another is proven by the earlier one.
-        let manifest = try ImageFile.identity(at: path).flatMap { try found.proof(of: $0) } ?? found
+        let staged = try ImageFile.identity(at: TargetFile.partialPath(of: path))
+        let manifest = try ImageFile.identity(at: path).flatMap { try found.proof(ofNamed: $0, staged: staged) } ?? found
         guard manifest.job != nil || manifest.failure != nil else {
             throw MigrationError(.badData, "\(ManifestFile.path(of: path)): records nothing of \(path) to verify it against")
         }
@@ -75,8 +76,9 @@ package struct Verification: Sendable {
         if case .cow(let header) = content, try header.digest(in: file).description != completion.header {
             return damaged("its header is not the one that was written")
         }
-        if case .cow(let header) = content, let strange = try strangeBacking(of: header) { return damaged(strange) }
-        let chain = ImageChain(layers: [ImageLayer(file: file, content: content)])
+        let layer = ImageLayer(file: file, content: content)
+        if let problem = try familyProblem(layer) ?? layer.header.flatMap(strangeBacking) { return damaged(problem) }
+        let chain = ImageChain(layers: [layer])
         guard chain.guestLength == job.target.length else {
             return damaged("its disk is \(chain.guestLength) bytes long; expected \(job.target.length)")
         }
@@ -87,8 +89,7 @@ package struct Verification: Sendable {
     /// can show none.
     private func strangeBacking(of header: CowHeader) throws -> String? {
         guard !header.backingPath.isEmpty, let recorded = job.options.backing else { return nil }
-        let name = FilePath(bytes: header.backingPath)
-        let place = name.isAbsolute ? name : path.removingLastComponent().pushing(name)
+        let place = place(of: FilePath(bytes: header.backingPath))
         guard let found = try ImageFile.identity(at: place) else { return nil }
         guard header.expects(found.mtime) else {
             return "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(header.mtime)"
@@ -97,6 +98,19 @@ package struct Verification: Sendable {
             return "its backing file \(place) is not the one it was made for: it is \(found.size) bytes long; expected \(recorded.size)"
         }
         return nil
+    }
+
+    private func place(of backing: FilePath) -> FilePath {
+        backing.isAbsolute ? backing : path.removingLastComponent().pushing(backing)
+    }
+
+    /// What is wrong while the base's family takes its names: old and new ones stand side by side.
+    private func familyProblem(_ layer: ImageLayer) throws -> String? {
+        let base = try TargetPlace.follow(layer.backingPath.map(place) ?? path)
+        guard let family = try ManifestFile.unnamedFamily(of: FilePlace(at: base)), try path == base || family.names(path) else {
+            return nil
+        }
+        return "it was made anew with its family, and not all of them have their names (drover run of its pipeline goes on)"
     }
 
     private func content(of file: ImageFile) throws -> ImageLayer.Content {

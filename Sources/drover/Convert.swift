@@ -67,6 +67,7 @@ struct Convert: AsyncParsableCommand {
         switch result {
         case .upToDate: verbosity.tell("\(target): is up to date")
         case .named: verbosity.tell("\(target): was whole already and has its name now")
+        case .held: verbosity.tell("\(target): is whole and takes its name with its family")
         case .converted(let resumed, let hasChanged):
             if hasChanged { verbosity.warn("\(source): changed while it was read (--force-share): the target is of no one moment") }
             if resumed > 0 { verbosity.tell("\(target): resumed, \(HumanText.size(resumed)) of the disk were there") }

@@ -33,6 +33,24 @@ struct ManifestContentsTests {
         #expect(again.segments.allSatisfy { $0.time ?? 0 > 1.7e9 })
     }
 
+    @Test func aFamilyStandsBehindTheCompletion() throws {
+        let family = #"{"members":[{"digest":"ab","target":"/out/a.cow"}],"record":"family"}"#
+        let bytes = ManifestText.bytes(ManifestText.whole + [family])
+        for found in [
+            try ManifestContents(parsing: bytes, path: ManifestText.path),
+            try ManifestContents(parsingEndsOf: bytes, path: ManifestText.path),
+        ] {
+            #expect(found.family?.members.map(\.target) == ["/out/a.cow"])
+            #expect(found.completion != nil)
+        }
+        #expect(try ManifestContents(parsingEndsOf: bytes, path: ManifestText.path).segments.isEmpty)
+        // Torn, or before the completion, it says nothing.
+        let torn = try ManifestContents(parsing: bytes.dropLast(2), path: ManifestText.path)
+        #expect(torn.family == nil && torn.completion != nil)
+        #expect(torn.wholeLength == ManifestText.bytes(ManifestText.whole).count)
+        #expect(throws: MigrationError.self) { try ManifestText.parse(ManifestText.whole.dropLast() + [family]) }
+    }
+
     @Test func anEmptyManifestRecordsNothing() throws {
         let found = try ManifestContents(parsing: [], path: ManifestText.path)
         #expect(found.job == nil && found.segments.isEmpty && found.completion == nil && found.wholeLength == 0)

@@ -11,21 +11,22 @@ struct FleetMover {
 
     private var item: FleetItem { run.plan.items[place] }
 
-    /// Does what is left to do. `baseFailure` is how the base that the item stands on ended, where that is in the way.
-    func result(baseFailure: FleetOutcome?) async -> FleetResult {
+    /// Does what is left to do. `base` is how the base that the item stands on ended.
+    func result(base: FleetOutcome?) async -> FleetResult {
         let start = ContinuousClock.now
-        let outcome = await outcome(baseFailure)
+        let outcome = await outcome(base)
         let elapsed = start.duration(to: .now).components
         return FleetResult(
             place: place, outcome: outcome, written: progress.snapshot.written,
             seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18)
     }
 
-    private func outcome(_ baseFailure: FleetOutcome?) async -> FleetOutcome {
+    private func outcome(_ base: FleetOutcome?) async -> FleetOutcome {
         if stop.isRequested { return .stopped }
+        if run.options.without.contains(place) { return .leftAlone("is left out (--without)") }
         do {
-            if case .stopped = baseFailure { return .stopped }
-            if case .failed(let problem) = baseFailure {
+            if case .stopped = base { return .stopped }
+            if let problem = try failure(of: base) {
                 if try TargetHistory.withoutJob(of: item) == .altered { return try settled(.altered) }
                 if try run.plan.isUpToDateAsItStands(at: place) { return try settled(.upToDate) }
                 throw run.plan.baseFailed(of: place, problem).cause
@@ -38,6 +39,17 @@ struct FleetMover {
             let problem = FleetProblem(error)
             if !error.isShortage { record(problem) }
             return .failed(problem)
+        }
+    }
+
+    /// Why nothing can be made of the base, which ended with `outcome`.
+    private func failure(of outcome: FleetOutcome?) throws -> FleetProblem? {
+        switch outcome {
+        case .failed(let problem): return problem
+        case .leftAlone(let reason):
+            guard let base = item.base, try Replacing.user(of: run.plan.items[base].target) != nil else { return nil }
+            return FleetProblem(MigrationError(.target, reason))
+        case nil, .upToDate, .done, .adopted, .staged, .waits, .stopped: return nil
         }
     }
 
@@ -79,6 +91,7 @@ struct FleetMover {
         (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
         request.options.settles = true
         let state = try self.state { try Conversion(request).state() }
+        if state == .held, item.role == .base || request.naming == .withFamily { return .staged(resumed: item.chain?.guestLength ?? 0) }
         var difference: String?
         if run.options.adopts, state == .altered || state == .foreign {
             tell(.began(place))
@@ -94,14 +107,26 @@ struct FleetMover {
         else {
             return try settled(state, difference)
         }
+        request.naming = try naming(request)
         let conversion = try Conversion(request)
         for warning in conversion.warnings { tell(.warned(place, warning)) }
         tell(.began(place))
         switch try await conversion.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
         case .upToDate: return .upToDate
         case .named: return .done(resumed: 0)
+        case .held(let resumed): return .staged(resumed: resumed)
         case .converted(let resumed, _): return .done(resumed: resumed)
         }
+    }
+
+    /// When the target takes its name: a base on which old overlays stand, together with the new ones.
+    private func naming(_ request: ConversionRequest) throws -> TargetMove.Naming {
+        guard item.role == .base, try isStoodOn else { return request.naming }
+        return .withFamilyUnlessSame
+    }
+
+    private var isStoodOn: Bool {
+        get throws { try run.plan.overlays(of: place, without: run.options.without).contains { try run.plan.stands($0, on: place) } }
     }
 
     private var isForced: Bool { run.options.forced.contains(place) }
@@ -144,7 +169,7 @@ struct FleetMover {
     private func state(_ look: () throws -> TargetState) throws -> TargetState {
         do {
             let state = try look()
-            return state == .unfinished && run.options.restart ? .outdated : state
+            return (state == .unfinished || state == .held) && run.options.restart ? .outdated : state
         } catch let error as MigrationError where error.kind == .badData && (run.options.restart || run.options.adopts) {
             // Nothing says that a target that is there is still as it was completed.
             if try ImageFile.identity(at: item.target) != nil { return .foreign }
@@ -163,8 +188,8 @@ struct FleetMover {
         case .absent: return true
         case .altered where !isForced: return false
         case .foreign where !isForced: throw run.plan.foreign(at: place, difference)
-        case .unfinished, .stale, .outdated, .altered, .foreign:
-            if let problem = try run.plan.overlayInTheWay(of: place, forced: run.options.forced) { throw problem.cause }
+        case .unfinished, .held, .stale, .outdated, .altered, .foreign:
+            if let problem = try run.plan.overlayInTheWay(of: place, run.options) { throw problem.cause }
             let readsDevice = item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
             if state == .stale { tell(.beganAnew(place, readsDevice ?? "its source, base or options changed since it was completed")) }
             if state == .outdated {

@@ -8,13 +8,15 @@ package struct FleetOutlook: Sendable {
     /// What is there; nil where a problem keeps it from being found out.
     package let state: TargetState?
     package let problem: FleetProblem?
+    /// Whether the family that it belongs to is whole, so that a run begins with its names.
+    package var isNaming = false
     /// Bytes of data that would be read; at most as many are written, and fewer where there are zeros among them.
     package let read: UInt64
 
     /// Whether a run would write to the target.
     package var isToDo: Bool {
         switch state {
-        case nil, .upToDate, .altered, .foreign, .inUse: false
+        case nil, .upToDate, .held, .altered, .foreign, .inUse: false
         case .absent, .unfinished, .outdated, .stale: problem == nil
         }
     }
@@ -30,6 +32,8 @@ extension FleetPlan {
             if let problem = base?.problem, outlook.isToDo {
                 outlook = FleetOutlook(place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
             }
+            // Also what has its name already is not what it is to be before all have theirs.
+            outlook.isNaming = spec.operation == .convert && outlook.problem == nil && (try? isNaming(place)) == true
             if items[place].role == .base { bases[place] = outlook }
             return outlook
         }
@@ -91,7 +95,7 @@ extension FleetPlan {
         let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
         if isToDo {
             try FolderTree.checkWritable(items[place].target.removingLastComponent())
-            problem = try overlayInTheWay(of: place, forced: [])
+            problem = try overlayInTheWay(of: place, FleetRun.Options())
         }
         return FleetOutlook(place: place, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
     }
@@ -107,15 +111,15 @@ extension FleetPlan {
     }
 
     /// Why the base at `place`, which is there, must not be replaced: an overlay that was made of it would stay as it is and show other bytes then.
-    func overlayInTheWay(of place: Int, forced: Set<Int>) throws -> FleetProblem? {
+    func overlayInTheWay(of place: Int, _ options: FleetRun.Options) throws -> FleetProblem? {
         let base = items[place]
         guard base.role == .base, try ImageFile.identity(at: base.target) != nil else { return nil }
-        for (other, item) in items.enumerated() where item.base == place {
-            guard let found = try ImageFile.identity(at: item.target), found.isRegular else { continue }
+        for other in try overlays(of: place, without: options.without) where try stands(other, on: place) {
+            let item = items[other]
             let reason: String
             if let user = try Replacing.user(of: item.target) {
                 reason = "is in use by \(user)"
-            } else if forced.contains(other) {
+            } else if options.forced.contains(other) {
                 continue
             } else if try TargetHistory.withoutJob(of: item) == .altered {
                 reason = "was written to since it was completed"
@@ -127,7 +131,7 @@ extension FleetPlan {
             return FleetProblem(
                 MigrationError(
                     .target,
-                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command("--force", for: place, other)) replaces both)"
+                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command("--force", for: place, other)) replaces both; --without \(items[other].name) goes on without it)"
                 ))
         }
         return nil

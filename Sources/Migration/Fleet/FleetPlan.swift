@@ -42,6 +42,8 @@ package struct FleetPlan: Sendable {
         request.asBase = item.role == .base
         request.place = try self.place(of: place, makes: false)
         if backing != nil, request.place != nil { request.backingLocation = try BackingLocation(confinement: [spec.target.directory]) }
+        request.stagedBacking = try stagedBase(of: place)
+        if request.stagedBacking != nil { request.naming = .withFamily }
         return request
     }
 

@@ -14,6 +14,8 @@ package struct FleetRun: Sendable {
     package struct Options: Sendable {
         /// The items whose targets are replaced although somebody has written to them, or although they are not this fleet's.
         package var forced: Set<Int> = []
+        /// Overlays that stay as they are, also where their base is replaced.
+        package var without: Set<Int> = []
         /// Takes a target that nothing is recorded of for this fleet's own where it is what the move would make.
         package var adopts = false
         /// Forgets every checkpoint.
@@ -60,12 +62,16 @@ package struct FleetRun: Sendable {
         if !options.adopts { for place in places where options.forced.contains(place) { try tellLoss(at: place, tell) } }
         var queue = FleetQueue(places, plan)
         var results: [FleetResult] = []
+        var families = FleetFamilies(places, plan)
+        // What cannot be finished is in the way of its base and of all that stands on it.
+        let unfinished = try await finishFamilies(stop, tell)
+        for (place, problem) in unfinished where !places.contains(place) { tell(.warned(place, "\(problem)")) }
         var shortage: MigrationError?
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
             var running = 0
             var most = workers.limit
             var alone: Set<Int> = []
-            while results.count < places.count {
+            while true {
                 while running < most, !queue.isEmpty {
                     // Fewer images side by side, where no more threads can be had.
                     let thread = running == 0 ? try IOThread(named: "image") : try IOThread.ifAny(named: "image")
@@ -81,8 +87,11 @@ package struct FleetRun: Sendable {
                             return FleetResult(place: next.place, outcome: .failed(FleetProblem(error)), written: 0, seconds: 0)
                         }
                         defer { workers.give() }
+                        if let problem = unfinished[next.place] {
+                            return FleetResult(place: next.place, outcome: .failed(problem), written: 0, seconds: 0)
+                        }
                         let mover = FleetMover(run: self, place: next.place, progress: Progress(within: progress), stop: stop, tell: tell)
-                        return await mover.result(baseFailure: next.baseFailure)
+                        return await mover.result(base: next.base)
                     }
                 }
                 guard let result = try await group.next() else { break }
@@ -98,8 +107,9 @@ package struct FleetRun: Sendable {
                     break
                 }
                 queue.ended(result)
-                results.append(result)
-                tell(.ended(result))
+                let ended = try await families.ended(result) { try await completed($0, stop) }
+                results += ended
+                for result in ended { tell(.ended(result)) }
             }
         }
         try makeNamesDurable(of: results)
@@ -129,43 +139,5 @@ package struct FleetRun: Sendable {
         // A target may be a link: its file lies elsewhere than its neighbours.
         let folders = Set(try found.map { try TargetPlace.follow(plan.items[$0.place].target).removingLastComponent() })
         for folder in folders { try Folder(at: folder).synchronize() }
-    }
-}
-
-/// Which item comes next: an overlay waits for its base.
-struct FleetQueue {
-    private let plan: FleetPlan
-    private var ready: [(place: Int, baseFailure: FleetOutcome?)] = []
-    private var waiting: [Int: [Int]] = [:]
-
-    init(_ places: [Int], _ plan: FleetPlan) {
-        self.plan = plan
-        for place in places {
-            // What is only read needs nothing else to be there first.
-            if let base = plan.items[place].base, plan.spec.operation != .verify {
-                waiting[base, default: []].append(place)
-            } else {
-                ready.append((place, nil))
-            }
-        }
-        ready.reverse()
-    }
-
-    var isEmpty: Bool { ready.isEmpty }
-
-    /// One that `next` returned, to be the next again.
-    mutating func putBack(_ place: Int) { ready.append((place, nil)) }
-
-    /// The next item, with how its base ended where that keeps it from beginning.
-    mutating func next() -> (place: Int, baseFailure: FleetOutcome?)? { ready.popLast() }
-
-    /// Lets the overlays of a base begin.
-    mutating func ended(_ result: FleetResult) {
-        let failure: FleetOutcome? =
-            switch result.outcome {
-            case .failed, .stopped: result.outcome
-            case .upToDate, .done, .adopted, .leftAlone: nil
-            }
-        for place in (waiting.removeValue(forKey: result.place) ?? []).reversed() { ready.append((place, failure)) }
     }
 }

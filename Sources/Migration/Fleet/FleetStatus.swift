@@ -9,6 +9,8 @@ package struct FleetStatus: Sendable {
         case done(isAltered: Bool)
         /// A process works on it; bytes of guest disk (or of archive) a second, nil as long as that is unknown.
         case running(rate: Double?)
+        /// Whole, but without its name until its family is whole. `isNaming`: it is, and the next run gives the names.
+        case held(isNaming: Bool)
         /// A run was interrupted; the next one goes on.
         case interrupted
         case failed(String)
@@ -66,13 +68,22 @@ extension FleetPlan {
             segment.time.map { FleetStatus.Sample(time: $0, bytes: segment.kind == "data" ? segment.count * 512 : 0) }
         }.sorted { $0.time < $1.time }
         let covered = manifest.segments.reduce(0) { $0 + $1.count * 512 }
-        let state = try state(
+        var state = try state(
             place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
             hasCheckpoint: !manifest.segments.isEmpty, parts)
+        if case .interrupted = state, manifest.completion?.held == true { state = .held(isNaming: try isNaming(place)) }
         let length = manifest.job?.target.length
         return FleetStatus(
             place: place, state: state, covered: manifest.completion == nil ? covered : length ?? covered, length: length,
             began: manifest.job?.time, ended: manifest.completion?.time, samples: samples ? parts : [])
+    }
+
+    /// Whether the family of the item at `place` is whole, and its names are being given.
+    func isNaming(_ place: Int) throws -> Bool {
+        guard let base = try self.place(of: items[place].base ?? place, makes: false),
+            let family = try ManifestFile.unnamedFamily(of: base)
+        else { return false }
+        return try items[place].base == nil || family.names(items[place].target)
     }
 
     private func archiveStatus(_ place: Int, _ target: FilePath, isHeld: Bool) throws -> FleetStatus {
@@ -105,9 +116,9 @@ extension FleetPlan {
             if let found, let replaces, !replaces.matches(found) { return .done(isAltered: true) }
             return hasCheckpoint ? .interrupted : problem(of: place)
         }
-        if let found, completion.matches(found) { return .done(isAltered: false) }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: target))
         if let partial, completion.matches(partial), found.map({ replaces?.matches($0) == true }) ?? true { return .interrupted }
+        if let found, completion.matches(found) { return .done(isAltered: false) }
         return found == nil ? .waiting : .done(isAltered: true)
     }
 }

@@ -5,10 +5,12 @@ enum FleetWords {
     /// What a plan's table says.
     static func state(of outlook: FleetOutlook) -> String {
         if outlook.problem != nil { return "wrong" }
+        if outlook.isNaming { return "to get its name: its family is whole" }
         switch outlook.state {
         case .absent: return "to do"
         case .upToDate: return "up to date"
         case .unfinished: return "to go on with"
+        case .held: return "made: waits for its family"
         case .outdated: return "to begin anew: changed since it was interrupted"
         case .stale: return "to do again: changed since it was completed"
         case .altered: return "left alone: altered since it was completed"
@@ -20,10 +22,12 @@ enum FleetWords {
     /// The same as a key for programs.
     static func key(of outlook: FleetOutlook) -> String {
         if outlook.problem != nil { return "wrong" }
+        if outlook.isNaming { return "to-name" }
         switch outlook.state {
         case .absent: return "to-do"
         case .upToDate: return "up-to-date"
         case .unfinished: return "unfinished"
+        case .held: return "held"
         case .outdated: return "outdated"
         case .stale: return "stale"
         case .altered: return "altered"
@@ -40,6 +44,8 @@ enum FleetWords {
         case .done(isAltered: true): return ("done, altered since", "altered")
         case .running(let rate):
             return ("running\(percent)\(rate.map { "  \(HumanText.size(UInt64(min(max($0, 0), 1e15))))/s" } ?? "")", "running")
+        case .held(isNaming: false): return ("made, waits for its family", "held")
+        case .held(isNaming: true): return ("made, to get its name: its family is whole", "to-name")
         case .interrupted: return ("interrupted\(percent)", "interrupted")
         case .failed(let reason): return ("failed: \(reason)", "failed")
         case .waiting: return ("waiting", "waiting")
@@ -51,6 +57,8 @@ enum FleetWords {
         switch outcome {
         case .upToDate: ("up to date", "up-to-date")
         case .done(let resumed): (resumed > 0 ? "done, resumed" : "done", "done")
+        case .staged: ("made", "held")
+        case .waits(let reason, _): ("made, waits for \(reason)", "held")
         case .adopted: ("adopted", "adopted")
         case .leftAlone(let reason): ("left alone: \(reason)", "left-alone")
         case .failed(let problem): ("failed: \(problem)", "failed")

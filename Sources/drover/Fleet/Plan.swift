@@ -63,6 +63,8 @@ struct PlanSummary {
     let bases: Int
     let upToDate: Int
     let toDo: Int
+    /// Whole, and without their names until their families are.
+    let held: Int
     let leftAlone: Int
     let wrong: Int
     /// Bytes.
@@ -76,8 +78,9 @@ struct PlanSummary {
     init(_ plan: FleetPlan, _ outlooks: [FleetOutlook]) throws {
         items = outlooks.count
         bases = outlooks.count { plan.items[$0.place].role == .base }
-        upToDate = outlooks.count { $0.state == .upToDate }
+        upToDate = outlooks.count { $0.state == .upToDate && !$0.isNaming }
         toDo = outlooks.count { $0.isToDo }
+        held = outlooks.count { $0.problem == nil && ($0.state == .held || $0.isNaming) }
         leftAlone = outlooks.count { $0.problem == nil && ($0.state == .altered || $0.state == .inUse) }
         wrong = outlooks.count { $0.problem != nil }
         toRead = outlooks.reduce(0) { $0 + $1.read }
@@ -89,7 +92,9 @@ struct PlanSummary {
     }
 
     var lines: [String] {
-        let counts = [(upToDate, "up to date"), (toDo, "to do"), (leftAlone, "left alone"), (wrong, "wrong")]
+        let counts = [
+            (upToDate, "up to date"), (toDo, "to do"), (held, "made and to be named"), (leftAlone, "left alone"), (wrong, "wrong"),
+        ]
         let parts = counts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
         let ofBases = bases > 0 ? ", \(bases) of them \(bases == 1 ? "a base" : "bases")" : ""
         let room = free.map { "; free: \(HumanText.size($0))" } ?? ""

@@ -33,6 +33,7 @@ struct PlanReport: Encodable {
         let bases: Int
         let upToDate: Int
         let toDo: Int
+        let held: Int
         let leftAlone: Int
         let wrong: Int
         let bytesToRead: UInt64
@@ -62,7 +63,8 @@ struct PlanReport: Encodable {
         }
         shared = summary.shared.map { Shared(name: $0.name, images: $0.images) }
         totals = Totals(
-            items: summary.items, bases: summary.bases, upToDate: summary.upToDate, toDo: summary.toDo, leftAlone: summary.leftAlone,
+            items: summary.items, bases: summary.bases, upToDate: summary.upToDate, toDo: summary.toDo, held: summary.held,
+            leftAlone: summary.leftAlone,
             wrong: summary.wrong, bytesToRead: summary.toRead, bytesToWrite: summary.toWrite, bytesFree: summary.free)
     }
 }

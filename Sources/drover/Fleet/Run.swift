@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import Migration
+internal import SystemPackage
 
 /// `drover run`: a whole fleet, each base once and first.
 struct Run: AsyncParsableCommand {
@@ -36,6 +37,11 @@ struct Run: AsyncParsableCommand {
             "Take a target that nothing is recorded of for the pipeline's own where it is what the move would make: it is read and compared."
     )
     var adopt = false
+    @Option(
+        help: ArgumentHelp(
+            "Leave this overlay as it is (repeatable), also where its base is replaced: it fits no longer then.", valueName: "name"),
+        transform: FilePath.init(argument:))
+    var without: [FilePath] = []
     @Flag(help: "Forget every checkpoint and begin what is not complete again.") var restart = false
     @Flag(help: "Trust no times: read again what is complete, and make it again where a source differs from the record.") var reread = false
     @Option(
@@ -76,7 +82,7 @@ struct Run: AsyncParsableCommand {
         let limit = rate?.bytes ?? plan.spec.rate
         let fleetRun = try FleetRun(
             plan, workers: MakeCall.slots(jobs ?? plan.spec.jobs, verbosity), rate: limit.map { RateLimit(bytesPerSecond: $0) },
-            choice: choice, options: options(choice, plan))
+            choice: choice, options: try options(choice, plan))
         fleetRun.begin(display.progress, stop)
         let results = try await display.during { [verbosity] in
             try await fleetRun.run(progress: display.progress, stop: stop) { Run.tell($0, plan, verbosity) }
@@ -91,13 +97,22 @@ struct Run: AsyncParsableCommand {
         if results.contains(where: { if case .stopped = $0.outcome { true } else { false } }) {
             throw MigrationError(.stopped, "\(fleet.pipeline): stopped by a signal (run the same command again to go on)")
         }
-        if results.contains(where: { if case .failed = $0.outcome { true } else { false } }) { throw ExitCode.differs }
+        let waits = results.compactMap { if case .waits(_, let isHeldUp) = $0.outcome { isHeldUp } else { nil } }
+        if waits.contains(true) || results.contains(where: { if case .failed = $0.outcome { true } else { false } }) {
+            throw ExitCode.differs
+        }
+        if !waits.isEmpty {
+            throw MigrationError(
+                .stopped,
+                "\(fleet.pipeline): \(HumanText.count(waits.count, "target")) made that wait for others of their family (run these too)")
+        }
     }
 
-    private func options(_ choice: FleetChoice, _ plan: FleetPlan) -> FleetRun.Options {
+    private func options(_ choice: FleetChoice, _ plan: FleetPlan) throws -> FleetRun.Options {
         var options = FleetRun.Options()
         // A base that is not named is not replaced for the sake of an image that is.
         if force || forceAltered { options.forced = choice.named ?? Set(plan.items.indices) }
+        options.without = try plan.places(named: without) ?? []
         (options.adopts, options.restart, options.rereads, options.usesLocks) = (adopt, restart, reread, !noLock)
         return options
     }
@@ -128,12 +143,17 @@ struct Run: AsyncParsableCommand {
             let fact = state == .altered ? "was written to since it was completed" : "was not made by this move, or of another source"
             verbosity.warn(
                 "\(name(place)): \(plan.items[place].target) \(fact), and will be replaced: what is in it will be lost (--force)")
+        case .namesFamily(let place):
+            if !verbosity.isQuiet { StandardError.line("\(name(place)): gives it and its family the names that an earlier run left out") }
         case .warned(let place, let text): verbosity.warn("\(name(place)): \(text)")
         case .ended(let result):
             switch result.outcome {
             case .failed(let problem): StandardError.line("\(name(result.place)): \(problem)")
             case .leftAlone(let reason): if !verbosity.isQuiet { StandardError.line("\(name(result.place)): \(reason)") }
-            case .upToDate, .done, .adopted, .stopped: verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
+            case .waits(let reason, _):
+                StandardError.line("\(name(result.place)): is made anew, and waits for \(reason) before it takes its name")
+            case .upToDate, .done, .staged, .adopted, .stopped:
+                verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
             }
         }
     }

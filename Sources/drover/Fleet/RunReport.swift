@@ -25,7 +25,8 @@ struct RunReport: Encodable {
             switch result.outcome {
             case .failed(let problem): reason = problem.description
             case .leftAlone(let text): reason = text
-            case .upToDate, .done, .adopted, .stopped: break
+            case .waits(let text, _): reason = "waits for \(text)"
+            case .upToDate, .done, .staged, .adopted, .stopped: break
             }
             return Item(
                 role: item.role.rawValue, name: item.name, target: item.target.description,
@@ -47,7 +48,7 @@ struct RunReport: Encodable {
             ])
         }
         let counts = counts(results)
-        let order = ["done", "adopted", "up-to-date", "left-alone", "failed", "stopped"]
+        let order = ["done", "adopted", "up-to-date", "held", "left-alone", "failed", "stopped"]
         let words = order.compactMap { key in counts[key].map { "\($0) \(key.replacing("-", with: " "))" } }
         let total = "\(HumanText.count(results.count, "target")): \(words.isEmpty ? "nothing" : words.joined(separator: ", "))"
         return (shown.isEmpty || isQuiet ? [] : table.lines) + [total]

@@ -49,7 +49,7 @@ struct Status: ParsableCommand {
                 table.add([item.role.rawValue, item.name, FleetWords.state(of: status).text])
             }
             for line in table.lines where !verbosity.isQuiet { try output.line(line) }
-            let order = ["done", "altered", "running", "interrupted", "failed", "waiting"]
+            let order = ["done", "altered", "running", "held", "to-name", "interrupted", "failed", "waiting"]
             let words = order.compactMap { key in counts[key].map { "\($0) \(key)" } }
             try output.line("\(HumanText.count(statuses.count, "target")): \(words.joined(separator: ", "))")
         case .json:

@@ -79,7 +79,7 @@ extension FleetReport.State {
         case (.done(isAltered: true), _): self = .changed(reason: "written to since it was completed")
         case (.done, .stale): self = .stale(reason: "its source, base or options changed since it was completed")
         case (.done, _): self = .done
-        case (.interrupted, _): self = .interrupted(percent: Int((status.fraction ?? 0) * 100))
+        case (.interrupted, _), (.held, _): self = .interrupted(percent: Int((status.fraction ?? 0) * 100))
         case (.waiting, _): self = .waiting
         }
     }

@@ -119,12 +119,12 @@ struct FleetPlanTests {
         #expect([queue.next()?.place, queue.next()?.place, queue.next()?.place] == [0, 1, nil])
         queue.ended(FleetResult(place: 1, outcome: .failed(FleetProblem(MigrationError(.io, "no"))), written: 0, seconds: 0))
         let failed = queue.next()
-        #expect(failed?.place == 3 && failed?.baseFailure != nil)
+        #expect(failed?.place == 3 && failed?.base != nil)
         #expect(queue.next() == nil)
         queue.ended(FleetResult(place: 0, outcome: .done(resumed: 0), written: 0, seconds: 0))
         for place in [2, 4] {
             let next = queue.next()
-            #expect(next?.place == place && next?.baseFailure == nil)
+            #expect(next?.place == place && next.map { if case .done = $0.base { true } else { false } } == true)
         }
         #expect(queue.next() == nil)
     }

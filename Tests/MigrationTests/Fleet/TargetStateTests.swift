@@ -97,6 +97,38 @@ struct TargetStateTests {
         #expect(try state(move) == .altered)
     }
 
+    @Test func aTargetThatIsHeldTakesItsNameOnlyLater() async throws {
+        let move = try await done()
+        let old = try #require(try ImageFile.identity(at: move.target))
+        try directory.raw("base", "ab.de")
+        let again = move.changed { ($0.replacing, $0.naming) = (old, .withFamily) }
+        #expect(try await again.run() == .held(resumed: 0))
+        #expect(try state(move) == .held)
+        #expect(try directory.picture(of: "out") == "ab.c")
+        let finding = try await Verification(of: move.target).run(
+            workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: StopFlag())
+        #expect(finding.damage == nil)
+        guard case .held = try await again.run() else {
+            Issue.record("it is not held any more")
+            return
+        }
+        #expect(try await move.changed { $0.replacing = old }.run() == .named)
+        #expect(try directory.picture(of: "out") == "ab.de")
+        #expect(try state(move) == .upToDate)
+    }
+
+    @Test func aTargetThatIsTheSameAgainWaitsForNoFamily() async throws {
+        let move = try await done().changed { ($0.asBase, $0.force, $0.naming) = (true, true, .withFamilyUnlessSame) }
+        #expect(try await move.run() == .held(resumed: 0))
+        let place = try FilePlace(at: move.target)
+        try TargetFile.publish(place, try #require(try TargetFile.partial(of: place).identity())) { _ in }
+        #expect(try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+        try directory.raw("base", "ab.de")
+        #expect(try await move.run() == .held(resumed: 0))
+        // Nobody names a base that waits for its family but who names all of it.
+        #expect(await move.changed { $0.naming = .atOnce }.refusal().contains("family"))
+    }
+
     @Test func onlyTheNamedFileIsReplaced() async throws {
         let move = try await done()
         let old = try #require(try ImageFile.identity(at: move.target))
