@@ -80,20 +80,26 @@ package final class ManifestFile: Sendable {
         try place.folder.synchronize()
     }
 
-    /// Forgets what was recorded before the last job, which is complete, where that is at least as long: the job's records are copied to the file's
-    /// start, without touching the ones that they are copied from, and the rest is cut off. So the last job in the file is whole, wherever it dies, and
-    /// the file stays the one that is locked.
+    /// Forgets what was recorded before the last job, which is complete. The file stays the one that is locked, so the job's records are copied to its
+    /// start and the rest is cut off: until that is done, the last job in the file is whole, wherever it dies.
     ///
-    /// It comes when the target has its name: where it fails, or where there is no room yet, nothing is wrong, and the next job that is completed does it.
+    /// It comes when the target has its name: where it fails, nothing is wrong, and the next job that is completed does it.
     func forgetEarlierJobsIfPossible() {
         do { try forgetEarlierJobs() } catch { return }
     }
 
     private func forgetEarlierJobs() throws {
         let current = ManifestLines.current(try contents())
-        guard current.startIndex > 0, current.count <= current.startIndex else { return }
+        guard current.startIndex > 0 else { return }
         let records = Array(current)
         try file.checkStillLocked()
+        if records.count > current.startIndex {
+            // A copy at the start would run into what it is made from. One behind it counts when it is whole; by its first line it is told.
+            for part in [records.prefix { $0 != 0x0a } + [0x0a], records.drop { $0 != 0x0a }.dropFirst()] {
+                try file.append(Array(part))
+                try file.synchronize()
+            }
+        }
         try file.overwriteStart(with: records)
         try file.synchronize()
         try cut(to: records.count)

@@ -34,15 +34,26 @@ enum ManifestLines {
         return bytes[...first]
     }
 
-    /// The records of the last job: from its line to the end. Everything, where there is no job. A job whose own line is damaged was never begun.
+    /// The records of the last job: from its line to the end. Everything, where there is no job. A job whose own line is damaged was never begun,
+    /// and one that begins as the job before it, byte for byte with its time, is a copy of that, which counts when it is whole.
     static func current(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
-        let bytes = whole(bytes)
+        let last = lastJob(of: whole(bytes))
+        let before = lastJob(of: bytes[..<last.startIndex])
+        return isTornCopy(last, of: before) ? before : last
+    }
+
+    private static func lastJob(of bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         var end = bytes.endIndex
         for line in Backwards(bytes) where jobs.contains(where: line.starts) {
             if record(line) != nil { return bytes[line.startIndex..<end] }
             end = line.startIndex
         }
         return bytes[..<end]
+    }
+
+    private static func isTornCopy(_ copy: ArraySlice<UInt8>, of original: ArraySlice<UInt8>) -> Bool {
+        guard let end = copy.firstIndex(of: 0x0a), original.starts(with: copy[...end]) else { return false }
+        return completion(of: copy) == nil || Backwards(copy).contains { record($0) == nil }
     }
 
     /// The length of everything up to the last record that says that a target is complete: what is behind it proves nothing of a file that has
@@ -78,7 +89,9 @@ enum ManifestLines {
     static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? { completion(of: current(bytes)) }
 
     private static func completion(of current: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
-        guard let line = Backwards(current).first(where: { record($0) != "family" }), line.startIndex > current.startIndex else { return nil }
+        guard let line = Backwards(current).first(where: { record($0) != "family" }), line.startIndex > current.startIndex else {
+            return nil
+        }
         return record(line) == "complete" ? line : nil
     }
 

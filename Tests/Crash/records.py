@@ -24,6 +24,7 @@ class Job:
     segments: list = field(default_factory=list)
     checkpoints: list = field(default_factory=list)
     complete: dict | None = None
+    is_damaged: bool = False
 
     def matches(self, status):
         """Whether a file with this status is the one that was completed."""
@@ -57,6 +58,8 @@ def read_jobs(manifest):
             is_sound = True
         elif kind is None:
             is_sound = False
+            if jobs:
+                jobs[-1].is_damaged = True
         elif not is_sound:
             continue
         elif kind == "segment":
@@ -65,6 +68,8 @@ def read_jobs(manifest):
             jobs[-1].checkpoints.append(record)
         elif kind == "complete":
             jobs[-1].complete = record
+    if len(jobs) > 1 and jobs[-1].head == jobs[-2].head and (jobs[-1].is_damaged or not jobs[-1].complete):
+        del jobs[-1]  # a torn copy
     return jobs
 
 

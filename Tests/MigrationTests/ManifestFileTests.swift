@@ -58,13 +58,29 @@ struct ManifestFileTests {
     func forgettingEarlierJobsMayDieAtAnyMoment(block: Int) throws {
         let older = ManifestText.bytes([ManifestText.job(length: 3 << 20), ManifestText.segment(0, 6144, "zero"), ManifestText.completion])
         let new = ManifestText.bytes(ManifestText.whole)
-        for old in [older + older, older + older + older] {
-            let before = old + new
+        for old in [older, older + older + older] {
+            let before = old + new + (new.count > old.count ? new : [])
             for end in stride(from: 0, through: new.count, by: block) {
                 for overwritten in [0..<end, end..<min(end + block, new.count), end..<new.count] {
                     var bytes = before
                     bytes.replaceSubrange(overwritten, with: new[overwritten])
                     let found = try ManifestContents(parsing: bytes, path: ManifestText.path)
+                    #expect(found.job?.target.length == 8 << 20 && found.segments.count == 4 && found.completion != nil)
+                }
+            }
+        }
+    }
+
+    /// A copy of the last job, torn anywhere or with a block behind its first line that never reached the disk: the last job is read, whole.
+    @Test func aTornCopyOfTheLastJobIsPassedOver() throws {
+        let new = ManifestText.bytes(ManifestText.whole)
+        let line = ManifestText.job().utf8.count + 1
+        for old in [[], ManifestText.bytes([ManifestText.job(length: 3 << 20), ManifestText.completion])] {
+            for length in 0...new.count {
+                for lost in [line..<line, line..<line + 7, line..<line + 512, line + 100..<line + 109].map({ $0.clamped(to: 0..<length) }) {
+                    var copy = Array(new[..<length])
+                    copy.replaceSubrange(lost, with: [UInt8](repeating: 0, count: lost.count))
+                    let found = try ManifestContents(parsing: old + new + copy, path: ManifestText.path)
                     #expect(found.job?.target.length == 8 << 20 && found.segments.count == 4 && found.completion != nil)
                 }
             }
