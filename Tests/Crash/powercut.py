@@ -27,7 +27,7 @@ from pathlib import Path
 
 from matrix import Stage
 from promises import Judge, content, files_below
-from scenarios import LONG, NOT_HELD, SCENARIOS
+from scenarios import LONG, SCENARIOS
 from shim import HALVED, WHEN, Fault, Run, build_shim, read_calls, required_tool
 
 CUTS = ("cut", "pages", "moment")  # other faults leave the power on until the second run has ended
@@ -217,7 +217,7 @@ def _sync_some_pages(path, rng):
 def random_cycle(rng, calls_of):
     """A file system, a command and a fault; `calls_of(kind, name)` gives the command's calls."""
     kind = rng.choice(sorted(SIZES))
-    name = rng.choice(sorted(LONG) * 3 + sorted(set(SCENARIOS) - set(NOT_HELD)))
+    name = rng.choice(sorted(LONG) * 3 + sorted(SCENARIOS))
     calls = calls_of(kind, name)
     call = rng.choice(calls)
     flags = rng.choice((2, 2, 2, 1, 0))

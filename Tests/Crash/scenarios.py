@@ -15,9 +15,6 @@ from harness import MIB, SECTOR, drover  # noqa: E402
 from moves import make_image  # noqa: E402
 
 SCENARIOS, LONG = {}, {}
-# A base and the overlays that are restored with it get their names one after the other: not held yet, as `Documentation/reliability.md` says.
-# `make crash-matrix COMMANDS=…` tries them all the same; the suite's samples leave them out.
-NOT_HELD = ("unpack-force",)
 OLD, NEW = 1_450_000_000, 1_450_000_100
 SMALL = 256 << 10
 
