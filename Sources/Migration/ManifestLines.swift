@@ -53,7 +53,11 @@ enum ManifestLines {
 
     private static func isTornCopy(_ copy: ArraySlice<UInt8>, of original: ArraySlice<UInt8>) -> Bool {
         guard let end = copy.firstIndex(of: 0x0a), original.starts(with: copy[...end]) else { return false }
-        return completion(of: copy) == nil || Backwards(copy).contains { record($0) == nil }
+        return !isWhole(copy) && isWhole(original)
+    }
+
+    private static func isWhole(_ job: ArraySlice<UInt8>) -> Bool {
+        completion(of: job) != nil && Backwards(job).allSatisfy { record($0) != nil }
     }
 
     /// The length of everything up to the last record that says that a target is complete: what is behind it proves nothing of a file that has

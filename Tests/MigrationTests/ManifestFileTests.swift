@@ -87,6 +87,19 @@ struct ManifestFileTests {
         }
     }
 
+    /// What is read of a manifest is read of its sound part alone, too: a copy is passed over for a whole job, not for another torn one.
+    @Test func theSoundPartOfCopiesIsReadAsTheSame() throws {
+        let parts = (0...ManifestText.whole.count).map { ManifestText.bytes(Array(ManifestText.whole[..<$0])) }
+        for first in parts {
+            for (second, third) in parts.flatMap({ second in parts.map { (second, $0) } }) {
+                let bytes = first + second + third
+                let found = try ManifestContents(parsing: bytes, path: ManifestText.path)
+                let again = try ManifestContents(parsing: Array(bytes[..<found.wholeLength]), path: ManifestText.path)
+                #expect(again.job == found.job && again.segments == found.segments)
+            }
+        }
+    }
+
     @Test func somebodyWhoWritesToItIsNoticed() throws {
         let manifest = try ManifestFile(of: directory("out"))
         try manifest.begin(try #require(try ManifestText.parse([ManifestText.job()]).job))
