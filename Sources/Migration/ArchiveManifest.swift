@@ -49,7 +49,7 @@ struct ArchiveManifest {
 
     /// Parses the whole of a manifest; a torn last line is left out.
     init(parsing bytes: [UInt8], path: FilePath) throws {
-        wholeLength = try ManifestLines.parse(bytes, path) { kind, line, decoder in
+        wholeLength = try ManifestLines.parse(bytes[...], path) { kind, line, decoder in
             failure = nil
             switch kind {
             case "archive" where job == nil:

@@ -19,14 +19,19 @@ package struct ManifestContents: Sendable {
     /// The length of the sound records, and of all before them: what follows is a torn line, or what a power cut left.
     package private(set) var wholeLength = 0
     /// What was recorded before this job began.
-    private var earlier: [UInt8] = []
+    private var earlier: ArraySlice<UInt8> = []
     private let path: FilePath
 
     /// Parses the last job of a manifest. Throws `badData` naming the line; a torn end is left out.
     package init(parsing bytes: [UInt8], path: FilePath) throws {
+        try self.init(parsing: bytes[...], path)
+        earlier = Array(earlier)[...]
+    }
+
+    private init(parsing bytes: ArraySlice<UInt8>, _ path: FilePath) throws {
         self.path = path
         let sound = try ManifestLines.parse(bytes, path) { try take($0, $1, $2) }
-        (earlier, wholeLength) = (Array(bytes[..<sound.lowerBound]), sound.upperBound)
+        (earlier, wholeLength) = (bytes[..<sound.lowerBound], sound.upperBound)
         try order(path)
     }
 
@@ -40,8 +45,7 @@ package struct ManifestContents: Sendable {
     /// The record of the job that made `file`, as it was when it was completed: of this job, or of one before it that is still to be replaced.
     /// nil where no job did. Throws `badData` where what was recorded before is damaged.
     func proof(of file: FileIdentity) throws -> ManifestContents? {
-        if completion?.matches(file) == true { return self }
-        return try before?.proof(of: file)
+        try latest { $0.completion?.matches(file) == true }
     }
 
     /// The record of the file that has the target's name, `named`, while `staged` has the staging name. The staged one may look like it by size and
@@ -52,7 +56,14 @@ package struct ManifestContents: Sendable {
 
     /// The record of the last job before this one that is there.
     private var before: ManifestContents? {
-        get throws { earlier.isEmpty ? nil : try ManifestContents(parsing: earlier, path: path) }
+        get throws { earlier.isEmpty ? nil : try ManifestContents(parsing: earlier, path) }
+    }
+
+    /// The last of this job and those before it that `isMeant`; there may be any number of them.
+    private func latest(_ isMeant: (ManifestContents) -> Bool) throws -> ManifestContents? {
+        var job: ManifestContents? = self
+        while let candidate = job, !isMeant(candidate) { job = try candidate.before }
+        return job
     }
 
     /// Whether the target is whole and has no name yet but the staging one.
@@ -64,8 +75,7 @@ package struct ManifestContents: Sendable {
     /// The last completion that is recorded, of this job or one before it, and that was named.
     var lastNamed: ManifestCompletion? {
         get throws {
-            if let completion, completion.held != true || family != nil { return completion }
-            return try before?.lastNamed
+            try latest { $0.completion.map { $0.held != true } == true || $0.family != nil }?.completion
         }
     }
 

@@ -43,22 +43,22 @@ package final class ManifestFile: Sendable {
 
     /// Throws `badData` where the file does not begin as a manifest does, and is not empty: such a file is never overwritten.
     func checkIsOurs() throws {
-        guard ManifestLines.isManifest(try contents()) else { throw notOurs }
+        guard ManifestLines.isManifest(try contents()[...]) else { throw notOurs }
     }
 
     /// Whether what cannot be read as the manifest of an archive, or of another target, holds no checkpoint that would be lost: the other kind of move
     /// was completed, or `restart` forgets it. Only what begins as a manifest of ours is ever forgotten.
     func isForgettable(asArchive: Bool, restart: Bool) throws -> Bool {
         let bytes = try contents()
-        guard ManifestLines.isManifest(bytes) else { return false }
+        guard ManifestLines.isManifest(bytes[...]) else { return false }
         return restart || ManifestLines.isOfArchive(bytes) != asArchive && ManifestLines.completion(bytes) != nil
     }
 
     /// Whether something is recorded of a target that is not complete; so it may be where a manifest is damaged. Throws `badData` where it is none.
     func holdsCheckpoint() throws -> Bool {
         let bytes = try contents()
-        guard ManifestLines.isManifest(bytes) else { throw notOurs }
-        return ManifestLines.completion(bytes) == nil && ManifestLines.current(bytes).count { $0 == 0x0a } > 1
+        guard ManifestLines.isManifest(bytes[...]) else { throw notOurs }
+        return ManifestLines.completion(bytes) == nil && ManifestLines.current(bytes[...]).count { $0 == 0x0a } > 1
     }
 
     private var notOurs: MigrationError { MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)") }
@@ -89,7 +89,7 @@ package final class ManifestFile: Sendable {
     }
 
     private func forgetEarlierJobs() throws {
-        let current = ManifestLines.current(try contents())
+        let current = ManifestLines.current(try contents()[...])
         guard current.startIndex > 0 else { return }
         let records = Array(current)
         try file.checkStillLocked()
@@ -201,7 +201,7 @@ package final class ManifestFile: Sendable {
         if usesLock, try isHeld(of: target) { return }
         let manifest = try ManifestFile(of: target, usesLock: usesLock)
         let bytes = try manifest.contents()
-        guard ManifestLines.isManifest(bytes) else { return }
+        guard ManifestLines.isManifest(bytes[...]) else { return }
         try manifest.file.truncate(to: ManifestLines.lengthBeforeFailure(bytes))
         try manifest.append(ManifestFailure(reason))
     }

@@ -17,26 +17,26 @@ enum ManifestLines {
     }
 
     /// Whether `bytes` begin as a manifest does, or are none: a file that begins otherwise is something else and is left alone.
-    static func isManifest(_ bytes: [UInt8]) -> Bool {
+    static func isManifest(_ bytes: ArraySlice<UInt8>) -> Bool {
         (jobs + [failure]).contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) } || hasLostItsStart(bytes)
     }
 
-    private static func hasLostItsStart(_ bytes: [UInt8]) -> Bool {
+    private static func hasLostItsStart(_ bytes: ArraySlice<UInt8>) -> Bool {
         bytes.count >= lostBlock && bytes.prefix(lostBlock).allSatisfy { $0 == 0 }
     }
 
     /// Whether the last job is that of an archive.
-    static func isOfArchive(_ bytes: [UInt8]) -> Bool { current(bytes).starts(with: jobs[1]) }
+    static func isOfArchive(_ bytes: [UInt8]) -> Bool { current(bytes[...]).starts(with: jobs[1]) }
 
     /// `bytes` without the rest of an older manifest: blanks behind the first record say that it was being written over, as was done once.
-    static func whole(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
-        guard let first = bytes.firstIndex(of: 0x0a), first + 1 < bytes.count, bytes[first + 1] == 0x20 else { return bytes[...] }
+    static func whole(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        guard let first = bytes.firstIndex(of: 0x0a), first + 1 < bytes.count, bytes[first + 1] == 0x20 else { return bytes }
         return bytes[...first]
     }
 
     /// The records of the last job: from its line to the end. Everything, where there is no job. A job whose own line is damaged was never begun,
     /// and one that begins as the job before it, byte for byte with its time, is a copy of that, which counts when it is whole.
-    static func current(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
+    static func current(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         let last = lastJob(of: whole(bytes))
         let before = lastJob(of: bytes[..<last.startIndex])
         return isTornCopy(last, of: before) ? before : last
@@ -63,34 +63,34 @@ enum ManifestLines {
     /// The length of everything up to the last record that says that a target is complete: what is behind it proves nothing of a file that has
     /// its name.
     static func lengthOfProof(_ bytes: [UInt8]) -> Int {
-        Backwards(whole(bytes)).first { record($0) == "complete" }?.endIndex ?? 0
+        Backwards(whole(bytes[...])).first { record($0) == "complete" }?.endIndex ?? 0
     }
 
     /// Whether the last whole line is a failure.
     static func endsWithFailure(_ bytes: [UInt8]) -> Bool {
-        guard let end = whole(bytes).lastIndex(of: 0x0a) else { return false }
+        guard let end = whole(bytes[...]).lastIndex(of: 0x0a) else { return false }
         return lengthBeforeFailure(bytes) <= end
     }
 
     /// The length of the whole lines, without a failure at their end.
     static func lengthBeforeFailure(_ bytes: [UInt8]) -> Int {
-        guard let last = lastLine(whole(bytes)) else { return 0 }
+        guard let last = lastLine(whole(bytes[...])) else { return 0 }
         return last.starts(with: failure) ? last.startIndex : last.endIndex
     }
 
     /// As `parse`, but of a job whose last record says that the target is complete, only its first, that one and its family.
     static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
-        let current = current(bytes)
-        if isManifest(bytes), let first = current.firstIndex(of: 0x0a), let completion = completion(of: current) {
-            _ = try parse(Array(current[...first] + current[completion.startIndex...]), path, take)
+        let current = current(bytes[...])
+        if isManifest(bytes[...]), let first = current.firstIndex(of: 0x0a), let completion = completion(of: current) {
+            _ = try parse(current[...first] + current[completion.startIndex...], path, take)
         } else {
-            _ = try parse(bytes, path, take)
+            _ = try parse(bytes[...], path, take)
         }
     }
 
     /// The last whole line of the last job but its family, where it says that the target is complete, whatever kind of job it ends. A torn line
     /// behind it is a later job that was never begun.
-    static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? { completion(of: current(bytes)) }
+    static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? { completion(of: current(bytes[...])) }
 
     private static func completion(of current: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         guard let line = Backwards(current).first(where: { record($0) != "family" }), line.startIndex > current.startIndex else {
@@ -105,20 +105,20 @@ enum ManifestLines {
     /// Records are appended one after the other and synced now and then: after a power cut, a later one may be there where an earlier one is not.
     /// What is sound up to the first that is none counts. Of a complete job nothing can be missing so: there, and where a record says what it
     /// cannot, `badData` is thrown, naming the line.
-    static func parse(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws -> Range<Int> {
+    static func parse(_ bytes: ArraySlice<UInt8>, _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws -> Range<Int>
+    {
         guard isManifest(bytes) else {
             throw MigrationError(.badData, "\(path): is no manifest of Drover's (move it away)")
         }
         let current = current(bytes)
         let isComplete = completion(of: current) != nil
-        var line = bytes[..<current.startIndex].count { $0 == 0x0a }
         var start = current.startIndex
         func damaged(_ reason: String) -> MigrationError {
-            MigrationError(.badData, "\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
+            let line = bytes[..<start].count { $0 == 0x0a } + 1
+            return MigrationError(.badData, "\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
         }
         let decoder = JSONDecoder()
         while let end = current[start...].firstIndex(of: 0x0a) {
-            line += 1
             guard let kind = record(current[start...end], decoder) else {
                 guard isComplete else { break }
                 throw damaged("it is no record")

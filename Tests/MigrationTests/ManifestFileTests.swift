@@ -100,6 +100,14 @@ struct ManifestFileTests {
         }
     }
 
+    /// Looking for the job that made a file takes neither the stack nor time that grows with the square of the jobs.
+    @Test func anyNumberOfEarlierJobsIsLookedThrough() throws {
+        let first = ManifestText.bytes([ManifestText.job(length: 0), ManifestText.completion])
+        let bytes = first + Array(repeatElement(ManifestText.bytes([ManifestText.job()]), count: 5000).joined())
+        let last = try ManifestContents(parsing: bytes, path: ManifestText.path)
+        #expect(try last.completion == nil && last.lastNamed != nil)
+    }
+
     @Test func somebodyWhoWritesToItIsNoticed() throws {
         let manifest = try ManifestFile(of: directory("out"))
         try manifest.begin(try #require(try ManifestText.parse([ManifestText.job()]).job))
