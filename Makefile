@@ -20,7 +20,8 @@ INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit-test integration-test crash-matrix powercut lint format bench install uninstall deb packages clean
+.PHONY: help build demo test unit-test integration-test crash-matrix powercut fuzz lint format bench install uninstall deb \
+        packages clean
 
 help: ## list these targets
 	@echo "Drover moves herds of copy-on-write disk images. Targets:"
@@ -50,6 +51,10 @@ crash-matrix: build ## kill every command at every call that changes a file syst
 powercut: build ## cut the power of real file systems CYCLES=1000 times, as root; `make test` does it 20 times
 	@.ci/packages test
 	$(PYTHON) Tests/Crash/powercut.py --cycles $(CYCLES)
+
+fuzz: ## look for inputs that crash Drover, hang it or have it contradict itself (SECONDS=300 in all)
+	@.ci/packages build
+	@Tests/Fuzz/fuzz $(or $(SECONDS),300)
 
 lint: ## complain about Swift code that is not formatted as .swift-format says
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_CODE)
@@ -85,4 +90,4 @@ packages: ## install the Debian packages that build, demo and test need
 
 clean: ## remove everything that was built
 	$(SWIFT) package clean
-	rm -rf .build demo-out
+	rm -rf .build .build-fuzz demo-out

@@ -53,6 +53,13 @@ let package = Package(
                 "drover", "DiskImages", "Migration", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: settings),
+        // The fuzzer's targets without the fuzzer, which is a package of its own.
+        .testTarget(
+            name: "FuzzTests",
+            dependencies: [
+                "Migration", "TransportArchive", "DiskImages", "ImageFormats", .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,39 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Drover's own sources again, instrumented: `fuzz` builds them with libFuzzer and AddressSanitizer. The name is that of the main package, whose
+// `package` declarations these targets share. A package of its own, because one that is built for libFuzzer cannot be tested by `swift test`.
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "drover",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CXXHash", path: "Drover/CXXHash", pkgConfig: "libxxhash"),
+        .systemLibrary(name: "CLZ4", path: "Drover/CLZ4", pkgConfig: "liblz4"),
+        .target(name: "CLinux", path: "Drover/CLinux"),
+        .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
+        .target(
+            name: "DiskImages",
+            dependencies: ["ImageFormats", "CLinux", "CXXHash", .product(name: "SystemPackage", package: "swift-system")],
+            path: "Drover/DiskImages", swiftSettings: settings),
+        .target(
+            name: "TransportArchive", dependencies: ["DiskImages", "ImageFormats", "CLZ4", "CXXHash"],
+            path: "Drover/TransportArchive", swiftSettings: settings),
+        .target(
+            name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats", "CLinux", "Yams"],
+            path: "Drover/Migration", swiftSettings: settings),
+        .target(name: "CFuzzer", path: "CFuzzer"),
+        .target(name: "FuzzTargets", dependencies: ["Migration"], path: "Targets", exclude: ["Replay"], swiftSettings: settings),
+        .executableTarget(name: "drover-fuzz", dependencies: ["FuzzTargets", "CFuzzer"], path: "Driver", swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)

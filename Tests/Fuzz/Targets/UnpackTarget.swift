@@ -1,0 +1,57 @@
+internal import DiskImages
+internal import Glibc
+internal import Migration
+internal import SystemPackage
+
+@testable internal import TransportArchive
+
+/// The input is an archive: verified, restored, salvaged and flattened by the pipelines that the commands run, to files in memory.
+enum UnpackTarget {
+    /// Larger disks are left to `ArchiveTarget`.
+    private static let longest: UInt64 = 16 << 20
+
+    static func run(_ bytes: [UInt8]) throws {
+        let archive = try Scratch.write("archive.drover", bytes)
+        guard let header = try? ArchiveReader.salvaging(try ImageFile(opening: archive)).header, header.layers.count <= 16,
+            header.layers.allSatisfy({ $0.size <= longest && ($0.alignment ?? 0) <= 1 << 20 })
+        else { return }
+        let names = Scratch.names
+        let verified = wait { try await verify(archive) }
+        for form in [UnpackRequest.Form.chains(layout: nil, alignment: nil), .raw] {
+            let directory = Scratch.folder.appending("restored")
+            let request = UnpackRequest(
+                archive: archive, directory: directory, names: [], form: form, segmentLength: 1 << 20, workers: WorkerSlots(limit: 1))
+            let isRestored = wait { try await restore(request) } == true
+            Scratch.remove(directory)
+            try Finding.unless(Scratch.names == names, "something is restored beside the folder that was named")
+            // Flattened, only what the images need is read.
+            try Finding.unless(!isRestored || verified == true || form == .raw, "a damaged archive is restored as if it were sound")
+        }
+    }
+
+    private static func verify(_ archive: FilePath) async throws -> Bool {
+        let verification = ArchiveVerification(archive)
+        return try await verification.run(
+            workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: StopFlag()
+        ).damage.isEmpty
+    }
+
+    private static func restore(_ request: UnpackRequest) async throws -> Bool {
+        let unpacking = try Unpacking(request, stop: StopFlag())
+        return try await unpacking.run(progress: Progress(isShown: false), stop: StopFlag()).damage.isEmpty
+    }
+
+    /// What `body` returns, nil where it throws; libFuzzer calls from a thread that is no task.
+    private static func wait(_ body: @escaping @Sendable () async throws -> Bool) -> Bool? {
+        nonisolated(unsafe) var result: Bool?
+        nonisolated(unsafe) var gate = sem_t()
+        sem_init(&gate, 0, 0)
+        defer { sem_destroy(&gate) }
+        Task.detached {
+            result = try? await body()
+            sem_post(&gate)
+        }
+        while sem_wait(&gate) != 0 {}
+        return result
+    }
+}
