@@ -11,6 +11,10 @@ DEB         := .build/deb
 # Swift's runtime is in the binary, and no library is looked for beside it.
 BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath
 SWIFT_CODE  := Sources Tests Package.swift
+# $(call sanitized-test,SANITIZER,RUNTIME): the Swift tests, optimized, because they take many minutes otherwise; what is compiled must be instrumented.
+# Swift's backtracer hangs under a sanitizer, which says itself where it was.
+sanitized-test = SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize $1 --scratch-path .build-$1 -Xswiftc -O && \
+                 grep -q $2.module_ctor .build-$1/debug/droverPackageTests.xctest
 INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.gz share/man/man1/drover-*.1.gz \
                share/bash-completion/completions/drover share/zsh/site-functions/_drover share/fish/vendor_completions.d/drover.fish
 
@@ -20,7 +24,7 @@ INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit-test integration-test crash-matrix powercut fuzz lint format bench install uninstall deb \
+.PHONY: help build demo test unit-test integration-test crash-matrix powercut fuzz test-sanitizers lint format bench install uninstall deb \
         packages clean
 
 help: ## list these targets
@@ -56,6 +60,11 @@ fuzz: ## look for inputs that crash Drover, hang it or have it contradict itself
 	@.ci/packages build
 	@Tests/Fuzz/fuzz $(or $(SECONDS),300)
 
+test-sanitizers: ## the Swift tests under ThreadSanitizer and AddressSanitizer
+	@.ci/packages build
+	TSAN_OPTIONS=halt_on_error=1 $(call sanitized-test,thread,tsan)
+	ASAN_OPTIONS=detect_leaks=0 $(call sanitized-test,address,asan)
+
 lint: ## complain about Swift code that is not formatted as .swift-format says
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_CODE)
 
@@ -90,4 +99,4 @@ packages: ## install the Debian packages that build, demo and test need
 
 clean: ## remove everything that was built
 	$(SWIFT) package clean
-	rm -rf .build .build-fuzz demo-out
+	rm -rf .build .build-fuzz .build-thread .build-address demo-out
