@@ -119,8 +119,9 @@ package final class ManifestFile: Sendable {
         try append(checkpoint as any Encodable)
     }
 
-    /// Records that the target is whole, durably.
+    /// Records that the target is whole, durably: after all that was recorded before, of which nothing may be missing where this is there.
     func append(_ completion: ManifestCompletion) throws {
+        try file.synchronize()
         var completion = completion
         completion.time = WallClock.now
         try append(completion as any Encodable)

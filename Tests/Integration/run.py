@@ -1,15 +1,32 @@
 #!/usr/bin/env python3
-"""Runs all integration tests; arguments select them as `python3 -m unittest` takes them, for example `test_resume`.
+"""Runs all integration tests, as many files at once as there are processors; arguments select them as `python3 -m unittest`
+takes them, for example `test_resume`, and are run one after the other.
 
-Ends with the lines unittest prints and a last line `N passed, N failed`. The exit code is 0 only if all passed.
+Each file is a process of its own, with scratch folders of its own. What it prints comes when it ends. `DROVER_TEST_JOBS=1`
+runs one file at a time. Ends with the files that took longest and a last line `N passed, N failed`; the exit code is 0 only if
+all passed.
 """
 
+import os
+import re
 import signal
+import subprocess
 import sys
+import tempfile
+import threading
+import time
 import unittest
 from pathlib import Path
 
-HERE = str(Path(__file__).resolve().parent)
+HERE = Path(__file__).resolve().parent
+COUNTS = re.compile(rb"^(\d+) passed, (\d+) failed$")
+# Those that take longest begin first, so that none is left over at the end.
+LONGEST = (
+    "test_fleet_families", "test_crash_matrix", "test_limits", "test_fleet", "test_uml_guest", "test_fleet_guests", "test_power_cuts",
+    "test_make", "test_slurm", "test_archive_scale", "test_faults", "test_packaging",
+)
+# Those that say how long something takes run when nothing else does.
+ALONE = ()
 
 
 class CountingResult(unittest.TextTestResult):
@@ -22,20 +39,79 @@ class CountingResult(unittest.TextTestResult):
         self.passed += 1
 
 
-def main(names):
+def run_here(names):
+    """Runs the named tests in this process."""
     # What nohup or a shell's background job has ignored would be ignored by every Drover of the tests, too.
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path.insert(0, HERE)
+    sys.path.insert(0, str(HERE))
     sys.dont_write_bytecode = True
-    loader = unittest.TestLoader()
-    tests = loader.loadTestsFromNames(names) if names else loader.discover(HERE, top_level_dir=HERE)
+    tests = unittest.TestLoader().loadTestsFromNames(names)
     result = unittest.TextTestRunner(verbosity=2, resultclass=CountingResult).run(tests)
     broken = {test.id().split(" ")[0] for test, _ in result.failures + result.errors}
     failed = len(broken) + len(result.skipped) + len(result.unexpectedSuccesses)
     print(f"{result.passed} passed, {failed} failed", flush=True)
     return 0 if failed == 0 and result.passed else 1
+
+
+class FileRuns:
+    """Files that are run, each in a process; what they counted, and how long they took."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.seconds = {}
+        self.lock = threading.Lock()
+
+    def run(self, name):
+        began = time.monotonic()
+        with tempfile.TemporaryFile() as output:
+            code = subprocess.run([sys.executable, __file__, name], stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
+            output.seek(0)
+            text = output.read()
+        counts = COUNTS.match(text.splitlines()[-1]) if text.strip() else None
+        passed, failed = (int(counts[1]), int(counts[2])) if counts else (0, 0)
+        if code != 0 and failed == 0:
+            failed = 1
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
+            self.seconds[name] = time.monotonic() - began
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+
+    def run_all(self, names, jobs):
+        left = list(reversed(names))
+
+        def work():
+            while True:
+                with self.lock:
+                    if not left:
+                        return
+                    name = left.pop()
+                self.run(name)
+
+        workers = [threading.Thread(target=work) for _ in range(jobs)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+
+def main(names):
+    if names:
+        return run_here(names)
+    files = [path.stem for path in sorted(HERE.glob("test_*.py"))]
+    missing = [name for name in LONGEST + ALONE if name not in files]
+    assert not missing, f"there is no {missing}"
+    files.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
+    runs = FileRuns()
+    runs.run_all([name for name in files if name not in ALONE], int(os.environ.get("DROVER_TEST_JOBS") or os.cpu_count()))
+    runs.run_all([name for name in files if name in ALONE], 1)
+    longest = sorted(runs.seconds.items(), key=lambda item: -item[1])[:12]
+    print("longest: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in longest))
+    print(f"{runs.passed} passed, {runs.failed} failed", flush=True)
+    return 0 if runs.failed == 0 and runs.passed else 1
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class DurabilityTests(DroverCase):
                 self.assert_the_end_is_in_order(self.trace(*options, "--force"))
 
     def assert_the_end_is_in_order(self, accesses):
-        """fsync `.partial`; append and fsync the completion record; rename; fsync the directory."""
+        """fsync `.partial` and the records; append and fsync the completion record; rename; fsync the directory."""
         partial, manifest = f"{self.target}.partial", manifest_of(self.target)
         name = os.path.basename(self.target)
         renames = [access for access in accesses if access.kind == "rename" and os.path.basename(access.path) == name]
@@ -76,6 +76,9 @@ class DurabilityTests(DroverCase):
         # Later ones only drop what was recorded of the target that was replaced.
         completed = [write for write in self.of(accesses, "write", manifest) if write.ended <= renames[0].began][-1]
         self.assertTrue(any(sync.ended <= completed.began for sync in self.of(accesses, "sync", partial)))
+        before = [write for write in self.of(accesses, "write", manifest) if write.ended <= completed.began][-1]
+        synced = [s for s in self.of(accesses, "sync", manifest) if before.ended <= s.began and s.ended <= completed.began]
+        self.assertTrue(synced, "a power cut could keep the completion and lose a record before it")
         noted = [s for s in self.of(accesses, "sync", manifest) if completed.ended <= s.began]
         self.assertTrue(noted, "the completion record was not synced")
         self.assertLessEqual(noted[0].ended, renames[0].began, "renamed before the completion record was durable")

@@ -97,3 +97,6 @@ class PowerCutTests(DroverCase):
                 writes = [call.number for call in self.calls(kind, name, "write", "sync") if call.path.endswith(".manifest")]
                 for number in (writes[1], *rng.sample(writes[2:-1], 2)):
                     self.assert_holds(kind, name, Fault(number, f"pages={rng.choice((1, 2))}"), rng.randrange(10**6))
+                # The completion and not all of what stands before it.
+                for seed in range(2):
+                    self.assert_holds(kind, name, Fault(writes[-1], "pages=1"), seed)
