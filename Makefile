@@ -8,8 +8,8 @@ CYCLES  ?= 100
 
 DROVER      := .build/release/drover
 DEB         := .build/deb
-# Swift's runtime is in the binary, and no library is looked for beside it.
-BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath
+# Swift's runtime is in the binary, and no library is looked for beside it. What is generic is specialised across targets, too.
+BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization
 SWIFT_CODE  := Sources Tests Package.swift
 # $(call sanitized-test,SANITIZER,RUNTIME): the Swift tests, optimized, because they take many minutes otherwise; what is compiled must be instrumented.
 # Swift's backtracer hangs under a sanitizer, which says itself where it was.

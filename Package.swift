@@ -8,7 +8,19 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-// Targets stand in one straight line: each imports only what comes before it here.
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+// Targets stand in one straight line: each may import only what comes before it here.
+let linux: [Target.Dependency] = ["CLinux", systemPackage]
+let diskImages: [Target.Dependency] = linux + ["Linux", "ImageFormats"]
+let transportArchive: [Target.Dependency] = diskImages + ["DiskImages"]
+let manifests: [Target.Dependency] = diskImages + ["DiskImages"]
+let pipelineFiles: [Target.Dependency] = transportArchive + ["TransportArchive"]
+let stages: [Target.Dependency] = linux + ["Linux"]
+let migration: [Target.Dependency] = manifests + ["TransportArchive", "Manifests", "Stages"]
+let fleets: [Target.Dependency] = migration + ["PipelineFiles", "Migration"]
+let drover: [Target.Dependency] = fleets + ["Fleets"]
+
 let package = Package(
     name: "drover",
     products: [.executable(name: "drover", targets: ["drover"])],
@@ -18,48 +30,36 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
-        .systemLibrary(
-            name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .target(name: "CLinux"),
+        .target(name: "Linux", dependencies: linux, swiftSettings: settings),
         .target(name: "ImageFormats", swiftSettings: settings),
-        .target(
-            name: "DiskImages",
-            dependencies: ["ImageFormats", "CLinux", "CXXHash", .product(name: "SystemPackage", package: "swift-system")],
-            swiftSettings: settings),
-        .target(
-            name: "TransportArchive", dependencies: ["DiskImages", "ImageFormats", "CLZ4", "CXXHash"], swiftSettings: settings),
-        .target(
-            name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats", "CLinux", "Yams"], swiftSettings: settings),
+        .target(name: "DiskImages", dependencies: diskImages + ["CXXHash"], swiftSettings: settings),
+        .target(name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash"], swiftSettings: settings),
+        .target(name: "Manifests", dependencies: manifests, swiftSettings: settings),
+        .target(name: "PipelineFiles", dependencies: pipelineFiles + ["Yams"], swiftSettings: settings),
+        .target(name: "Stages", dependencies: stages, swiftSettings: settings),
+        .target(name: "Migration", dependencies: migration, swiftSettings: settings),
+        .target(name: "Fleets", dependencies: fleets, swiftSettings: settings),
         .executableTarget(
-            name: "drover",
-            dependencies: [
-                "Migration", "TransportArchive", "DiskImages", "ImageFormats", "CLinux",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "SystemPackage", package: "swift-system"),
-            ],
+            name: "drover", dependencies: drover + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
         .target(
-            name: "TestSupport", dependencies: ["ImageFormats", "DiskImages", .product(name: "SystemPackage", package: "swift-system")],
-            path: "Tests/TestSupport", swiftSettings: settings),
-        .testTarget(name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "DiskImagesTests", dependencies: ["DiskImages", "TestSupport"], swiftSettings: settings),
-        .testTarget(
-            name: "TransportArchiveTests", dependencies: ["TransportArchive", "DiskImages", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "MigrationTests", dependencies: ["Migration", "DiskImages", "TestSupport"], swiftSettings: settings),
-        .testTarget(
-            name: "DroverTests",
-            dependencies: [
-                "drover", "DiskImages", "Migration", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
-            ],
+            name: "TestSupport", dependencies: pipelineFiles + ["Manifests", "PipelineFiles"], path: "Tests/TestSupport",
             swiftSettings: settings),
-        // The fuzzer's targets without the fuzzer, which is a package of its own.
+        .testTarget(name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "DiskImagesTests", dependencies: diskImages + ["DiskImages", "TestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "FuzzTests",
-            dependencies: [
-                "Migration", "TransportArchive", "DiskImages", "ImageFormats", .product(name: "SystemPackage", package: "swift-system"),
-            ],
-            path: "Tests/Fuzz/Targets", swiftSettings: settings),
+            name: "TransportArchiveTests", dependencies: transportArchive + ["TransportArchive", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "ManifestsTests", dependencies: manifests + ["Manifests", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "PipelineFilesTests", dependencies: pipelineFiles + ["PipelineFiles", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "StagesTests", dependencies: stages + ["Stages", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "MigrationTests", dependencies: migration + ["Migration", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "FleetsTests", dependencies: fleets + ["Fleets", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "DroverTests", dependencies: drover + ["drover", "TestSupport"], swiftSettings: settings),
+        // The fuzzer's targets without the fuzzer, which is a package of its own.
+        .testTarget(name: "FuzzTests", dependencies: fleets + ["Fleets"], path: "Tests/Fuzz/Targets", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

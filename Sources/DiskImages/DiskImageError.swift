@@ -1,5 +1,6 @@
 internal import CLinux
 internal import ImageFormats
+internal import Linux
 package import SystemPackage
 
 /// What can go wrong with an image's files: bad data told from failed I/O. The text is one line, the file's name first.
@@ -55,23 +56,8 @@ package struct DiskImageError: Error, CustomStringConvertible {
         case .tooManyOpenFiles: DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: ulimit -n)", cause: errno)
         case .tooManyOpenFilesInSystem:
             DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: sysctl fs.file-max)", cause: errno)
-        case .noMemory: DiskImageError(.shortage, path, "\(doing): \(errno)\(memoryAdvice)", cause: errno)
+        case .noMemory: DiskImageError(.shortage, path, "\(doing): \(errno)\(Shortage.memoryAdvice)", cause: errno)
         default: DiskImageError(kind, path, "\(doing): \(errno)", cause: errno)
         }
     }
-}
-
-extension DiskImageError {
-    /// What to do where memory is short: which limit of the process is to be raised, if it has one.
-    package static var memoryAdvice: String {
-        switch UInt8(bitPattern: clinux_memory_limit()) {
-        case 0: ""
-        case let letter: " (raise the limit: ulimit -\(Character(Unicode.Scalar(letter))))"
-        }
-    }
-}
-
-extension Errno {
-    /// The calling thread's `errno`.
-    package static var current: Errno { Errno(rawValue: currentErrno()) }
 }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Linux
 package import SystemPackage
 
 /// The file system that a folder lies on.

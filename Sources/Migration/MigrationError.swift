@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 
 /// What can end a move apart from trouble with an image's files. The text is one line, the file's name first where there is one.
 package struct MigrationError: Error, Equatable, CustomStringConvertible {
@@ -11,8 +12,6 @@ package struct MigrationError: Error, Equatable, CustomStringConvertible {
         /// A target exists, is in use, or cannot be created.
         case target
         case io
-        /// The system has no more threads for this process.
-        case shortage
         /// A signal asked to stop; everything up to the last checkpoint is kept.
         case stopped
         /// Something that cannot happen did: a bug.
@@ -30,5 +29,5 @@ package struct MigrationError: Error, Equatable, CustomStringConvertible {
 
 extension Error {
     /// Whether the system is short of something that every move needs, so that going on with others is of no use.
-    package var isShortage: Bool { (self as? MigrationError)?.kind == .shortage || (self as? DiskImageError)?.kind == .shortage }
+    package var isShortage: Bool { self is Shortage || (self as? DiskImageError)?.kind == .shortage }
 }

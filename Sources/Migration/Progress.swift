@@ -1,3 +1,5 @@
+internal import Linux
+
 /// How far a move is: counted by the stages, read by whoever shows it.
 package final class Progress: Sendable {
     /// The state at one moment, in bytes.
@@ -16,6 +18,18 @@ package final class Progress: Sendable {
         package var length: UInt64 = 0
         /// Guest disk that is done, holes and all.
         package var covered: UInt64 = 0
+
+        /// `total` is nil where nobody counted; `resumed` is the part of what was read and of what is covered that an earlier run did.
+        package init(
+            name: String = "", total: UInt64? = nil, done: UInt64 = 0, resumed: UInt64 = 0, length: UInt64 = 0, covered: UInt64 = 0
+        ) {
+            self.name = name
+            self.total = total
+            self.done = done
+            self.resumed = resumed
+            self.length = length
+            self.covered = covered
+        }
     }
 
     /// Whether somebody shows the progress, so that counting the data first is worth its while.

@@ -1,7 +1,9 @@
 internal import ArgumentParser
 internal import CLinux
 internal import Glibc
+internal import Linux
 internal import Migration
+internal import PipelineFiles
 internal import SystemPackage
 
 /// The root command: names the others and turns every outcome into an exit code and at most one line on standard error, or one for each problem of a
@@ -27,7 +29,7 @@ struct Drover: AsyncParsableCommand {
         clinux_catch_signals()
         clinux_ignore_write_signals()
         openStandardDescriptors()
-        MakeCall.begin()
+        MakeInvocation.begin()
         // Only moves start threads of their own.
         IOThread.onThisThread { Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue) }
     }
@@ -43,7 +45,7 @@ struct Drover: AsyncParsableCommand {
             clinux_release_signals()
             return exitCode(for: error).isSuccess ? answer(error, arguments) : refuse(error, arguments)
         }
-        let isMove = command is any AsyncParsableCommand && !MakeCall.isDryRun
+        let isMove = command is any AsyncParsableCommand && !MakeInvocation.isDryRun
         if !isMove { clinux_release_signals() }
         do {
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -57,9 +59,9 @@ struct Drover: AsyncParsableCommand {
             return code
         } catch  where exitCode(for: error).isSuccess {
             return answer(error, arguments)
-        } catch let error as MigrationError where error.kind == .shortage {
+        } catch let error as Shortage {
             // It has nothing to do with any file, but says where the move stands.
-            return fail(MigrationError(.shortage, (subject(of: command).map { "\($0): " } ?? "") + error.description))
+            return fail(Shortage((subject(of: command).map { "\($0): " } ?? "") + error.description))
         } catch {
             return fail(error)
         }

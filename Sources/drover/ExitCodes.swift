@@ -1,7 +1,10 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
+internal import Manifests
 internal import Migration
+internal import PipelineFiles
 
 /// The exit codes, after sysexits.h. `ExitCode.success` is 0.
 ///
@@ -33,6 +36,8 @@ extension ExitCode {
             switch error {
             case let error as DiskImageError: ExitCode(for: error.kind)
             case let error as MigrationError: ExitCode(for: error.kind)
+            case is ManifestError: .badData
+            case is Shortage: .io
             case let error as PipelineProblems: ExitCode(for: error.kind)
             case let error as ArchiveFailure: error.code
             case is FormatError: .badData
@@ -59,7 +64,7 @@ extension ExitCode {
             case .usage: .usage
             case .badData: .badData
             case .target: .target
-            case .io, .shortage: .io
+            case .io: .io
             case .stopped: .stopped
             case .bug: .bug
             }

@@ -1,10 +1,10 @@
 import DiskImages
 import Foundation
-import Migration
 import SystemPackage
 import TestSupport
 import Testing
 
+@testable import Migration
 @testable import drover
 
 /// What a report may replace.

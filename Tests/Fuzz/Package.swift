@@ -10,6 +10,9 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+let linux: [Target.Dependency] = ["CLinux", .product(name: "SystemPackage", package: "swift-system")]
+let images: [Target.Dependency] = linux + ["Linux", "ImageFormats", "DiskImages"]
+
 let package = Package(
     name: "drover",
     dependencies: [
@@ -20,19 +23,26 @@ let package = Package(
         .systemLibrary(name: "CXXHash", path: "Drover/CXXHash", pkgConfig: "libxxhash"),
         .systemLibrary(name: "CLZ4", path: "Drover/CLZ4", pkgConfig: "liblz4"),
         .target(name: "CLinux", path: "Drover/CLinux"),
+        .target(name: "Linux", dependencies: linux, path: "Drover/Linux", swiftSettings: settings),
         .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
         .target(
-            name: "DiskImages",
-            dependencies: ["ImageFormats", "CLinux", "CXXHash", .product(name: "SystemPackage", package: "swift-system")],
-            path: "Drover/DiskImages", swiftSettings: settings),
+            name: "DiskImages", dependencies: linux + ["Linux", "ImageFormats", "CXXHash"], path: "Drover/DiskImages",
+            swiftSettings: settings),
         .target(
-            name: "TransportArchive", dependencies: ["DiskImages", "ImageFormats", "CLZ4", "CXXHash"],
-            path: "Drover/TransportArchive", swiftSettings: settings),
+            name: "TransportArchive", dependencies: images + ["CLZ4", "CXXHash"], path: "Drover/TransportArchive", swiftSettings: settings),
+        .target(name: "Manifests", dependencies: images, path: "Drover/Manifests", swiftSettings: settings),
         .target(
-            name: "Migration", dependencies: ["TransportArchive", "DiskImages", "ImageFormats", "CLinux", "Yams"],
-            path: "Drover/Migration", swiftSettings: settings),
+            name: "PipelineFiles", dependencies: images + ["TransportArchive", "Yams"], path: "Drover/PipelineFiles",
+            swiftSettings: settings),
+        .target(name: "Stages", dependencies: linux + ["Linux"], path: "Drover/Stages", swiftSettings: settings),
+        .target(
+            name: "Migration", dependencies: images + ["TransportArchive", "Manifests", "Stages"], path: "Drover/Migration",
+            swiftSettings: settings),
+        .target(
+            name: "Fleets", dependencies: images + ["TransportArchive", "Manifests", "Stages", "PipelineFiles", "Migration"],
+            path: "Drover/Fleets", swiftSettings: settings),
         .target(name: "CFuzzer", path: "CFuzzer"),
-        .target(name: "FuzzTargets", dependencies: ["Migration"], path: "Targets", exclude: ["Replay"], swiftSettings: settings),
+        .target(name: "FuzzTargets", dependencies: ["Fleets"], path: "Targets", exclude: ["Replay"], swiftSettings: settings),
         .executableTarget(name: "drover-fuzz", dependencies: ["FuzzTargets", "CFuzzer"], path: "Driver", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

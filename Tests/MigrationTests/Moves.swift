@@ -4,7 +4,9 @@ import SystemPackage
 import TestSupport
 import Testing
 
+@testable import Manifests
 @testable import Migration
+@testable import Stages
 
 /// A conversion in a directory of its own, with segments of 1 MiB: what the tests ask for, and what an interruption leaves behind.
 struct Move {

@@ -46,3 +46,21 @@ package struct SystemCallFailed: Error, CustomStringConvertible {
 
     package init(_ call: String) { description = "\(call): \(String(cString: strerror(errno)))" }
 }
+
+extension TemporaryDirectory {
+    /// The names of all files, in order.
+    package var names: [String] {
+        get throws {
+            guard let folder = opendir(path.string) else { throw SystemCallFailed("opendir \(path)") }
+            defer { closedir(folder) }
+            var names: [String] = []
+            while let entry = readdir(folder) {
+                names.append(
+                    withUnsafePointer(to: &entry.pointee.d_name) {
+                        String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+                    })
+            }
+            return names.filter { $0 != "." && $0 != ".." }.sorted()
+        }
+    }
+}

@@ -1,6 +1,8 @@
 import DiskImages
 import Testing
-import TransportArchive
+
+@testable import Linux
+@testable import TransportArchive
 
 @Suite struct ArchiveHeaderTests {
     private func layer(_ name: String, size: UInt64 = 4096, backing: Int? = nil, mtime: String = "1.000000000") -> ArchiveHeader.Layer {

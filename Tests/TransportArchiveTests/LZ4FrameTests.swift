@@ -1,7 +1,8 @@
 import DiskImages
 import TestSupport
 import Testing
-import TransportArchive
+
+@testable import TransportArchive
 
 @Suite struct LZ4FrameTests {
     private func frame(of content: [UInt8], _ compression: Compression) throws -> [UInt8] {

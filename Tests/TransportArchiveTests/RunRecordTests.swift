@@ -1,7 +1,8 @@
 import DiskImages
 import TestSupport
 import Testing
-import TransportArchive
+
+@testable import TransportArchive
 
 @Suite struct RunRecordTests {
     private let digest = ContentDigest(of: [1, 2, 3])

@@ -1,3 +1,4 @@
+internal import Fleets
 internal import Migration
 
 /// The states of a fleet's items in words, the same in every command.

@@ -1,5 +1,7 @@
 internal import DiskImages
+internal import Fleets
 internal import Migration
+internal import PipelineFiles
 internal import SystemPackage
 
 /// `plan --output json`.

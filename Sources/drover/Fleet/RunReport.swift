@@ -1,4 +1,6 @@
+internal import Fleets
 internal import Migration
+internal import PipelineFiles
 internal import SystemPackage
 
 /// How a fleet run ended: `run --output json`, and the table for people.

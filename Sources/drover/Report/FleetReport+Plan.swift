@@ -1,6 +1,9 @@
 internal import DiskImages
+internal import Fleets
 internal import FoundationEssentials
 internal import Migration
+internal import PipelineFiles
+internal import Stages
 internal import SystemPackage
 
 extension FleetReport {

@@ -1,3 +1,5 @@
+internal import TransportArchive
+
 /// Where the space went, as a bar and as a table.
 extension ReportPage {
     /// One part of the bar: what the guests see is all of them together.

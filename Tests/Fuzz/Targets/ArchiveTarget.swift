@@ -3,6 +3,7 @@ internal import ImageFormats
 internal import SystemPackage
 
 @testable internal import Migration
+@testable internal import Stages
 @testable internal import TransportArchive
 
 /// The input is an archive: listed, planned to be unpacked in every way, read from end to end, sought in, salvaged. Nothing is restored.

@@ -69,7 +69,7 @@ enum ChainTarget {
 
     /// A plan covers the disk without gaps.
     private static func plan(_ chain: ImageChain) throws {
-        for holding in [Holding.everything(marks: true), .above(depth: 1, backingLength: chain.layers.last?.guestLength ?? 0)] {
+        for holding in [CopyScope.everything(marks: true), .above(depth: 1, backingLength: chain.layers.last?.guestLength ?? 0)] {
             var planner = ChunkPlanner(chain, holding, segmentLength: 64 << 20)
             var position: UInt64 = 0
             for _ in 0..<256 {

@@ -1,6 +1,7 @@
 internal import DiskImages
 internal import SystemPackage
 
+@testable internal import Manifests
 @testable internal import Migration
 
 /// The input is a manifest, of an image or of an archive.

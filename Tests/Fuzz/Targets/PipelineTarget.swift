@@ -1,6 +1,7 @@
 internal import SystemPackage
 
 @testable internal import Migration
+@testable internal import PipelineFiles
 
 /// The input is a pipeline file.
 enum PipelineTarget {

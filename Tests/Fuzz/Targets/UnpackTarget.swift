@@ -1,8 +1,9 @@
 internal import DiskImages
 internal import Glibc
-internal import Migration
 internal import SystemPackage
 
+@testable internal import Migration
+@testable internal import Stages
 @testable internal import TransportArchive
 
 /// The input is an archive: verified, restored, salvaged and flattened by the pipelines that the commands run, to files in memory.

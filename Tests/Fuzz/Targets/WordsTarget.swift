@@ -2,7 +2,11 @@ internal import DiskImages
 internal import ImageFormats
 internal import SystemPackage
 
+@testable internal import Fleets
+@testable internal import Linux
 @testable internal import Migration
+@testable internal import PipelineFiles
+@testable internal import Stages
 @testable internal import TransportArchive
 
 /// The input is a word as the command line, the environment, an archive or a header may have it: sizes, names, times, patterns, `MAKEFLAGS`.

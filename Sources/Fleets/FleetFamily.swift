@@ -1,0 +1,200 @@
+internal import DiskImages
+internal import ImageFormats
+internal import Linux
+internal import Manifests
+internal import Migration
+internal import SystemPackage
+
+/// A base that was made anew and the overlays that were made of the new one: they are named together, so that no old overlay ever stands on the
+/// new base, and no new one on the old.
+///
+/// Each is whole under its staging name. Whoever completes the last one locks the base's manifest and those of all members, records the family in the
+/// base's, and gives the names: the overlays', then the base's. From the record on any later run goes on with that.
+struct FleetFamily {
+    /// What became of it.
+    enum Verdict {
+        case named
+        /// Nothing of it is named. `isHeldUp`: running again does not help by itself.
+        case waits(String, isHeldUp: Bool)
+    }
+
+    /// An overlay with its manifest, locked.
+    private struct Member {
+        let place: Int
+        let manifest: ManifestFile
+        let digest: String
+    }
+
+    let run: FleetRun
+    /// The base's place.
+    let base: Int
+
+    private var plan: FleetPlan { run.plan }
+
+    /// Names base and overlays where all that stands on the old base was made anew. `staged` are the overlays that this run has made.
+    /// Throws `locked` where another process works on the base.
+    func complete(staged: [Int]) throws -> Verdict {
+        let manifest = try lock(base)
+        let target = plan.items[base].target
+        switch try Conversion(plan.conversion(at: base, workers: run.workers)).state() {
+        case .held: break
+        case .upToDate:
+            // Another run has named them all.
+            return try nameAlone(staged)
+        case .inUse: return .waits("\(target) is in use by \(try ReplacementPolicy.user(of: target) ?? "another process")", isHeldUp: true)
+        case .altered: return .waits("\(target) was written to since it was completed", isHeldUp: true)
+        default: return .waits("\(plan.items[base].name), which changed again", isHeldUp: false)
+        }
+        var members: [Member] = []
+        var waits: [(reason: String, isHeldUp: Bool)] = []
+        for place in try plan.overlays(of: base, without: run.options.without) {
+            if let reason = try reasonToWait(for: place, &members) { waits.append(reason) }
+        }
+        guard waits.isEmpty else {
+            let others = waits.count > 3 ? ", and \(waits.count - 3) more" : ""
+            return .waits(waits.prefix(3).map(\.reason).joined(separator: ", ") + others, isHeldUp: waits.contains { $0.isHeldUp })
+        }
+        try manifest.cut(to: manifest.load().wholeLength)
+        try manifest.append(
+            ManifestFamily(
+                try members.map { member in
+                    ManifestFamily.Member(target: try ManifestFamily.name(of: plan.items[member.place].target), digest: member.digest)
+                }))
+        for member in members { try name(member.place, member.manifest) }
+        try name(base, manifest)
+        return .named
+    }
+
+    /// Goes on with names that an earlier run began to give. Throws what is in the way.
+    func finish(_ tell: (FleetEvent) -> Void) throws {
+        let manifest = try lock(base)
+        // Asked again under the lock: whoever had it may have finished it.
+        guard let family = try ManifestFile.unnamedFamily(of: target(base)) else { return }
+        tell(.namesFamily(base))
+        var digests = Dictionary(family.members.map { ($0.target, $0.digest) }) { first, _ in first }
+        for place in plan.items.indices where plan.items[place].base == base {
+            guard let digest = digests.removeValue(forKey: try ManifestFamily.name(of: plan.items[place].target)) else { continue }
+            if run.options.without.contains(place) { continue }
+            // What was begun anew since is of the family no longer.
+            guard try ManifestFile.read(of: target(place))?.completion?.digest == digest else { continue }
+            try name(place, lock(place))
+        }
+        for target in digests.keys.sorted() {
+            tell(
+                .warned(
+                    base,
+                    "\(target) belongs to its family and is in this pipeline no longer: it keeps its old content, whose base is replaced"))
+        }
+        try name(base, manifest)
+    }
+
+    private func target(_ place: Int) throws -> FilePlace {
+        guard let target = try plan.place(of: place, makes: false) else {
+            throw MigrationError(.target, "\(plan.items[place].target): its folder is not there any more")
+        }
+        return target
+    }
+
+    private func lock(_ place: Int) throws -> ManifestFile { try ManifestFile(of: target(place), usesLock: run.options.usesLocks) }
+
+    /// Takes the overlay at `place` into `members`, locked, where it is whole. Else, and where it is there and stands on the base, returns what it waits for.
+    private func reasonToWait(for place: Int, _ members: inout [Member]) throws -> (reason: String, isHeldUp: Bool)? {
+        let item = plan.items[place]
+        do {
+            if let problem = item.problem { throw problem }
+            if try isHeld(place) {
+                let manifest = try lock(place)
+                if try isHeld(place), let digest = try manifest.load().completion?.digest {
+                    members.append(Member(place: place, manifest: manifest, digest: digest))
+                    return nil
+                }
+            }
+            guard try plan.stands(place, on: base) else { return nil }
+            switch try Conversion(plan.conversion(at: place, workers: run.workers)).state() {
+            // On the new base as on the old one: it need not be made again.
+            case .upToDate: return nil
+            case .altered: return ("\(item.name), which was written to since it was completed", true)
+            case .foreign: return ("\(item.name), which was not made by this move", true)
+            case .inUse:
+                return ("\(item.name), which is in use by \(try ReplacementPolicy.user(of: item.target) ?? "another process")", true)
+            default: return ("\(item.name)", false)
+            }
+        } catch let error as DiskImageError where error.kind == .locked {
+            return ("\(item.name), on which another drover works", false)
+        } catch {
+            return try plan.stands(place, on: base) ? ("\(item.name), which failed: \(error)", true) : nil
+        }
+    }
+
+    private func isHeld(_ place: Int) throws -> Bool {
+        try Conversion(plan.conversion(at: place, workers: run.workers)).state() == .held
+    }
+
+    /// Names overlays whose base has its name already.
+    private func nameAlone(_ staged: [Int]) throws -> Verdict {
+        for place in try staged.filter(isHeld) { try name(place, lock(place)) }
+        return .named
+    }
+
+    /// Gives the target at `place` its name, where it still has the staging name, durably. Throws `target` where somebody has written to the old one,
+    /// or uses it.
+    private func name(_ place: Int, _ manifest: ManifestFile) throws {
+        let target = try target(place)
+        let found = try manifest.load()
+        guard let partial = try TargetFile.partial(of: target).identity(), found.isWaiting(partial) else {
+            return try target.folder.synchronize()
+        }
+        var replacing = ReplacementPolicy(plan.items[place].target, force: run.options.forced.contains(place))
+        try replacing.accept(target.identity()) { existing in
+            guard found.job?.replaces?.matches(existing) != true else { return true }
+            guard run.options.forced.contains(place) else {
+                throw MigrationError(
+                    .target,
+                    "\(target.path): was written to since its family was made anew (\(plan.command("--force", for: place)) replaces it, --without it the others go on)"
+                )
+            }
+            return false
+        }
+        try TargetFile.publish(target, partial, replacing: replacing.check)
+        manifest.forgetEarlierJobsIfPossible()
+    }
+}
+
+extension FleetPlan {
+    /// The staging file of the base of the item at `place`, where that base was made anew and waits for its family; nil where the base is what it is called.
+    func stagedBase(of place: Int) throws -> FilePath? {
+        guard let base = items[place].base else { return nil }
+        guard let target = try self.place(of: base, makes: false), try ManifestFile.isHeldForFamily(target) else { return nil }
+        return TargetFile.partial(of: target).path
+    }
+
+    /// The places of the overlays of the base at `base`, but those at `without`. Where a source cannot be opened, its target tells what it stands on.
+    func overlays(of base: Int, without: Set<Int>) throws -> [Int] {
+        try items.indices.filter { place in
+            guard !without.contains(place), items[place].role == .image else { return false }
+            return try items[place].base == base || items[place].chain == nil && stands(place, on: base)
+        }
+    }
+
+    /// Whether the file that has the target's name at `place` is an overlay of the target at `base`, whoever made it: it would show other bytes on
+    /// another one. One that cannot be read may be.
+    func stands(_ place: Int, on base: Int) throws -> Bool {
+        let item = items[place]
+        guard !item.target.isEmpty, let found = try ImageFile.identity(at: item.target), found.isRegular else {
+            return false
+        }
+        let headers: [CowHeader]
+        do {
+            let file = try ImageFile(opening: item.target)
+            var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)
+            let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
+            headers = try CowHeader.readings(of: Array(bytes[..<count]), fileLength: file.length)
+        } catch is FormatError {
+            return false
+        } catch let error as DiskImageError where error.kind == .unavailable {
+            return true
+        }
+        let folder = item.target.removingLastComponent()
+        return headers.contains { folder.pushing(FilePath(bytes: $0.backingPath)).lexicallyNormalized() == items[base].target.absolute }
+    }
+}

@@ -1,0 +1,240 @@
+internal import DiskImages
+internal import Linux
+internal import Manifests
+internal import Migration
+internal import PipelineFiles
+internal import Stages
+internal import SystemPackage
+
+/// Moves one item of a fleet, whatever an earlier run left of it, and records why where it fails.
+struct FleetMover {
+    let run: FleetRun
+    let place: Int
+    let progress: Progress
+    let stop: StopFlag
+    let tell: @Sendable (FleetEvent) -> Void
+
+    private var item: FleetItem { run.plan.items[place] }
+
+    /// Does what is left to do. `base` is how the base that the item stands on ended.
+    func result(base: FleetOutcome?) async -> FleetResult {
+        let start = ContinuousClock.now
+        let outcome = await outcome(base)
+        let elapsed = start.duration(to: .now).components
+        return FleetResult(
+            place: place, outcome: outcome, written: progress.snapshot.written,
+            seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18)
+    }
+
+    private func outcome(_ base: FleetOutcome?) async -> FleetOutcome {
+        if stop.isRequested { return .stopped }
+        if run.options.without.contains(place) { return .leftAlone("is left out (--without)") }
+        do {
+            if case .stopped = base { return .stopped }
+            if let problem = try failure(of: base) {
+                if try TargetHistory.withoutJob(of: item) == .altered { return try settled(.altered) }
+                if try run.plan.isUpToDateAsItStands(at: place) { return try settled(.upToDate) }
+                throw run.plan.baseFailed(of: place, problem).cause
+            }
+            if let problem = item.problem { throw problem.cause }
+            return try await moveWhenFree()
+        } catch let error as MigrationError where error.kind == .stopped {
+            return .stopped
+        } catch {
+            let problem = FleetProblem(error)
+            if !error.isShortage { record(problem) }
+            return .failed(problem)
+        }
+    }
+
+    /// Why nothing can be made of the base, which ended with `outcome`.
+    private func failure(of outcome: FleetOutcome?) throws -> FleetProblem? {
+        switch outcome {
+        case .failed(let problem): return problem
+        case .leftAlone(let reason):
+            guard let base = item.base, try ReplacementPolicy.user(of: run.plan.items[base].target) != nil else { return nil }
+            return FleetProblem(MigrationError(.target, reason))
+        case nil, .upToDate, .done, .adopted, .staged, .waits, .stopped: return nil
+        }
+    }
+
+    /// Waits while another process works on the target, then does what that has left.
+    private func moveWhenFree() async throws -> FleetOutcome {
+        var hasSaid = false
+        while true {
+            while try run.options.usesLocks && ManifestFile.isHeld(of: item.target) {
+                if stop.isRequested { return .stopped }
+                if !hasSaid { tell(.waiting(place)) }
+                hasSaid = true
+                try IOThread.pause(.milliseconds(200))
+            }
+            do {
+                return try await move()
+            } catch let error as DiskImageError where error.kind == .locked {
+                // Somebody else was faster by a moment, or writes the staging file without a manifest, as create does.
+                if stop.isRequested { return .stopped }
+                try IOThread.pause(.milliseconds(50))
+            } catch let error as MigrationError where error.kind == .target {
+                // Somebody wrote to the old target while the new one was made.
+                guard run.plan.spec.operation == .convert, try TargetHistory.withoutJob(of: item) == .altered else { throw error }
+                return try settled(.altered)
+            }
+        }
+    }
+
+    private func move() async throws -> FleetOutcome {
+        if run.plan.spec.operation != .verify { _ = try run.plan.place(of: place, makes: true) }
+        switch run.plan.spec.operation {
+        case .convert: return try await convert()
+        case .pack: return try await pack()
+        case .verify: return try await verify()
+        }
+    }
+
+    private func convert() async throws -> FleetOutcome {
+        var request = try run.plan.conversion(at: place, workers: run.workers)
+        (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
+        request.options.settles = true
+        let state = try self.state { try Conversion(request).state() }
+        if state == .held, item.role == .base || request.naming == .withFamily { return .staged(resumed: item.chain?.guestLength ?? 0) }
+        var difference: String?
+        if run.options.adopts, state == .altered || state == .foreign {
+            tell(.began(place))
+            difference = try await Conversion(request).adopt(progress: progress, stop: stop)
+            if difference == nil { return .adopted }
+            if isForced { tell(.replaces(place, state)) }
+        }
+        request.reread = run.options.rereads
+        let isReadAgain = request.reread && state == .upToDate
+        guard
+            try isReadAgain
+                || permit(state, difference, restart: &request.restart, force: &request.force, replacing: &request.replacing)
+        else {
+            return try settled(state, difference)
+        }
+        request.naming = try naming(request)
+        let conversion = try Conversion(request)
+        for warning in conversion.warnings { tell(.warned(place, warning)) }
+        tell(.began(place))
+        switch try await conversion.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
+        case .upToDate: return .upToDate
+        case .named: return .done(resumed: 0)
+        case .held(let resumed): return .staged(resumed: resumed)
+        case .converted(let resumed, _): return .done(resumed: resumed)
+        }
+    }
+
+    /// When the target takes its name: a base on which old overlays stand, together with the new ones.
+    private func naming(_ request: ConversionRequest) throws -> TargetNaming {
+        guard item.role == .base, try isStoodOn else { return request.naming }
+        return .withFamilyUnlessSame
+    }
+
+    private var isStoodOn: Bool {
+        get throws { try run.plan.overlays(of: place, without: run.options.without).contains { try run.plan.stands($0, on: place) } }
+    }
+
+    private var isForced: Bool { run.options.forced.contains(place) }
+
+    private func pack() async throws -> FleetOutcome {
+        var request = try run.plan.packing(at: place, workers: run.workers, settles: true)
+        (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
+        let state = try self.state { try Packing(request, stop: stop).state() }
+        request.reread = run.options.rereads
+        let isReadAgain = request.reread && state == .upToDate
+        guard
+            try isReadAgain || permit(state, nil, restart: &request.restart, force: &request.force, replacing: &request.replacing)
+        else {
+            return try settled(state)
+        }
+        let packing = try Packing(request, stop: stop)
+        for warning in packing.warnings { tell(.warned(place, warning)) }
+        tell(.began(place))
+        switch try await packing.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
+        case .upToDate: return .upToDate
+        case .named: return .done(resumed: 0)
+        case .packed(_, let resumed): return .done(resumed: resumed)
+        }
+    }
+
+    private func verify() async throws -> FleetOutcome {
+        tell(.began(place))
+        if try ArchiveVerification.isArchive(item.target) {
+            let finding = try await ArchiveVerification(item.target).run(
+                workers: run.workers, rate: run.rate, progress: progress, stop: stop)
+            if let damage = finding.damage.first { throw MigrationError(.badData, damage) }
+        } else {
+            let finding = try await Verification(of: item.target).run(workers: run.workers, rate: run.rate, progress: progress, stop: stop)
+            if let damage = finding.damage ?? finding.notRestored.first { throw MigrationError(.badData, damage) }
+        }
+        return .done(resumed: 0)
+    }
+
+    /// What is there; where checkpoints are to be forgotten, or what is there is compared, one that cannot be read is as good as one of another job.
+    private func state(_ look: () throws -> TargetState) throws -> TargetState {
+        do {
+            let state = try look()
+            return (state == .unfinished || state == .held) && run.options.restart ? .outdated : state
+        } catch let error as ManifestError where run.options.restart || run.options.adopts {
+            // Nothing says that a target that is there is still as it was completed.
+            if try ImageFile.identity(at: item.target) != nil { return .foreign }
+            guard run.options.restart else { throw error }
+            return .outdated
+        }
+    }
+
+    /// Whether there is anything to do, and what the move needs to be allowed to do it. `difference` is why the target cannot be adopted.
+    private func permit(
+        _ state: TargetState, _ difference: String?, restart: inout Bool, force: inout Bool, replacing: inout FileIdentity?
+    ) throws -> Bool {
+        let existing = try ImageFile.identity(at: item.target)
+        switch state {
+        case .upToDate, .inUse: return false
+        case .absent: return true
+        case .altered where !isForced: return false
+        case .foreign where !isForced: throw run.plan.foreign(at: place, difference)
+        case .unfinished, .held, .stale, .outdated, .altered, .foreign:
+            if let problem = try run.plan.overlayInTheWay(of: place, run.options) { throw problem.cause }
+            let readsDevice = item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
+            if state == .stale { tell(.beganAnew(place, readsDevice ?? "its source, base or options changed since it was completed")) }
+            if state == .outdated {
+                let changed = readsDevice ?? "its source, base or options changed since it was interrupted"
+                let reason = run.options.restart ? "its checkpoint is forgotten" : changed
+                tell(.beganAnew(place, reason))
+                restart = true
+            }
+            if state == .altered || state == .foreign { restart = true }
+            if isForced { force = true } else { replacing = existing }
+            return true
+        }
+    }
+
+    /// The outcome where nothing is to be done.
+    private func settled(_ state: TargetState, _ difference: String? = nil) throws -> FleetOutcome {
+        progress.resume(item.chain?.guestLength ?? 0, read: 0)
+        if let target = try run.plan.place(of: place, makes: false) {
+            try ManifestFile.dropFailure(of: target, usesLock: run.options.usesLocks)
+        }
+        switch state {
+        case .upToDate: return .upToDate
+        case .inUse:
+            return .leftAlone(
+                "is in use by \(try ReplacementPolicy.user(of: item.target) ?? "another process") (stop the guest that uses it)")
+        default:
+            let fact = difference.map { " and is not what the move makes: \($0)" } ?? ""
+            return .leftAlone("was written to since it was completed\(fact) (\(run.plan.command("--force", for: place)) replaces it)")
+        }
+    }
+
+    /// Leaves the reason with the target, for whoever asks for the status. Where that is not possible the summary alone has it.
+    private func record(_ problem: FleetProblem) {
+        guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true else { return }
+        do {
+            guard let target = try run.plan.place(of: place, makes: true) else { return }
+            try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.options.usesLocks)
+        } catch {
+            // A place that is itself what is wrong has nothing to add.
+            if "\(error)" != problem.description { tell(.warned(place, "the reason cannot be recorded: \(error)")) }
+        }
+    }
+}

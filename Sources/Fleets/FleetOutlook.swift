@@ -1,0 +1,176 @@
+internal import DiskImages
+internal import ImageFormats
+internal import Manifests
+package import Migration
+internal import PipelineFiles
+package import Stages
+internal import SystemPackage
+
+/// What a run would do with one item.
+package struct FleetOutlook: Sendable {
+    package let place: Int
+    /// What is there; nil where a problem keeps it from being found out.
+    package let state: TargetState?
+    package let problem: FleetProblem?
+    /// Whether the family that it belongs to is whole, so that a run begins with its names.
+    package var isNaming = false
+    /// Bytes of data that would be read; at most as many are written, and fewer where there are zeros among them.
+    package let read: UInt64
+
+    /// Whether a run would write to the target.
+    package var isToDo: Bool {
+        switch state {
+        case nil, .upToDate, .held, .altered, .foreign, .inUse: false
+        case .absent, .unfinished, .outdated, .stale: problem == nil
+        }
+    }
+}
+
+extension FleetPlan {
+    /// What a run would do with the items at `places`, bases first, from headers, bitmaps, holes and manifests alone.
+    package func outlooks(of places: [Int], stop: StopFlag) -> [FleetOutlook] {
+        var bases: [Int: FleetOutlook] = [:]
+        return places.map { place in
+            let base = items[place].base.flatMap { bases[$0] }
+            var outlook = outlook(of: place, isBaseSettled: base.map { !$0.isToDo } ?? true, stop)
+            if let problem = base?.problem, outlook.isToDo {
+                outlook = FleetOutlook(place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
+            }
+            // Also what has its name already is not what it is to be before all have theirs.
+            outlook.isNaming = spec.operation == .convert && outlook.problem == nil && (try? isNaming(place)) == true
+            if items[place].role == .base { bases[place] = outlook }
+            return outlook
+        }
+    }
+
+    /// Whether the target at `place` is what it is to be, as it stands, on a base that cannot be moved.
+    func isUpToDateAsItStands(at place: Int) throws -> Bool {
+        guard let base = items[place].base, try ImageFile.identity(at: items[base].target) != nil, items[place].problem == nil else {
+            return false
+        }
+        return try Conversion(conversion(at: place, workers: WorkerSlots(limit: 1))).state() == .upToDate
+    }
+
+    /// What keeps an overlay from being moved when its base could not be.
+    func baseFailed(of place: Int, _ problem: FleetProblem) -> FleetProblem {
+        let base = items[place].base.map { items[$0].name } ?? ""
+        return FleetProblem(MigrationError(.badData, "its base \(base) failed: \(problem)"))
+    }
+
+    private func outlook(of place: Int, isBaseSettled: Bool, _ stop: StopFlag) -> FleetOutlook {
+        let item = items[place]
+        if let problem = item.problem { return FleetOutlook(place: place, state: nil, problem: problem, read: 0) }
+        do {
+            switch spec.operation {
+            case .verify: return try verification(of: place)
+            case .pack:
+                let packing = try Packing(packing(at: place, workers: WorkerSlots(limit: 1)), stop: stop)
+                let state = try packing.state()
+                return try outlook(of: place, state) { try packing.dataLength() }
+            case .convert:
+                let request = try conversion(at: place, workers: WorkerSlots(limit: 1))
+                // As long as its base is not there or will change, an overlay cannot be what it is to be.
+                let isThere = try request.backing.map { try ImageFile.identity(at: $0) != nil } ?? true
+                let state = isBaseSettled && isThere ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
+                return try outlook(of: place, state) { try dataLength(of: item, request.options) }
+            }
+        } catch {
+            return FleetOutlook(place: place, state: nil, problem: FleetProblem(error), read: 0)
+        }
+    }
+
+    /// The state of an overlay whose base is still to be moved. Throws where its layout could not hold what it is to be.
+    private func stateBeforeBase(of item: FleetItem, _ request: ConversionRequest) throws -> TargetState {
+        if let base = item.base.map({ items[$0] }), let bottom = base.chain?.bottom, case .cow(let layout, let alignment) = request.format {
+            let chain = try ImageChain.open(request.source, request.options)
+            let depth = chain.layers.count - 1
+            let copied = BackingReference(
+                copyOf: bottom, size: chain.layers[depth].size, at: base.target, disguise: try chain.layers[depth].disguise())
+            let header = try CowHeader(writing: layout, alignment: alignment, length: chain.guestLength, over: copied, target: item.target)
+            try header.checkHolds(.above(depth: depth, backingLength: bottom.guestLength), of: chain, target: item.target)
+        }
+        return try TargetHistory.withoutJob(of: item)
+    }
+
+    private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws -> FleetOutlook {
+        var problem: FleetProblem?
+        if state == .foreign { problem = FleetProblem(foreign(at: place)) }
+        let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
+        if isToDo {
+            try FolderTree.checkWritable(items[place].target.removingLastComponent())
+            problem = try overlayInTheWay(of: place, FleetRun.Options())
+        }
+        return FleetOutlook(place: place, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
+    }
+
+    /// What is wrong with a target that is not this fleet's own; `difference` is why it cannot be adopted, where that was tried.
+    func foreign(at place: Int, _ difference: String? = nil) -> MigrationError {
+        let fact = "\(items[place].target): exists and was not made by this move, or of another source"
+        let force = "\(command("--force", for: place)) replaces it"
+        if let difference { return MigrationError(.target, "\(fact), and is not what the move makes: \(difference) (\(force))") }
+        guard spec.operation == .convert else { return MigrationError(.target, "\(fact) (\(force))") }
+        return MigrationError(
+            .target, "\(fact) (\(command("--adopt", for: place)) takes it where it is what the move would make; \(force))")
+    }
+
+    /// Why the base at `place`, which is there, must not be replaced: an overlay that was made of it would stay as it is and show other bytes then.
+    func overlayInTheWay(of place: Int, _ options: FleetRun.Options) throws -> FleetProblem? {
+        let base = items[place]
+        guard base.role == .base, try ImageFile.identity(at: base.target) != nil else { return nil }
+        for other in try overlays(of: place, without: options.without) where try stands(other, on: place) {
+            let item = items[other]
+            let reason: String
+            if let user = try ReplacementPolicy.user(of: item.target) {
+                reason = "is in use by \(user)"
+            } else if options.forced.contains(other) {
+                continue
+            } else if try TargetHistory.withoutJob(of: item) == .altered {
+                reason = "was written to since it was completed"
+            } else if item.problem != nil {
+                reason = "cannot be made again"
+            } else {
+                continue
+            }
+            return FleetProblem(
+                MigrationError(
+                    .target,
+                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command("--force", for: place, other)) replaces both; --without \(items[other].name) goes on without it)"
+                ))
+        }
+        return nil
+    }
+
+    private func verification(of place: Int) throws -> FleetOutlook {
+        let target = items[place].target
+        guard let found = try ImageFile.identity(at: target) else {
+            throw MigrationError(.badData, "\(target): is not there (move the fleet first)")
+        }
+        return FleetOutlook(place: place, state: .absent, problem: nil, read: found.allocated)
+    }
+
+    /// Bytes of data that a target at `item`'s place would be read from.
+    private func dataLength(of item: FleetItem, _ options: ChainOptions) throws -> UInt64 {
+        guard let facts = item.chain else { return 0 }
+        let source = item.role == .base ? facts.bottom.path : item.sources[0]
+        let chain = try ImageChain.open(source, options)
+        let depth = chain.layers.count - 1
+        let holding: CopyScope =
+            item.base == nil ? .everything(marks: false) : .above(depth: depth, backingLength: chain.layers[depth].guestLength)
+        let finished = ManifestSegment.ranges(
+            of: try ManifestFile.read(of: item.target).map { $0.completion == nil ? $0.segments : [] } ?? [])
+        let data = try chain.countData(holding, in: finished)
+        return data.all - data.within
+    }
+}
+
+extension TargetHistory {
+    /// The state of a target as far as its files tell it without knowing which job is meant: never `upToDate`.
+    static func withoutJob(of item: FleetItem) throws -> TargetState {
+        let manifest = try ManifestFile.readEnds(of: item.target)
+        let source = try item.chain.map { try ManifestJob.Source($0.layers[0]) }
+        let history = TargetHistory(manifest, of: source)
+        let existing = try ImageFile.identity(at: item.target)
+        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: item.target))
+        return try history.state(existing: existing, partial: partial).considering(users: item.target, existing)
+    }
+}

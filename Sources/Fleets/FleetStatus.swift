@@ -1,0 +1,142 @@
+internal import DiskImages
+internal import Manifests
+internal import SystemPackage
+
+/// How far one item is, from its manifest alone: also while a run goes on elsewhere.
+package struct FleetStatus: Sendable {
+    /// What the manifest and the files beside it say.
+    package enum State: Sendable {
+        /// Whole; `isAltered` where somebody has written to the target since.
+        case done(isAltered: Bool)
+        /// A process works on it; bytes of guest disk (or of archive) a second, nil as long as that is unknown.
+        case running(rate: Double?)
+        /// Whole, but without its name until its family is whole. `isNaming`: it is, and the next run gives the names.
+        case held(isNaming: Bool)
+        /// A run was interrupted; the next one goes on.
+        case interrupted
+        case failed(String)
+        case waiting
+    }
+
+    /// A moment at which bytes were recorded.
+    package struct Sample: Sendable {
+        /// Seconds since 1970.
+        package let time: Double
+        /// Bytes of guest disk that held data, or of archive.
+        package let bytes: UInt64
+    }
+
+    package let place: Int
+    package let state: State
+    /// Bytes of guest disk that are durable, of `length`; of an archive the bytes of the file, and its length is not known before its end.
+    package let covered: UInt64
+    package let length: UInt64?
+    /// When the move began, and when it was complete, in seconds since 1970.
+    package let began: Double?
+    package let ended: Double?
+    /// What was recorded when, in order; empty unless asked for.
+    package let samples: [Sample]
+
+    /// Part of the work that is done, 0 to 1; nil where the whole is not known.
+    package var fraction: Double? {
+        if case .done = state { return 1 }
+        return length.map { $0 > 0 ? Double(covered) / Double($0) : 0 }
+    }
+}
+
+extension FleetPlan {
+    /// How far the item at `place` is. `samples`: also when each part was recorded.
+    package func status(of place: Int, samples: Bool = false) -> FleetStatus {
+        let target = items[place].target
+        do {
+            guard !target.isEmpty else { return FleetStatus(place, problem(of: place)) }
+            let isHeld = try ManifestFile.isHeld(of: target)
+            // What is verified may be an archive, whatever it is to the fleet.
+            return try items[place].role == .archive || ManifestFile.isOfArchive(target)
+                ? try archiveStatus(place, target, isHeld: isHeld) : try imageStatus(place, target, isHeld: isHeld, samples: samples)
+        } catch {
+            return FleetStatus(place, .failed("\(error)"))
+        }
+    }
+
+    private func problem(of place: Int) -> FleetStatus.State { items[place].problem.map { .failed("\($0)") } ?? .waiting }
+
+    private func imageStatus(_ place: Int, _ target: FilePath, isHeld: Bool, samples: Bool) throws -> FleetStatus {
+        guard let manifest = try samples ? ManifestFile.read(of: target) : ManifestFile.readEnds(of: target) else {
+            return FleetStatus(place, isHeld ? .running(rate: nil) : problem(of: place))
+        }
+        let parts = manifest.segments.compactMap { segment in
+            segment.time.map { FleetStatus.Sample(time: $0, bytes: segment.kind == "data" ? segment.count * 512 : 0) }
+        }.sorted { $0.time < $1.time }
+        let covered = manifest.segments.reduce(0) { $0 + $1.count * 512 }
+        var state = try state(
+            place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
+            hasCheckpoint: !manifest.segments.isEmpty, parts)
+        if case .interrupted = state, manifest.completion?.held == true { state = .held(isNaming: try isNaming(place)) }
+        let length = manifest.job?.target.length
+        return FleetStatus(
+            place: place, state: state, covered: manifest.completion == nil ? covered : length ?? covered, length: length,
+            began: manifest.job?.time, ended: manifest.completion?.time, samples: samples ? parts : [])
+    }
+
+    /// Whether the family of the item at `place` is whole, and its names are being given.
+    func isNaming(_ place: Int) throws -> Bool {
+        guard let base = try self.place(of: items[place].base ?? place, makes: false),
+            let family = try ManifestFile.unnamedFamily(of: base)
+        else { return false }
+        return try items[place].base == nil || family.names(items[place].target)
+    }
+
+    private func archiveStatus(_ place: Int, _ target: FilePath, isHeld: Bool) throws -> FleetStatus {
+        guard let manifest = try ManifestFile.readArchive(of: target) else {
+            return FleetStatus(place, isHeld ? .running(rate: nil) : problem(of: place))
+        }
+        let parts = manifest.checkpoints.compactMap { checkpoint in
+            checkpoint.time.map { FleetStatus.Sample(time: $0, bytes: checkpoint.length) }
+        }
+        let steps = zip(parts, [FleetStatus.Sample(time: 0, bytes: 0)] + parts).map { part, before in
+            FleetStatus.Sample(time: part.time, bytes: part.bytes - min(before.bytes, part.bytes))
+        }
+        let state = try state(
+            place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
+            hasCheckpoint: manifest.checkpoint != nil, steps)
+        return FleetStatus(
+            place: place, state: state, covered: manifest.completion?.size ?? manifest.checkpoint?.length ?? 0,
+            length: manifest.completion?.size, began: manifest.job?.time, ended: manifest.completion?.time, samples: steps)
+    }
+
+    private func state(
+        _ place: Int, _ target: FilePath, isHeld: Bool, _ failure: ManifestFailure?, _ completion: ManifestCompletion?,
+        _ replaces: ManifestJob.Replaced?, hasCheckpoint: Bool, _ samples: [FleetStatus.Sample]
+    ) throws -> FleetStatus.State {
+        if isHeld { return .running(rate: samples.rate) }
+        if let failure { return .failed(failure.failure) }
+        let found = try ImageFile.identity(at: target)
+        guard let completion else {
+            // Somebody wrote to the old target while the new one was made.
+            if let found, let replaces, !replaces.matches(found) { return .done(isAltered: true) }
+            return hasCheckpoint ? .interrupted : problem(of: place)
+        }
+        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: target))
+        if let partial, completion.matches(partial), found.map({ replaces?.matches($0) == true }) ?? true { return .interrupted }
+        if let found, completion.matches(found) { return .done(isAltered: false) }
+        return found == nil ? .waiting : .done(isAltered: true)
+    }
+}
+
+extension FleetStatus {
+    /// The status of an item of which no manifest speaks.
+    fileprivate init(_ place: Int, _ state: State) {
+        self.init(place: place, state: state, covered: 0, length: nil, began: nil, ended: nil, samples: [])
+    }
+}
+
+extension [FleetStatus.Sample] {
+    /// Bytes a second over the last ten seconds that were recorded.
+    fileprivate var rate: Double? {
+        guard let last else { return nil }
+        let recent = filter { $0.time > last.time - 10 }
+        guard let first = recent.first, last.time > first.time else { return nil }
+        return Double(recent.dropFirst().reduce(0) { $0 + $1.bytes }) / (last.time - first.time)
+    }
+}

@@ -1,0 +1,94 @@
+package import DiskImages
+internal import FoundationEssentials
+internal import Linux
+package import SystemPackage
+
+/// The last record: the target is whole.
+package struct ManifestCompletion: Codable, Equatable, Sendable {
+    /// Sectors that could not be restored: the target has nothing there.
+    package struct Lost: Codable, Equatable, Sendable {
+        package let start: UInt64
+        package let count: UInt64
+
+        package init(start: UInt64, count: UInt64) {
+            self.start = start
+            self.count = count
+        }
+    }
+
+    package var record = "complete"
+    /// The digest over all segments, the same however often the move was interrupted.
+    package let digest: String
+    /// The digest of what a COW file has before its bitmap; absent for raw.
+    package let header: String?
+    package let size: UInt64
+    package let mtime: String
+    /// What a salvage could not restore; absent in every other move.
+    package var lost: [Lost]? = nil
+    /// True where the target takes its name together with its family, and not by itself.
+    package var held: Bool? = nil
+    /// When it was recorded, in seconds since 1970.
+    package var time: Double? = nil
+
+    package init(digest: String, header: String?, size: UInt64, mtime: String, lost: [Lost]? = nil) {
+        self.digest = digest
+        self.header = header
+        self.size = size
+        self.mtime = mtime
+        self.lost = lost
+    }
+}
+
+/// Behind a base's last record: it and these overlays of it are whole, and their names are being given.
+package struct ManifestFamily: Codable, Equatable, Sendable {
+    /// One overlay.
+    package struct Member: Codable, Equatable, Sendable {
+        /// Its target, absolute.
+        package let target: String
+        /// The digest of its completion.
+        package let digest: String
+
+        package init(target: String, digest: String) {
+            self.target = target
+            self.digest = digest
+        }
+    }
+
+    package let members: [Member]
+    package var record = "family"
+    package var time: Double? = nil
+
+    package init(_ members: [Member]) { self.members = members }
+
+    /// Whether the overlay whose file is called `target` belongs to it.
+    package func names(_ target: FilePath) throws -> Bool {
+        let name = try ManifestFamily.name(of: target)
+        return members.contains { $0.target == name }
+    }
+
+    /// The name of a target's file for a record, links resolved.
+    package static func name(of target: FilePath) throws -> String {
+        let file = try FilePlace(following: target).path
+        let folder = file.removingLastComponent()
+        return try resolved(folder.isEmpty ? "." : folder).pushing(FilePath(root: nil, file.components.suffix(1))).description
+    }
+}
+
+/// Why the last try failed; a later record of any other kind says that it goes on.
+package struct ManifestFailure: Codable, Equatable, Sendable {
+    package let failure: String
+    package var record = "failure"
+    package var time: Double? = nil
+
+    package init(_ reason: String) { failure = reason }
+}
+
+extension ManifestCompletion {
+    /// Whether `file` is the target as it was when it was completed.
+    package func matches(_ file: FileIdentity) -> Bool { file.isRegular && file.size == size && file.mtime.description == mtime }
+
+    /// Whether both are of files with the same bytes and the same time.
+    package func isSameTarget(as other: ManifestCompletion) -> Bool {
+        digest == other.digest && header == other.header && size == other.size && mtime == other.mtime
+    }
+}

@@ -1,0 +1,78 @@
+package import DiskImages
+internal import FoundationEssentials
+internal import Linux
+internal import SystemPackage
+
+/// A stretch of guest disk that the target has, durably. `start` and `count` are sectors.
+package struct ManifestSegment: Codable, Equatable, Sendable {
+    package var record = "segment"
+    package let start: UInt64
+    package let count: UInt64
+    /// `data`, `zero`, or `backing` for what is left to the target's backing file.
+    package let kind: String
+    package let digest: String
+    /// When it was recorded, in seconds since 1970.
+    package var time: Double? = nil
+
+    package init(_ range: Range<UInt64>, _ outcome: Outcome) {
+        start = range.lowerBound / 512
+        count = (range.upperBound - range.lowerBound) / 512
+        kind = outcome.kind
+        digest = outcome.digest.description
+    }
+
+    /// Equal is what is said of the target; when it was recorded does not count.
+    package static func == (a: ManifestSegment, b: ManifestSegment) -> Bool {
+        a.start == b.start && a.count == b.count && a.kind == b.kind && a.digest == b.digest
+    }
+
+    /// The range in bytes, or nil where it passes 2^63.
+    package var range: Range<UInt64>? {
+        let limit = UInt64(Int64.max) / 512
+        guard count > 0, start <= limit, count <= limit - start else { return nil }
+        return start * 512..<(start + count) * 512
+    }
+
+    /// What it holds, or nil where kind or digest are not what they may be.
+    package var outcome: Outcome? {
+        switch kind {
+        case "zero": .zero
+        case "backing": .backing
+        case "data": ContentDigest(hex: digest).map { .data($0) }
+        default: nil
+        }
+    }
+}
+
+extension ManifestSegment {
+    /// The ranges of `segments` in bytes, in the disk's order, neighbours taken together.
+    package static func ranges(of segments: [ManifestSegment]) -> [Range<UInt64>] {
+        var ranges: [Range<UInt64>] = []
+        for range in segments.compactMap(\.range).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = ranges.last, last.upperBound == range.lowerBound {
+                ranges[ranges.count - 1] = last.lowerBound..<range.upperBound
+            } else {
+                ranges.append(range)
+            }
+        }
+        return ranges
+    }
+
+    /// The digest over segments that cover a disk: of a line `START COUNT KIND DIGEST` for each, in order, neighbours without data taken together.
+    package static func digest(of segments: [ManifestSegment]) -> ContentDigest {
+        var text: [UInt8] = []
+        var index = 0
+        let ordered = segments.sorted { $0.start < $1.start }
+        while index < ordered.count {
+            let first = ordered[index]
+            var count = first.count
+            index += 1
+            while first.kind != "data", index < ordered.count, ordered[index].kind == first.kind {
+                count += ordered[index].count
+                index += 1
+            }
+            text += Array("\(first.start) \(count) \(first.kind) \(first.digest)\n".utf8)
+        }
+        return ContentDigest(of: text)
+    }
+}

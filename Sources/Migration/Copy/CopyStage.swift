@@ -1,0 +1,88 @@
+internal import DiskImages
+internal import Glibc
+internal import ImageFormats
+internal import Manifests
+
+/// Moves one chunk: read, look for zeros, digest, write, while the data is still in the processor's cache. One worker, one chunk at a time.
+///
+/// Without a sink it reads and digests only: that is `verify`.
+struct ChunkCopier {
+    private let reader: ChunkReader
+    private let writer: ChunkWriter
+
+    init(_ chain: ImageChain, _ holding: CopyScope, shortestZeroRun: Int, sink: (any ImageSink)?) throws {
+        reader = try ChunkReader(chain.layers)
+        writer = ChunkWriter(holding, shortestZeroRun: shortestZeroRun, sink: sink)
+    }
+
+    /// Moves `chunk` through `buffer`; returns what it turned out to be and how many bytes were written.
+    func copy(_ chunk: Chunk, through buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
+        if let outcome = writer.outcome(ofEmpty: chunk) { return (outcome, 0) }
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<chunk.length])
+        try reader.read(chunk.runs, into: bytes)
+        return try writer.write(chunk, UnsafeRawBufferPointer(bytes), buffer)
+    }
+
+    /// Marks a span that the target holds.
+    func copy(_ span: EmptyRun) throws { try writer.write(span) }
+}
+
+/// Writes one chunk whose bytes are there: look for zeros, digest, write.
+struct ChunkWriter {
+    private let holding: CopyScope
+    private let shortestZeroRun: Int
+    private let sink: (any ImageSink)?
+
+    init(_ holding: CopyScope, shortestZeroRun: Int, sink: (any ImageSink)?) {
+        self.holding = holding
+        self.shortestZeroRun = shortestZeroRun
+        self.sink = sink
+    }
+
+    /// Whether the target's bitmap marks what is data. Which of it is zeros say the bytes, not the source's holes: those are where the file system
+    /// has them, and the bitmap is the same for the same bytes.
+    private var marksData: Bool { holding == .everything(marks: true) }
+
+    /// Whether a chunk's bytes must stand at the start of the buffer: an overlay's bitmap is digested behind them.
+    var needsBuffer: Bool { holding.isOverlay }
+
+    /// What a chunk is that has nothing to read, write or mark; nil where it has.
+    func outcome(ofEmpty chunk: Chunk) -> Outcome? {
+        guard chunk.runs.isEmpty, chunk.written.isEmpty, chunk.marked.isEmpty else { return nil }
+        return holding.isOverlay ? .backing : .zero
+    }
+
+    /// Writes `chunk`, whose guest bytes are `bytes`; `buffer` has room for its bitmap behind them.
+    func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
+        let bitmap = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
+        bitmap.initializeMemory(as: UInt8.self, repeating: 0)
+        func mark(_ range: Range<Int>) { CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap) }
+        if holding.isOverlay { chunk.marked.forEach(mark) }
+        var written = 0
+        if let sink {
+            for range in marksData && !chunk.written.isEmpty ? [0..<chunk.length] : chunk.written {
+                for piece in ZeroScan.dataRanges(in: bytes, range, leavingOut: shortestZeroRun) {
+                    try sink.write(UnsafeRawBufferPointer(rebasing: bytes[piece]), at: chunk.start + UInt64(piece.lowerBound))
+                    if marksData { mark(piece) }
+                    written += piece.count
+                }
+            }
+            if marksData ? written > 0 : !chunk.marked.isEmpty { try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start) }
+        }
+        return (outcome(of: chunk, bytes, UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(chunk.length + bitmap.count)])), written)
+    }
+
+    /// Marks a span that the target holds; nothing else is to be done for zeros.
+    func write(_ span: EmptyRun) throws {
+        if holding.isOverlay, span.isHeld { try sink?.markAll(span.range) }
+    }
+
+    private func outcome(of chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ bytesAndBitmap: UnsafeRawBufferPointer) -> Outcome {
+        let isZero = chunk.runs.isEmpty || ZeroScan.isZero(bytes)
+        guard holding.isOverlay else { return isZero ? .zero : .data(ContentDigest(of: bytes)) }
+        if chunk.marked.isEmpty { return .backing }
+        if isZero, chunk.marked == [0..<chunk.length] { return .zero }
+        // Which sectors an overlay holds matters as much as what they hold.
+        return .data(ContentDigest(of: bytesAndBitmap))
+    }
+}

@@ -1,0 +1,142 @@
+internal import DiskImages
+internal import ImageFormats
+internal import Linux
+internal import Stages
+internal import SystemPackage
+internal import TransportArchive
+
+/// A layer that is to be packed.
+struct PlannedLayer {
+    /// Its file, absolute. Its name in the archive, and those of `also`, are the ends of such paths.
+    var place: FilePath
+    /// Where else it was asked for.
+    var also: [FilePath] = []
+    let source: PackSource
+    /// The layout it is restored in.
+    let layout: String
+    let size: UInt64
+    var backing: Int?
+    let alignment: UInt32?
+    /// The names that it was asked for by; none of what is only a backing file.
+    var asked = AskedNames()
+    /// Whether others were found to stand on it, by the name that it has as `place`.
+    var isBacking = false
+
+    /// `names` has one for `place` and each of `also`.
+    func described(as names: [String]) throws -> ArchiveHeader.Layer {
+        let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0).wanted
+        return ArchiveHeader.Layer(
+            name: names[0], also: names.count > 1 ? Array(names.dropFirst()) : nil, layout: layout, size: size,
+            mtime: source.chain.top.file.identity.mtime.description, backing: backing, alignment: alignment, image: !asked.isEmpty,
+            access: access)
+    }
+}
+
+/// Collects the layers of many chains, each file once: recognised by device and inode, and raw backing files by content where copies exist.
+struct LayerCollection {
+    private struct Key: Hashable {
+        let file: FileID
+        let layout: String
+
+        init(_ layer: ImageLayer) { (file, layout) = (FileID(layer.file.identity), layer.layoutName) }
+    }
+
+    private var layers: [PlannedLayer] = []
+    private var indices: [Key: Int] = [:]
+
+    /// Every file that was opened, also those that turn out to be copies.
+    var opened: [ImageLayer] { layers.flatMap(\.source.chain.layers) }
+
+    /// Takes the layers of the chain of `image` in.
+    mutating func add(_ chain: ImageChain, as image: FilePath) throws {
+        try LayerCollection.checkReadBack(chain)
+        var below: Int?
+        for (depth, layer) in chain.layers.enumerated().reversed() {
+            let key = Key(layer)
+            let index = indices[key] ?? layers.count
+            if indices[key] == nil {
+                layers.append(try planned(layer, below))
+                indices[key] = index
+            }
+            if depth == 0 {
+                try layers[index].asked.add(image)
+            } else if !layers[index].isBacking {
+                layers[index].isBacking = true
+                layers[index].place = try resolved(layer.path)
+            }
+            below = index
+        }
+    }
+
+    /// Throws where an overlay, restored with its backing file, would be opened as another disk: the archive knows what the file is, no header does.
+    private static func checkReadBack(_ chain: ImageChain) throws {
+        for (overlay, below) in zip(chain.layers, chain.layers.dropFirst()) {
+            guard let layout = overlay.header?.layout.writableEquivalent else { continue }
+            guard let misreading = try BackingReference(below, name: below.path).misreading(under: layout) else { continue }
+            throw MigrationError(
+                .badData, "\(overlay.path): \(layout.rawValue) cannot hold \(misreading) (--flatten packs what its guest sees)")
+        }
+    }
+
+    /// Takes the disk that the guest of `image` sees in as one layer.
+    mutating func addFlattened(_ chain: ImageChain, as image: FilePath) throws {
+        let key = Key(chain.top)
+        let index = indices[key] ?? layers.count
+        if indices[key] == nil {
+            layers.append(
+                PlannedLayer(
+                    place: try resolved(chain.top.path), source: PackSource(chain: chain, holding: .everything(marks: false)),
+                    layout: "raw",
+                    size: chain.guestLength, backing: nil, alignment: nil))
+            indices[key] = index
+        }
+        try layers[index].asked.add(image)
+    }
+
+    private func planned(_ layer: ImageLayer, _ backing: Int?) throws -> PlannedLayer {
+        let layout = layer.header?.layout.writableEquivalent
+        return PlannedLayer(
+            place: try resolved(layer.path),
+            source: PackSource(
+                chain: ImageChain(layers: [layer]),
+                holding: layer.header == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)),
+            layout: layout?.rawValue ?? "raw", size: layer.size, backing: backing, alignment: layout == .umlV3 ? alignment(of: layer) : nil)
+    }
+
+    /// UML V1 and V2 have no alignment; what becomes V3 gets the usual one.
+    private func alignment(of layer: ImageLayer) -> UInt32 { layer.header?.alignment ?? CowHeader.usualAlignment }
+
+    private func isSame(_ a: ImageChain, _ b: ImageChain, _ stop: StopFlag) throws -> Bool {
+        var comparison = try ChainComparison(a, b, length: a.guestLength)
+        while let step = try comparison.next() {
+            if stop.isRequested { throw MigrationError(.stopped, "\(b.top.path): stopped by a signal (run the same command again)") }
+            if case .different = step { return false }
+        }
+        return true
+    }
+
+    /// The layers, copies of one backing file taken together under the first one's name. What others stand on keeps the
+    /// name that they have for it, beside those that it was asked for by.
+    func finished(_ stop: StopFlag) throws -> [PlannedLayer] {
+        var replacement: [Int: Int] = [:]
+        var bySize: [UInt64: [Int]] = [:]
+        for (index, layer) in layers.enumerated() where layer.layout == "raw" && layer.asked.isEmpty {
+            let twin = try bySize[layer.size, default: []].first { other in
+                try isSame(layers[other].source.chain, layer.source.chain, stop)
+            }
+            if let twin { replacement[index] = twin } else { bySize[layer.size, default: []].append(index) }
+        }
+        var places: [Int: Int] = [:]
+        var kept: [PlannedLayer] = []
+        for (index, layer) in layers.enumerated() where replacement[index] == nil {
+            places[index] = kept.count
+            var layer = layer
+            layer.backing = layer.backing.flatMap { places[replacement[$0] ?? $0] }
+            let names = layer.asked.places()
+            if !layer.isBacking, let first = names.first { layer.place = first }
+            layer.also = names.filter { $0 != layer.place }
+            kept.append(layer)
+        }
+        return kept
+    }
+}

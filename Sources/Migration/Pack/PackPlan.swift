@@ -1,0 +1,84 @@
+internal import DiskImages
+internal import ImageFormats
+internal import Linux
+internal import Stages
+internal import SystemPackage
+internal import TransportArchive
+
+/// Which layers an archive will hold, and under which names: every file once, backing files before their overlays.
+struct PackPlan {
+    let header: ArchiveHeader
+    /// What is read for each of the header's layers.
+    let sources: [PackSource]
+    /// False where a file is read although somebody writes to it.
+    let isConsistent: Bool
+    /// Every file that is read, once.
+    let files: [ImageLayer]
+
+    /// Opens every image with its chain; throws where one cannot be packed, before anything is written.
+    init(
+        _ images: [FilePath], _ options: (FilePath) throws -> ChainOptions, flatten: Bool, compression: Compression, zeroRun: Int,
+        stop: StopFlag
+    )
+        throws
+    {
+        var collection = LayerCollection()
+        for image in images {
+            let chain = try ImageChain.open(image, options(image))
+            try flatten ? collection.addFlattened(chain, as: image) : collection.add(chain, as: image)
+        }
+        let layers = try collection.finished(stop)
+        var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
+        header = ArchiveHeader(
+            options: ArchiveHeader.Options(compression: compression.description, flatten: flatten, zeroRun: zeroRun),
+            layers: try layers.map { layer in
+                defer { names.removeFirst(1 + layer.also.count) }
+                return try layer.described(as: Array(names.prefix(1 + layer.also.count)))
+            })
+        sources = layers.map(\.source)
+        files = collection.opened
+        isConsistent = try !files.contains { try $0.file.user() != nil }
+        guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
+            throw MigrationError(.badData, "\(images.first?.description ?? ""): a disk is too large")
+        }
+    }
+
+    /// The backing files whose time no COW header can hold, a line for each: their overlays cannot be restored as they are.
+    var unrestorable: [String] {
+        let bases = Set(header.layers.compactMap(\.backing)).sorted().map { sources[$0].chain.top.file }
+        return bases.filter { $0.identity.mtime.headerSeconds == nil }.map {
+            "\($0.path): its mtime, \($0.identity.mtime.seconds), fits no COW header: its overlays can be unpacked as raw images alone (unpack -O raw)"
+        }
+    }
+
+    /// The paths below their deepest common folder.
+    private static func names(of places: [FilePath]) throws -> [String] {
+        let folders = places.map { Array($0.removingLastComponent().components) }
+        let common = folders.dropFirst().reduce(folders.first ?? []) { shared, folder in
+            Array(zip(shared, folder).prefix { $0 == $1 }.map(\.0))
+        }
+        var seen: Set<[UInt8]> = []
+        return try places.map { place in
+            let name = place.components.dropFirst(common.count).map(\.string).joined(separator: "/")
+            guard name.utf8.elementsEqual(place.components.dropFirst(common.count).map(\.bytes).joined(separator: [0x2f])) else {
+                throw MigrationError(.badData, "\(place): its name is no UTF-8, which an archive cannot hold (rename it)")
+            }
+            if let fault = ArchiveName.fault(of: name) {
+                throw MigrationError(.badData, "\(place): its name in the archive, \(name), \(fault)")
+            }
+            guard seen.insert(Array(name.utf8)).inserted else {
+                throw MigrationError(.badData, "\(place): is used both as raw bytes and as a COW image, which one archive cannot hold")
+            }
+            return name
+        }
+    }
+}
+
+extension FilePath.Component {
+    /// The component's bytes.
+    fileprivate var bytes: [UInt8] {
+        var path = FilePath()
+        path.append(self)
+        return path.pathBytes
+    }
+}

@@ -1,0 +1,57 @@
+internal import DiskImages
+package import Stages
+package import SystemPackage
+internal import TransportArchive
+
+/// An archive read from end to end, every digest checked.
+package struct ArchiveVerification: Sendable {
+    /// What was found.
+    package struct Finding: Equatable, Sendable {
+        /// Each damage in a line, the first first.
+        package let damage: [String]
+        /// Guest bytes that are intact, and all of them.
+        package let intact: UInt64
+        package let length: UInt64
+    }
+
+    private let archive: FilePath?
+
+    /// nil is standard input.
+    package init(_ archive: FilePath?) { self.archive = archive }
+
+    /// Whether a file begins as an archive does.
+    package static func isArchive(_ path: FilePath) throws -> Bool {
+        try ByteStream(try ImageFile(opening: path)).read(LZ4Frame.empty.count) == LZ4Frame.empty
+    }
+
+    /// Reads everything, in a slot of the caller and what others there are. Damage is a finding; what cannot be read is thrown.
+    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
+        let reader: ArchiveReader
+        do {
+            reader =
+                try archive.map { try ArchiveReader.salvaging(try ImageFile(opening: $0)) }
+                ?? ArchiveReader(ByteStream { stop.isRequested })
+        } catch let error as ArchiveError where error.kind == .damaged {
+            return Finding(damage: ["\(name): \(error)"], intact: 0, length: 0)
+        }
+        let lengths = reader.header.layers.map(\.guestLength)
+        let length = lengths.reduce(0) { $0 &+ $1 }
+        progress.begin(Progress.Snapshot(name: name, length: length))
+        let pipeline = UnpackPipeline(reader: reader, workers: workers, rate: rate, progress: progress, stop: stop)
+        let (losses, reasons) = try await pipeline.verify(canSalvage: archive != nil)
+        if stop.isRequested { throw MigrationError(.stopped, "\(name): stopped by a signal") }
+        let lost = losses.reduce(UInt64(0)) { $0 &+ ($1.range.upperBound - $1.range.lowerBound) }
+        return Finding(
+            damage: losses.map { "\(name): \(reader.header.describe($0))" } + (losses.isEmpty ? reasons.map { "\(name): \($0)" } : []),
+            intact: length - min(lost, length), length: length)
+    }
+
+    private var name: String { archive?.description ?? "standard input" }
+}
+
+extension ArchiveHeader {
+    /// A loss in words: the image, by all its names, and its sectors.
+    func describe(_ loss: ArchiveReader.Loss) -> String {
+        "\(layers[loss.layer].names.joined(separator: ", ")): sectors \(loss.range.lowerBound / 512) to \(loss.range.upperBound / 512 - 1) are damaged"
+    }
+}

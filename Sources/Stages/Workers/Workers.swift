@@ -1,0 +1,67 @@
+internal import Linux
+
+/// The workers of one pipeline. The first is there from the beginning to the end, in the slot of whoever runs the pipeline; the others come when
+/// there is a slot for them and leave when the input has ended.
+package struct Workers: Sendable {
+    private struct Waiting {
+        var ids: Set<UInt64> = []
+        var isOver = false
+    }
+
+    private let slots: WorkerSlots
+    private let waiting = Locked(Waiting())
+
+    /// Runs `worker` once and up to `slots.limit - 1` times more beside it, each on a thread of its own. It returns when its input has ended; nobody
+    /// joins after that. The first error cancels the others and is thrown.
+    package static func work<Result: Sendable>(
+        _ slots: WorkerSlots, _ worker: @escaping @Sendable () async throws -> [Result]
+    ) async throws -> [Result] {
+        let crew = Workers(slots: slots)
+        // A thread that has its last work behind it, and is about to end, is called a worker no more.
+        let worker = { @Sendable in
+            defer { IOThread.rename("done") }
+            return try await worker()
+        }
+        return try await stages { group in
+            try group.addStage(named: "worker") {
+                let results = try await worker()
+                crew.end()
+                return results
+            }
+            for _ in 1..<slots.limit {
+                group.addTask { try await crew.help(worker) }
+            }
+        }
+    }
+
+    private init(slots: WorkerSlots) { self.slots = slots }
+
+    private func help<Result: Sendable>(_ worker: @Sendable () async throws -> [Result]) async throws -> [Result] {
+        guard try await join() else { return [] }
+        defer { slots.give() }
+        // Where no further thread can be had, those that are there do the work.
+        guard let thread = try IOThread.ifAny(named: "worker") else { return [] }
+        defer { thread.stop() }
+        return try await withTaskExecutorPreference(thread) { try await worker() }
+    }
+
+    /// Waits for a slot; false when the input ended first.
+    private func join() async throws -> Bool {
+        let id = slots.makeID()
+        let isOver = waiting.withLock { waiting in
+            waiting.ids.insert(id)
+            return waiting.isOver
+        }
+        guard !isOver else { return false }
+        defer { waiting.withLock { _ = $0.ids.remove(id) } }
+        return try await slots.take(id, isUrgent: false)
+    }
+
+    private func end() {
+        let ids = waiting.withLock { waiting in
+            waiting.isOver = true
+            return waiting.ids
+        }
+        for id in ids { slots.withdraw(id) }
+    }
+}

@@ -1,0 +1,51 @@
+internal import DiskImages
+package import SystemPackage
+
+/// What an archive holds, from its header and its index: no payload is read.
+package struct ArchiveListing: Encodable, Equatable, Sendable {
+    /// One layer, by one of its names. Sizes in bytes.
+    package struct Layer: Encodable, Equatable, Sendable {
+        package let name: String
+        package let image: Bool
+        package let layout: String
+        package let virtualSize: UInt64
+        /// Guest bytes that are data, and that are allocated zeros.
+        package let data: UInt64
+        package let zeros: UInt64
+        /// What the data takes in the archive.
+        package let stored: UInt64
+        package let backing: String?
+        /// The name under which its data is counted, where this is a further one.
+        package let sameAs: String?
+        package let mtime: String
+    }
+
+    package let archive: String
+    package let id: String
+    package let formatVersion: Int
+    package let compression: String
+    package let flattened: Bool
+    package let size: UInt64
+    package let layers: [Layer]
+
+    /// Reads the beginning and the end of `path`.
+    package init(_ path: FilePath) throws {
+        let file = try ImageFile(opening: path)
+        let reader = try ArchiveReader(ByteStream(file))
+        let index = try reader.readIndex(of: file)
+        archive = path.description
+        id = reader.id.description
+        formatVersion = reader.header.version
+        compression = reader.header.options.compression
+        flattened = reader.header.options.flatten
+        size = file.length
+        layers = zip(reader.header.layers, index.layers).flatMap { layer, entry in
+            layer.names.enumerated().map { number, name in
+                Layer(
+                    name: name, image: layer.image, layout: layer.layout, virtualSize: layer.size, data: entry.data, zeros: entry.zeros,
+                    stored: number > 0 ? 0 : entry.stored, backing: layer.backing.map { reader.header.layers[$0].name },
+                    sameAs: number > 0 ? layer.name : nil, mtime: layer.mtime)
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+package import DiskImages
+internal import FoundationEssentials
+internal import ImageFormats
+package import Linux
+
+/// What an archive holds: its first record. The digest of that record is the archive's id.
+package struct ArchiveHeader: Codable, Equatable, Sendable {
+    /// The version of the archive's format.
+    package static let version = 1
+    /// The most layers of one archive, and the most names.
+    package static let mostLayers = 1 << 16
+    /// The longest header that is read, in bytes of JSON.
+    package static let longest = 32 << 20
+
+    /// How the payload was made.
+    package struct Options: Codable, Equatable, Sendable {
+        /// `none`, `lz4` or `lz4:LEVEL`.
+        package let compression: String
+        /// Whether every image is what its guest sees, without layers.
+        package let flatten: Bool
+        /// The shortest run of zeros that has no payload, in bytes.
+        package let zeroRun: Int
+
+        package init(compression: String, flatten: Bool, zeroRun: Int) {
+            self.compression = compression
+            self.flatten = flatten
+            self.zeroRun = zeroRun
+        }
+    }
+
+    /// One file of a chain. Layers stand in the order of their data in the archive: a backing file before its overlays.
+    package struct Layer: Codable, Equatable, Sendable {
+        /// Components joined by `/`.
+        package let name: String
+        /// Further names of the same file, each of which is restored as a file of its own; absent where there are none.
+        package let also: [String]?
+        /// `raw` or the COW layout it is restored in.
+        package let layout: String
+        /// The disk's size in bytes, as file length (raw) or header have it.
+        package let size: UInt64
+        /// The file's modification time, `SECONDS.NANOSECONDS`.
+        package let mtime: String
+        /// Index of the backing layer; absent where there is none.
+        package let backing: Int?
+        /// Bitmap and data begin at multiples of it; `uml-v3` alone.
+        package let alignment: UInt32?
+        /// Whether it was named as an image to be packed; others are only backing files.
+        package let image: Bool
+        /// The file's permission bits, and the ids of its owner and group; of a flattened image, what its files have in common. All three or none: an
+        /// archive of before has none.
+        package let mode: UInt32?
+        package let owner: UInt32?
+        package let group: UInt32?
+
+        package init(
+            name: String, also: [String]? = nil, layout: String, size: UInt64, mtime: String, backing: Int?, alignment: UInt32?,
+            image: Bool,
+            access: FileAccess? = nil
+        ) {
+            (mode, owner, group) = (access?.mode, access?.owner, access?.group)
+            self.name = name
+            self.also = also
+            self.layout = layout
+            self.size = size
+            self.mtime = mtime
+            self.backing = backing
+            self.alignment = alignment
+            self.image = image
+        }
+
+        /// Who might read and write the file, and whose it was; nil where the archive does not say.
+        package var access: FileAccess? {
+            guard let mode, let owner, let group else { return nil }
+            return FileAccess(mode: mode, owner: owner, group: group)
+        }
+
+        /// All names of the file.
+        package var names: [String] { [name] + (also ?? []) }
+
+        /// `mtime` as a time. The header was checked to have one.
+        package var time: Timestamp { Timestamp(text: mtime) ?? Timestamp(seconds: 0, nanoseconds: 0) }
+
+        /// The disk's length in bytes as a guest sees it: whole sectors.
+        package var guestLength: UInt64 { (size + 511) / 512 * 512 }
+
+        /// The part of the disk that the layer can hold: `uml-v2` has no bits for the last sectors where their number is no multiple of 8.
+        var heldLength: UInt64 { layout == CowLayout.umlV2.rawValue ? guestLength / 4096 * 4096 : guestLength }
+    }
+
+    package let version: Int
+    package let options: Options
+    package let layers: [Layer]
+
+    package init(options: Options, layers: [Layer]) {
+        version = ArchiveHeader.version
+        self.options = options
+        self.layers = layers
+    }
+
+    /// JSON with sorted keys: the same header is always the same bytes.
+    package func serialized() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Array(try encoder.encode(self))
+    }
+
+    private struct Version: Decodable {
+        let version: Int
+    }
+
+    /// Parses and checks everything that can be checked without the data.
+    package init(parsing bytes: [UInt8]) throws {
+        try JSONBounds.check(bytes, "header")
+        let data = Data(bytes)
+        let decoder = JSONDecoder()
+        do {
+            let found = try decoder.decode(Version.self, from: data).version
+            guard found == ArchiveHeader.version else {
+                throw ArchiveError(.notAnArchive, "has format version \(found); this program reads version \(ArchiveHeader.version)")
+            }
+            self = try decoder.decode(ArchiveHeader.self, from: data)
+        } catch let error as ArchiveError {
+            throw error
+        } catch {
+            throw ArchiveError(.damaged, "its header is no header")
+        }
+        try check()
+    }
+
+    private func check() throws {
+        guard nameCount <= ArchiveHeader.mostLayers else {
+            throw ArchiveError(.damaged, "has \(nameCount) files; expected \(ArchiveHeader.mostLayers) at most")
+        }
+        try checkNames()
+        var depths: [Int] = []
+        for (index, layer) in layers.enumerated() {
+            guard layer.layout == "raw" || CowLayout.writable.contains(where: { $0.rawValue == layer.layout }) else {
+                throw ArchiveError(.damaged, "\(layer.name) has an unknown layout, \(layer.layout)")
+            }
+            guard layer.layout != "raw" || layer.backing == nil else {
+                throw ArchiveError(.damaged, "\(layer.name) is raw and has a backing file")
+            }
+            guard layer.size <= UInt64(Int64.max) - 511 else {
+                throw ArchiveError(.damaged, "\(layer.name) has an impossible size of \(layer.size)")
+            }
+            guard Timestamp(text: layer.mtime) != nil else {
+                throw ArchiveError(
+                    .damaged, "\(layer.name) has the mtime \(layer.mtime); expected SECONDS.NANOSECONDS, nine digits of them")
+            }
+            if let backing = layer.backing, backing < 0 || backing >= index {
+                throw ArchiveError(.damaged, "\(layer.name) names layer \(backing) as its backing file; expected one before it")
+            }
+            depths.append((layer.backing.map { depths[$0] } ?? 0) + 1)
+            guard depths[index] <= ImageChain.deepest else {
+                throw ArchiveError(.damaged, "\(layer.name) stands on more than \(ImageChain.deepest) layers")
+            }
+        }
+    }
+
+    private func checkNames() throws {
+        // By bytes: a String takes names for equal that only look the same.
+        var seen: Set<[UInt8]> = []
+        for (index, layer) in layers.enumerated() {
+            for name in layer.names {
+                if let fault = ArchiveName.fault(of: name) {
+                    throw ArchiveError(.damaged, "layer \(index) has a name that \(fault)")
+                }
+                guard seen.insert(Array(name.utf8)).inserted else {
+                    throw ArchiveError(.damaged, "two layers have the name \(name)")
+                }
+            }
+        }
+        if let (folder, name) = ArchiveName.folder(among: Array(seen)) {
+            let text = { String(decoding: $0 as [UInt8], as: UTF8.self) }
+            throw ArchiveError(.damaged, "\(text(folder)) is a layer and a folder of \(text(name))")
+        }
+    }
+
+    /// The files that the archive is unpacked to.
+    package var nameCount: Int { layers.reduce(0) { $0 + $1.names.count } }
+
+    /// The layers of the chain of `layer`, top first.
+    package func chain(of layer: Int) -> [Int] {
+        var chain = [layer]
+        while let next = layers[chain[chain.count - 1]].backing { chain.append(next) }
+        return chain
+    }
+}

@@ -1,0 +1,64 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import ImageFormats
+internal import Migration
+internal import PipelineFiles
+internal import SystemPackage
+
+/// `drover create`: a new overlay that holds nothing yet.
+struct Create: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "create",
+        abstract: "Make a new, empty overlay of a backing file.",
+        discussion: """
+            As uml_mkcow does: the file has its full length, all of it a hole, and its header names the backing file's path, time and size. The \
+            image options are about the backing file.
+
+            Environment: MAKEFLAGS, where make's -n has Drover say what it would do.
+
+            For example: drover create -b base/debian.img guests/web-02.cow
+            """)
+
+    @Option(
+        name: .customShort("b", allowingJoined: true), help: ArgumentHelp("The backing file.", valueName: "backing"), completion: .file(),
+        transform: FilePath.init(argument:))
+    var backing: FilePath
+
+    @Option(
+        name: .customShort("F", allowingJoined: true),
+        help: ArgumentHelp("What BACKING is (default: look at its content).", valueName: "format"))
+    var backingFileFormat: SourceFormat?
+
+    @Option(
+        name: .customShort("o", allowingJoined: true),
+        help: ArgumentHelp("layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
+        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
+    var layoutOptions = CowTargetOptions()
+
+    @Flag(help: "Replace an existing file.") var force = false
+    @OptionGroup var verbosity: VerbosityOptions
+    @OptionGroup(title: "Image options") var imageOptions: ImageOptions
+
+    @Argument(help: "The file to make.", completion: .file(), transform: FilePath.init(target:)) var file: FilePath
+    @Argument(help: "The disk's size, where it is not the backing file's.") var size: ByteSize?
+
+    func run() throws {
+        var options = try imageOptions.chainOptions(for: backing)
+        try options.location.check(named: backing)
+        options.confinesImage = true
+        options.format = try backingFileFormat?.readable(backing) ?? options.format
+        if backingFileFormat == nil { options.formatOption = "-F" }
+        if MakeInvocation.isDryRun { return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) } }
+        if try creation(options).run() {
+            verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")
+        } else {
+            verbosity.tell("\(file): is there already, as it would be made")
+        }
+    }
+
+    private func creation(_ options: ChainOptions) throws -> OverlayCreation {
+        try OverlayCreation(
+            file: file, backing: backing, chain: try ImageChain.open(backing, options), layout: layoutOptions.chosenLayout,
+            alignment: layoutOptions.chosenAlignment, size: size?.bytes, force: force)
+    }
+}

@@ -1,0 +1,74 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import ImageFormats
+internal import Migration
+internal import PipelineFiles
+internal import SystemPackage
+
+/// `drover measure`: the room that a conversion would take.
+struct Measure: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "measure",
+        abstract: "Say how much room a conversion would take.",
+        discussion: """
+            Prints the bytes that a target takes at most where zeros known from bitmaps and holes are left out (required), and those it would \
+            take without any holes (fully allocated). No data is read: zeros in it, which convert skips as well, count as data.
+
+            For example: drover measure -O cow -o layout=qemu-v2 guests/web-01.cow
+            """)
+
+    @OptionGroup var target: TargetOptions
+    @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var verbosity: VerbosityOptions
+    @OptionGroup(title: "Image options") var imageOptions: ImageOptions
+    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image: FilePath
+
+    /// What is printed; the keys are those of `qemu-img measure`.
+    private struct Room: Encodable {
+        /// Bytes for data that is not known to be zero, header and bitmap.
+        let required: UInt64
+        /// Bytes for the whole disk, header and bitmap.
+        let fullyAllocated: UInt64
+    }
+
+    func run() throws {
+        let chain = try imageOptions.open(image, verbosity)
+        let dataOffset = try dataOffset(of: chain.top)
+        let room = Room(required: dataOffset + (try chain.dataLength()), fullyAllocated: dataOffset + chain.guestLength)
+        var output = Output()
+        switch outputOptions.output {
+        case .human:
+            try output.line("required size: \(room.required)")
+            try output.line("fully allocated size: \(room.fullyAllocated)")
+        case .json: try output.json(room)
+        }
+        try output.finish()
+    }
+
+    /// Where the data of a target for a disk like `source` would begin.
+    private func dataOffset(of source: ImageLayer) throws -> UInt64 {
+        guard target.format == .cow else { return 0 }
+        let layout = target.formatOptions.layout ?? .umlV3
+        do throws(FormatError) {
+            let header = try CowHeader(
+                layout: layout, backingPath: layout.isUML ? Array("/".utf8) : [], mtime: 0, size: source.size,
+                alignment: target.formatOptions.alignment ?? CowHeader.usualAlignment)
+            if header.isPastUMLLimit {
+                verbosity.warn("\(source.path): header and bitmap would pass 2^31 bytes, and no such image is written")
+            }
+            return header.geometry.dataOffset
+        } catch {
+            throw DiskImageError(.badData, source.path, "as \(layout.rawValue): \(error)")
+        }
+    }
+}
+
+extension ImageChain {
+    /// Bytes of the guest disk that are not known to be zero.
+    fileprivate func dataLength() throws -> UInt64 {
+        var status = BlockStatus(of: self)
+        var total: UInt64 = 0
+        while let extent = try status.next() { total += extent.isZero ? 0 : extent.length }
+        return total
+    }
+}

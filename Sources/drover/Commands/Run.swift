@@ -1,0 +1,163 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import Fleets
+internal import Migration
+internal import PipelineFiles
+internal import Stages
+internal import SystemPackage
+
+/// `drover run`: a whole fleet, each base once and first.
+struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Move the fleet of a pipeline.",
+        discussion: """
+            A pipeline file says at least what the fleet is and where it goes: "sources: [guests/*.cow]" and "target: {directory: migrated}" are \
+            one in two lines. All its keys are in Documentation/pipelines.md, installed in share/doc/drover.
+
+            Converts, packs or verifies what the pipeline file names: each shared base once and first, several images at a time. One image that \
+            fails stops no other. Run the same command again, and only what is missing, failed or changed since is done. Ends with 75 where a \
+            signal came before the end, else with 1 where an image failed.
+
+            With names, only these images are moved, and the bases they need; --force is about these alone then. A whole fleet's altered targets are \
+            replaced where that is said in so many words: --force=altered.
+
+            Environment: SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: which part of the fleet a task of a Slurm array is to do.
+
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
+            For example: drover run fleet.yaml
+            """)
+
+    @Flag(
+        help: ArgumentHelp(
+            "Replace the targets of the images that are named although somebody has written to them, or although they are no targets of this pipeline."
+        ))
+    var force = false
+    @Flag(help: "The same of all images that are meant; also written --force=altered.") var forceAltered = false
+    @Flag(
+        help:
+            "Take a target that nothing is recorded of for the pipeline's own where it is what the move would make: it is read and compared."
+    )
+    var adopt = false
+    @Option(
+        help: ArgumentHelp(
+            "Leave this overlay as it is (repeatable), also where its base is replaced: it fits no longer then.", valueName: "name"),
+        transform: FilePath.init(argument:))
+    var without: [FilePath] = []
+    @Flag(help: "Forget every checkpoint and begin what is not complete again.") var restart = false
+    @Flag(help: "Trust no times: read again what is complete, and make it again where a source differs from the record.") var reread = false
+    @Option(
+        help: ArgumentHelp(
+            "How many workers move data, over all images, at most 16 (default: the pipeline file's jobs, else as for convert).",
+            valueName: "n"))
+    var jobs: Int?
+    @Option(help: ArgumentHelp("Read at most so many bytes a second, over all images.", valueName: "bytes")) var rate: ByteSize?
+    @Flag(help: "Go on where the file system has no locks; nothing else may run on the fleet then.") var noLock = false
+    @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var progressOptions: ProgressOptions
+    @OptionGroup var verbosity: VerbosityOptions
+    @OptionGroup var fleet: FleetOptions
+
+    func validate() throws {
+        try CopyOptions.validate(rate: rate, jobs: jobs)
+        guard !force || !fleet.names.isEmpty else {
+            throw ValidationError(
+                "--force needs the names of the images whose targets it replaces (drover run PIPELINE NAME --force; --force=altered replaces all that "
+                    + "were altered or are not the pipeline's)")
+        }
+    }
+
+    /// `arguments` with `--force=altered` as the parser has it: to it, a flag has no value.
+    static func spelled(_ arguments: [String]) -> [String] {
+        guard arguments.first == configuration.commandName else { return arguments }
+        let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+        return arguments[..<end].map { $0 == "--force=altered" ? "--force-altered" : $0 } + arguments[end...]
+    }
+
+    func run() async throws {
+        if MakeInvocation.isDryRun { return try dryRun() }
+        let display = ProgressDisplay(progressOptions.progress, verbosity)
+        let stop = try SignalWatch.start { display.showOnce() }
+        OpenFiles.allowMany()
+        let plan = try fleet.plan()
+        let choice = try fleet.choice(of: plan)
+        let limit = rate?.bytes ?? plan.spec.rate
+        let fleetRun = try FleetRun(
+            plan, workers: MakeInvocation.slots(jobs ?? plan.spec.jobs, verbosity), rate: limit.map { RateLimit(bytesPerSecond: $0) },
+            choice: choice, options: try options(choice, plan))
+        fleetRun.begin(display.progress, stop)
+        let results = try await display.during { [verbosity] in
+            try await fleetRun.run(progress: display.progress, stop: stop) { Run.tell($0, plan, verbosity) }
+        }
+        var output = Output()
+        switch outputOptions.output {
+        case .human: for line in RunReport.lines(plan, results, isQuiet: verbosity.isQuiet) { try output.line(line) }
+        case .json: try output.json(RunReport(plan, results))
+        }
+        try output.finish()
+        // First, because whoever starts it again will hear of the failed ones at the end.
+        if results.contains(where: { if case .stopped = $0.outcome { true } else { false } }) {
+            throw MigrationError(.stopped, "\(fleet.pipeline): stopped by a signal (run the same command again to go on)")
+        }
+        let waits = results.compactMap { if case .waits(_, let isHeldUp) = $0.outcome { isHeldUp } else { nil } }
+        if waits.contains(true) || results.contains(where: { if case .failed = $0.outcome { true } else { false } }) {
+            throw ExitCode.differs
+        }
+        if !waits.isEmpty {
+            throw MigrationError(
+                .stopped,
+                "\(fleet.pipeline): \(HumanText.count(waits.count, "target")) made that wait for others of their family (run these too)")
+        }
+    }
+
+    private func options(_ choice: FleetChoice, _ plan: FleetPlan) throws -> FleetRun.Options {
+        var options = FleetRun.Options()
+        // A base that is not named is not replaced for the sake of an image that is.
+        if force || forceAltered { options.forced = choice.named ?? Set(plan.items.indices) }
+        options.without = try plan.places(named: without) ?? []
+        (options.adopts, options.restart, options.rereads, options.usesLocks) = (adopt, restart, reread, !noLock)
+        return options
+    }
+
+    /// Under `make -n`: what is to be done, a line for each.
+    private func dryRun() throws {
+        OpenFiles.allowMany()
+        let plan = try fleet.plan()
+        let choice = try fleet.choice(of: plan)
+        _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), choice: choice)
+        let outlooks = try fleet.outlooks(of: plan.places(in: choice), in: plan)
+        for outlook in outlooks {
+            let item = plan.items[outlook.place]
+            if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
+            if outlook.isToDo { try DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {} }
+        }
+        if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
+    }
+
+    /// One line on standard error for what a user wants to know at once.
+    private static func tell(_ event: FleetEvent, _ plan: FleetPlan, _ verbosity: VerbosityOptions) {
+        func name(_ place: Int) -> String { plan.items[place].name }
+        switch event {
+        case .began(let place): verbosity.tell("\(name(place)): begins")
+        case .waiting(let place): if !verbosity.isQuiet { StandardError.line("\(name(place)): waits for another drover that works on it") }
+        case .beganAnew(let place, let reason): if !verbosity.isQuiet { StandardError.line("\(name(place)): begins anew: \(reason)") }
+        case .replaces(let place, let state):
+            let fact = state == .altered ? "was written to since it was completed" : "was not made by this move, or of another source"
+            verbosity.warn(
+                "\(name(place)): \(plan.items[place].target) \(fact), and will be replaced: what is in it will be lost (--force)")
+        case .namesFamily(let place):
+            if !verbosity.isQuiet { StandardError.line("\(name(place)): gives it and its family the names that an earlier run left out") }
+        case .warned(let place, let text): verbosity.warn("\(name(place)): \(text)")
+        case .ended(let result):
+            switch result.outcome {
+            case .failed(let problem): StandardError.line("\(name(result.place)): \(problem)")
+            case .leftAlone(let reason): if !verbosity.isQuiet { StandardError.line("\(name(result.place)): \(reason)") }
+            case .waits(let reason, _):
+                StandardError.line("\(name(result.place)): is made anew, and waits for \(reason) before it takes its name")
+            case .upToDate, .done, .staged, .adopted, .stopped:
+                verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
+            }
+        }
+    }
+}

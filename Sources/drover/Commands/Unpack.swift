@@ -1,0 +1,110 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import Manifests
+internal import Migration
+internal import PipelineFiles
+internal import Stages
+internal import SystemPackage
+
+/// `drover unpack`: images restored from an archive.
+struct Unpack: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "unpack",
+        abstract: "Restore images from an archive.",
+        discussion: """
+            All images or those named, as the chains they were, their headers naming the new places; with -O raw, flattened. Run the same command \
+            again to go on after an interruption. ARCHIVE - is standard input.
+
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
+            For example: drover unpack -C restored fleet.drover guests/web-01.cow
+            """)
+
+    @Option(
+        name: .customShort("C", allowingJoined: true),
+        help: ArgumentHelp("The folder to restore into (default: the current one).", valueName: "directory"),
+        completion: .directory, transform: FilePath.init(argument:))
+    var directory: FilePath = "."
+
+    @Option(
+        name: .customShort("O", allowingJoined: true),
+        help: ArgumentHelp("cow: the chains as they were (the default), -o may choose another layout; raw: flattened.", valueName: "format")
+    )
+    var format: TargetOptions.Format?
+
+    @Option(
+        name: .customShort("o", allowingJoined: true),
+        help: ArgumentHelp("layout=uml-v3, uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
+        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
+    var formatOptions = CowTargetOptions()
+
+    @Flag(help: "Restore what is intact of a damaged archive, and list what is not.") var salvage = false
+    @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate: ByteSize?
+    @Option(help: CopyOptions.jobsHelp("decompress")) var jobs: Int?
+
+    @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
+    var segment = ByteSize(bytes: Segment.usual)
+
+    @Flag(help: "Forget a checkpoint and begin again.") var restart = false
+    @Flag(help: "Replace existing files.") var force = false
+    @OptionGroup var progressOptions: ProgressOptions
+    @OptionGroup var verbosity: VerbosityOptions
+
+    @Argument(help: "The archive, or - for standard input.", completion: .file(), transform: FilePath.init(argument:)) var archive: FilePath
+    @Argument(help: "The images to restore: names as list prints them, or their last components.") var names: [String] = []
+
+    func validate() throws {
+        try SegmentSize.check(segment)
+        try CopyOptions.validate(rate: rate, jobs: jobs)
+        if format == .qcow2 { throw ValidationError("qcow2 is not written by this version (-O raw and -O cow are)") }
+        if format == .raw, formatOptions != CowTargetOptions() {
+            throw ValidationError("-o says something of COW files, and the targets are raw")
+        }
+    }
+
+    func run() async throws {
+        if MakeInvocation.isDryRun { return try dryRun() }
+        let display = ProgressDisplay(progressOptions.progress, verbosity)
+        let stop = try SignalWatch.start { display.showOnce() }
+        let request = request(try await MakeInvocation.workers(jobs, verbosity))
+        let result: UnpackResult
+        do {
+            result =
+                salvage
+                ? try await display.during { try await Salvaging(request).run(progress: display.progress, stop: stop) }
+                : try await display.during { try await Unpacking(request, stop: stop).run(progress: display.progress, stop: stop) }
+        } catch {
+            // A pipe that ends because its writer was stopped too is no damage.
+            if stop.isRequested {
+                throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again to go on)")
+            }
+            throw ArchiveFailure(archive, error)
+        }
+        for line in result.damage { StandardError.line(line) }
+        verbosity.tell("\(directory): \(result.restored) files restored, \(result.upToDate) were up to date")
+        if !result.damage.isEmpty { throw ExitCode.damaged }
+    }
+
+    private func request(_ workers: WorkerSlots) -> UnpackRequest {
+        UnpackRequest(
+            archive: archive == "-" ? nil : archive, directory: directory, names: names,
+            form: format == .raw ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment),
+            segmentLength: segment.bytes, workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, restart: restart,
+            force: force)
+    }
+
+    private func dryRun() throws {
+        let request = request(WorkerSlots(limit: 1))
+        try DryRun.say("unpack \(request.archiveName) into \(directory)") {
+            // What comes through a pipe can be read only once.
+            guard request.archive != nil else { return }
+            do {
+                if salvage { _ = try Salvaging(request) } else { try Unpacking(request, stop: StopFlag()).checkStart() }
+            } catch let error as DiskImageError where error.kind == .unavailable {
+                throw error
+            } catch {
+                throw ArchiveFailure(archive, error)
+            }
+        }
+    }
+}

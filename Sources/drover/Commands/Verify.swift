@@ -1,0 +1,74 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import Migration
+internal import PipelineFiles
+internal import Stages
+internal import SystemPackage
+
+/// `drover verify`: a target read again and held against its manifest.
+struct Verify: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Read an archive or a target again and check every byte.",
+        discussion: """
+            An archive is checked against its own digests, the target of an earlier move against its manifest. Everything is read, and the first \
+            sectors that are not what was written are named. Exit code 0: sound; 2: damaged.
+
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
+
+            For example: drover verify fleet.drover
+            """)
+
+    @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate: ByteSize?
+    @Option(help: CopyOptions.jobsHelp("read")) var jobs: Int?
+    @OptionGroup var progressOptions: ProgressOptions
+    @OptionGroup var verbosity: VerbosityOptions
+    @Argument(
+        help: "An archive (- for standard input), or the target of an earlier move.", completion: .file(),
+        transform: FilePath.init(argument:)) var file: FilePath
+
+    func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
+
+    func run() async throws {
+        if MakeInvocation.isDryRun { return try DryRun.say("verify \(file)") {} }
+        let display = ProgressDisplay(progressOptions.progress, verbosity)
+        let stop = try SignalWatch.start { display.showOnce() }
+        let workers = try await MakeInvocation.workers(jobs, verbosity)
+        let isNamed = file.lastComponent?.extension == "drover"
+        if try file == "-" || isNamed || ArchiveVerification.isArchive(file) { return try await verifyArchive(workers, display, stop) }
+        let verification = try Verification(of: file)
+        let finding = try await display.during {
+            try await verification.run(
+                workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, progress: display.progress,
+                stop: stop)
+        }
+        for line in finding.notRestored.prefix(100) { StandardError.line(line) }
+        if let damage = finding.damage {
+            StandardError.line("\(damage); \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) lie in sound segments")
+            throw ExitCode.damaged
+        }
+        guard finding.notRestored.isEmpty else { throw ExitCode.damaged }
+        verbosity.tell("\(file): is what was written (\(HumanText.size(finding.length)))")
+    }
+
+    private func verifyArchive(_ workers: WorkerSlots, _ display: ProgressDisplay, _ stop: StopFlag) async throws {
+        let finding: ArchiveVerification.Finding
+        do {
+            finding = try await display.during {
+                try await ArchiveVerification(file == "-" ? nil : file)
+                    .run(
+                        workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
+                        progress: display.progress, stop: stop)
+            }
+        } catch {
+            throw ArchiveFailure(file, error)
+        }
+        guard finding.damage.isEmpty else {
+            for line in finding.damage.prefix(100) { StandardError.line(line) }
+            let name = file == "-" ? "standard input" : "\(file)"
+            StandardError.line("\(name): \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) of its disks are intact")
+            throw ExitCode.damaged
+        }
+        verbosity.tell("\(file): is sound (\(HumanText.size(finding.length)) of disks)")
+    }
+}

@@ -1,0 +1,93 @@
+internal import ArgumentParser
+internal import DiskImages
+internal import Migration
+internal import PipelineFiles
+internal import SystemPackage
+
+/// How an image and its backing files are found and read.
+struct ImageOptions: ParsableArguments {
+    @Option(
+        name: .customShort("f", allowingJoined: true),
+        help: ArgumentHelp("What IMAGE is (default: look at its content).", valueName: "format"))
+    var format: SourceFormat?
+
+    @Option(help: ArgumentHelp("What the image's direct backing file is (default: look at its content).", valueName: "format"))
+    var backingFormat: SourceFormat?
+
+    @Option(
+        help: ArgumentHelp(
+            "Look for backing files under NEW where a header's path begins with OLD; the longest OLD wins. May be repeated.",
+            valueName: "old=new"),
+        completion: .directory, transform: BackingLocation.Move.init(option:))
+    var backingMap: [BackingLocation.Move] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Open no backing file outside this directory, symbolic links resolved. May be repeated.", valueName: "directory"),
+        completion: .directory, transform: FilePath.init(argument:))
+    var confine: [FilePath] = []
+
+    @Flag(help: "Go on although a backing file's mtime differs from the header's.")
+    var ignoreMtime = false
+
+    @Flag(help: "Read an image although somebody may write to it.")
+    var forceShare = false
+
+    /// What these options say of `image`. Throws `unavailable` where a directory of `--confine` is missing.
+    func chainOptions(for image: FilePath) throws -> ChainOptions {
+        ChainOptions(
+            format: try format?.readable(image), backingFormat: try backingFormat?.readable(image),
+            location: try BackingLocation(moves: backingMap, confinement: confine.isEmpty ? nil : confine), ignoreMtime: ignoreMtime,
+            forceShare: forceShare)
+    }
+}
+
+extension BackingLocation.Move {
+    /// `OLD=NEW`, split at the first `=`.
+    init(option text: String) throws {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else { throw ValidationError("expected OLD=NEW, two paths") }
+        try self.init(old: FilePath(argument: String(parts[0])), new: FilePath(argument: String(parts[1])))
+    }
+}
+
+extension SourceFormat: ExpressibleByArgument {
+    package init?(argument: String) { self.init(name: argument) }
+
+    package static var allValueStrings: [String] { names }
+
+    static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
+}
+
+/// How a command that reports something does so.
+struct OutputOptions: ParsableArguments {
+    enum Style: String, CaseIterable, ExpressibleByArgument {
+        case human, json
+    }
+
+    @Option(help: ArgumentHelp("How to print: human or json, one document on standard output.", valueName: "style"))
+    var output = Style.human
+}
+
+/// How much a command says.
+struct VerbosityOptions: ParsableArguments {
+    @Flag(name: .customShort("q"), help: "Say nothing but errors.")
+    var isQuiet = false
+
+    @Flag(name: .customShort("v"), help: "Say more.")
+    var isVerbose = false
+
+    func validate() throws {
+        if isQuiet, isVerbose { throw ValidationError("-q and -v contradict each other (give one of them)") }
+    }
+
+    /// A line on standard error where `-v` was given.
+    func tell(_ text: String) {
+        if isVerbose { StandardError.line(text) }
+    }
+
+    /// A line on standard error, unless `-q` was given.
+    func warn(_ text: String) {
+        if !isQuiet { StandardError.line("warning: \(text)") }
+    }
+}

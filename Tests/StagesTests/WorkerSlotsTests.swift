@@ -1,0 +1,143 @@
+import Testing
+
+@testable import Linux
+@testable import Stages
+
+/// Slots among tasks, and the crews that work in them. Gates, never sleeps.
+struct WorkerSlotsTests {
+    private struct Fault: Error, Equatable {}
+
+    /// Counts who is inside, and the most that ever were.
+    private final class Tally: Sendable {
+        private let state = Locked((now: 0, most: 0, all: 0))
+        var most: Int { state.withLock { $0.most } }
+        var all: Int { state.withLock { $0.all } }
+        func enter() { state.withLock { $0 = ($0.now + 1, max($0.most, $0.now + 1), $0.all + 1) } }
+        func leave() { state.withLock { $0.now -= 1 } }
+    }
+
+    @Test func noMoreRunAtOnceThanThereAreSlots() async throws {
+        let (slots, tally) = (WorkerSlots(limit: 3), Tally())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<200 {
+                group.addTask {
+                    try await slots.holding {
+                        tally.enter()
+                        await Task.yield()
+                        tally.leave()
+                    }
+                }
+            }
+            for try await _ in group {}
+        }
+        #expect(tally.all == 200 && tally.most <= 3)
+    }
+
+    @Test func waitingForASlotEndsWithCancellation() async throws {
+        let slots = WorkerSlots(limit: 1)
+        try await slots.take()
+        let waiter = Task { try await slots.take() }
+        waiter.cancel()
+        await #expect(throws: CancellationError.self) { try await waiter.value }
+        slots.give()
+        try await slots.take()
+    }
+
+    @Test func aSlotIsGivenBackAfterAnError() async throws {
+        let slots = WorkerSlots(limit: 1)
+        for _ in 0..<3 { await #expect(throws: Fault()) { try await slots.holding { throw Fault() } } }
+    }
+
+    @Test(arguments: [1, 2, 5])
+    func aCrewIsAsLargeAsThereAreSlots(limit: Int) async throws {
+        let slots = WorkerSlots(limit: limit)
+        let input = BoundedChannel<Int>(limit: 100)
+        // Each holds on to its first element until all have one.
+        let arrived = BoundedChannel<Void>(limit: 100)
+        let gate = BoundedChannel<Void>(limit: 100)
+        for number in 0..<limit { try await input.send(number) }
+        let results = try await slots.holding {
+            try await withThrowingTaskGroup(of: [Int].self) { group in
+                group.addTask {
+                    try await Workers.work(slots) {
+                        var seen: [Int] = []
+                        while let next = try await input.receive() {
+                            seen.append(next)
+                            try await arrived.send(())
+                            _ = try await gate.receive()
+                        }
+                        return seen
+                    }
+                }
+                group.addTask {
+                    for _ in 0..<limit { _ = try await arrived.receive() }
+                    input.finish()
+                    gate.finish()
+                    return []
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+        }
+        #expect(results.sorted() == Array(0..<limit))
+    }
+
+    @Test func whoeverWaitsForASlotDoesNotHoldUpTheEnd() async throws {
+        let slots = WorkerSlots(limit: 3)
+        // Somebody else has all of them, and keeps them.
+        for _ in 0..<3 { try await slots.take() }
+        #expect(try await Workers.work(slots) { [1] } == [1])
+        for _ in 0..<3 { slots.give() }
+        for _ in 0..<3 { try await slots.take() }
+    }
+
+    @Test func aHelperJoinsWhenASlotBecomesFree() async throws {
+        let slots = WorkerSlots(limit: 2)
+        for _ in 0..<2 { try await slots.take() }
+        let arrived = BoundedChannel<Void>(limit: 9)
+        let gate = BoundedChannel<Void>(limit: 9)
+        let crew = Task {
+            try await Workers.work(slots) { () -> [Int] in
+                try await arrived.send(())
+                _ = try await gate.receive()
+                return [1]
+            }
+        }
+        _ = try await arrived.receive()
+        slots.give()
+        _ = try await arrived.receive()
+        gate.finish()
+        #expect(try await crew.value == [1, 1])
+    }
+
+    @Test func anErrorEndsTheCrewAndTheSlotsAreGivenBack() async throws {
+        let slots = WorkerSlots(limit: 4)
+        let never = BoundedChannel<Int>(limit: 1)
+        let calls = Locked(0)
+        for _ in 0..<20 {
+            await #expect(throws: Fault()) {
+                try await slots.holding {
+                    _ = try await Workers.work(slots) { () -> [Int] in
+                        let isLast = calls.withLock { calls in
+                            calls += 1
+                            return calls % 2 == 0
+                        }
+                        if isLast { throw Fault() }
+                        return [try await never.receive() ?? 0]
+                    }
+                }
+            }
+        }
+        for _ in 0..<4 { try await slots.take() }
+    }
+
+    @Test func cancellingTheCrewEndsThoseWhoWaitToo() async throws {
+        let slots = WorkerSlots(limit: 3)
+        try await slots.take()
+        try await slots.take()
+        let never = BoundedChannel<Int>(limit: 1)
+        let crew = Task { try await Workers.work(slots) { [try await never.receive() ?? 0] } }
+        crew.cancel()
+        await #expect(throws: CancellationError.self) { try await crew.value }
+        try await slots.take()
+    }
+}
