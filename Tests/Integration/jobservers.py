@@ -80,13 +80,18 @@ class Jobserver:
 
 def workers(pid):
     """How many workers the process `pid` has now."""
-    count = 0
-    for task in Path(f"/proc/{pid}/task").glob("*/comm"):
-        try:
-            count += task.read_text().strip() == "worker"
-        except OSError:
-            pass  # it has ended meanwhile
-    return count
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return 0  # it has ended meanwhile
+    return sum(thread_name(pid, task) == "worker" for task in tasks)
+
+
+def thread_name(pid, task):
+    try:
+        return Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
+    except OSError:
+        return None  # it has ended meanwhile
 
 
 def workers_below(pid):

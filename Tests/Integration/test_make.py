@@ -252,6 +252,7 @@ class MakeTests(DroverCase):
             with self.subTest(jobs=jobs):
                 shutil.rmtree(self.scratch / "out", ignore_errors=True)
                 process = self.start(f"-j{jobs}", "OPTIONS=--rate 16M")
+                self.addCleanup(process.wait)
                 most, processes = 0, 0
                 while process.poll() is None:
                     count, working = workers_below(process.pid)
