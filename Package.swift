@@ -36,30 +36,49 @@ let package = Package(
         .target(name: "Linux", dependencies: linux, swiftSettings: settings),
         .target(name: "ImageFormats", swiftSettings: settings),
         .target(name: "DiskImages", dependencies: diskImages + ["CXXHash"], swiftSettings: settings),
-        .target(name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash"], swiftSettings: settings),
+        .target(
+            name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash"],
+            swiftSettings: settings),
         .target(name: "Manifests", dependencies: manifests, swiftSettings: settings),
         .target(name: "PipelineFiles", dependencies: pipelineFiles + ["Yams"], swiftSettings: settings),
         .target(name: "Stages", dependencies: stages, swiftSettings: settings),
         .target(name: "Migration", dependencies: migration, swiftSettings: settings),
         .target(name: "Fleets", dependencies: fleets, swiftSettings: settings),
         .executableTarget(
-            name: "drover", dependencies: drover + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            name: "drover",
+            dependencies: drover + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
         .target(
-            name: "TestSupport", dependencies: pipelineFiles + ["Manifests", "PipelineFiles"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: pipelineFiles + ["Manifests", "PipelineFiles"],
+            path: "Tests/TestSupport",
             swiftSettings: settings),
-        .testTarget(name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "DiskImagesTests", dependencies: diskImages + ["DiskImages", "TestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "TransportArchiveTests", dependencies: transportArchive + ["TransportArchive", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "ManifestsTests", dependencies: manifests + ["Manifests", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "PipelineFilesTests", dependencies: pipelineFiles + ["PipelineFiles", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "StagesTests", dependencies: stages + ["Stages", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "MigrationTests", dependencies: migration + ["Migration", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "FleetsTests", dependencies: fleets + ["Fleets", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "DroverTests", dependencies: drover + ["drover", "TestSupport"], swiftSettings: settings),
+            name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "DiskImagesTests", dependencies: diskImages + ["DiskImages", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "TransportArchiveTests",
+            dependencies: transportArchive + ["TransportArchive", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "ManifestsTests", dependencies: manifests + ["Manifests", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "PipelineFilesTests", dependencies: pipelineFiles + ["PipelineFiles", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "StagesTests", dependencies: stages + ["Stages", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "MigrationTests", dependencies: migration + ["Migration", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "FleetsTests", dependencies: fleets + ["Fleets", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "DroverTests", dependencies: drover + ["drover", "TestSupport"], swiftSettings: settings),
         // The fuzzer's targets without the fuzzer, which is a package of its own.
-        .testTarget(name: "FuzzTests", dependencies: fleets + ["Fleets"], path: "Tests/Fuzz/Targets", swiftSettings: settings),
+        .testTarget(
+            name: "FuzzTests", dependencies: fleets + ["Fleets"], path: "Tests/Fuzz/Targets",
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

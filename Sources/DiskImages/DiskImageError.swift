@@ -3,7 +3,8 @@ internal import ImageFormats
 internal import Linux
 package import SystemPackage
 
-/// What can go wrong with an image's files: bad data told from failed I/O. The text is one line, the file's name first.
+/// What can go wrong with an image's files: bad data told from failed I/O. The text is one line,
+/// the file's name first.
 package struct DiskImageError: Error, CustomStringConvertible {
     /// What went wrong, as far as a caller or an exit code needs to tell it.
     package enum Kind: Equatable, Sendable {
@@ -38,7 +39,8 @@ package struct DiskImageError: Error, CustomStringConvertible {
         self.cause = cause
     }
 
-    /// Whether there is no such file. One that is there and may not be read, or not now, is something else.
+    /// Whether there is no such file. One that is there and may not be read, or not now, is
+    /// something else.
     package var isMissing: Bool {
         [.noSuchFileOrDirectory, .notDirectory, .fileNameTooLong, .tooManySymbolicLinkLevels].contains(cause)
     }
@@ -50,13 +52,19 @@ package struct DiskImageError: Error, CustomStringConvertible {
         DiskImageError(.badData, path, error.description)
     }
 
-    /// A system call on `path` that failed with `errno`; `doing` says what was tried: "reading 512 bytes at offset 0".
-    package static func system(_ path: FilePath, _ doing: String, _ errno: Errno = .current, _ kind: Kind = .io) -> DiskImageError {
+    /// A system call on `path` that failed with `errno`; `doing` says what was tried: "reading 512
+    /// bytes at offset 0".
+    package static func system(
+        _ path: FilePath, _ doing: String, _ errno: Errno = .current, _ kind: Kind = .io
+    ) -> DiskImageError {
         switch errno {
-        case .tooManyOpenFiles: DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: ulimit -n)", cause: errno)
+        case .tooManyOpenFiles:
+            DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: ulimit -n)", cause: errno)
         case .tooManyOpenFilesInSystem:
-            DiskImageError(.shortage, path, "\(doing): \(errno) (raise the limit: sysctl fs.file-max)", cause: errno)
-        case .noMemory: DiskImageError(.shortage, path, "\(doing): \(errno)\(Shortage.memoryAdvice)", cause: errno)
+            DiskImageError(
+                .shortage, path, "\(doing): \(errno) (raise the limit: sysctl fs.file-max)", cause: errno)
+        case .noMemory:
+            DiskImageError(.shortage, path, "\(doing): \(errno)\(Shortage.memoryAdvice)", cause: errno)
         default: DiskImageError(kind, path, "\(doing): \(errno)", cause: errno)
         }
     }

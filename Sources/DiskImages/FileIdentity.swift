@@ -2,7 +2,8 @@ internal import Glibc
 package import ImageFormats
 package import Linux
 
-/// Which file it is, and in which state: what tells a resumed move that its source is still the same.
+/// Which file it is, and in which state: what tells a resumed move that its source is still the
+/// same.
 package struct FileIdentity: Equatable, Sendable {
     package let device: UInt64
     package let inode: UInt64
@@ -21,7 +22,9 @@ package struct FileIdentity: Equatable, Sendable {
 
     /// The same file, whatever its state.
     package func isSameFile(as other: FileIdentity) -> Bool {
-        if isBlockDevice || other.isBlockDevice { return isBlockDevice == other.isBlockDevice && deviceNumber == other.deviceNumber }
+        if isBlockDevice || other.isBlockDevice {
+            return isBlockDevice == other.isBlockDevice && deviceNumber == other.deviceNumber
+        }
         return device == other.device && inode == other.inode
     }
 
@@ -53,10 +56,15 @@ package struct FileID: Hashable, Sendable {
 }
 
 extension CowHeader {
-    /// Whether a backing file of this `mtime` is the one that the header was written for, by the 32 bits that a header has for it.
-    package func expects(_ mtime: Timestamp) -> Bool { UInt32(truncatingIfNeeded: mtime.seconds) == self.mtime }
+    /// Whether a backing file of this `mtime` is the one that the header was written for, by the 32
+    /// bits that a header has for it.
+    package func expects(_ mtime: Timestamp) -> Bool {
+        UInt32(truncatingIfNeeded: mtime.seconds) == self.mtime
+    }
 }
 
 extension Timestamp: Comparable {
-    package static func < (a: Timestamp, b: Timestamp) -> Bool { (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds) }
+    package static func < (a: Timestamp, b: Timestamp) -> Bool {
+        (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
+    }
 }

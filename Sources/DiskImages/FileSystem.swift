@@ -4,7 +4,8 @@ package import SystemPackage
 
 /// The file system that a folder lies on.
 package enum FileSystem {
-    /// Bytes that are free for files in `folder`, or in the nearest folder above it that exists; nil where the file system does not say.
+    /// Bytes that are free for files in `folder`, or in the nearest folder above it that exists;
+    /// nil where the file system does not say.
     package static func freeBytes(at folder: FilePath) throws -> UInt64? {
         var place = folder
         var status = statvfs()
@@ -13,7 +14,8 @@ package enum FileSystem {
                 throw DiskImageError.system(folder, "cannot be examined", .current, .target)
             }
         }
-        let (bytes, isTooLarge) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+        let (bytes, isTooLarge) = UInt64(status.f_bavail).multipliedReportingOverflow(
+            by: UInt64(status.f_frsize))
         return isTooLarge || status.f_blocks == 0 ? nil : bytes
     }
 }

@@ -5,7 +5,8 @@ internal import PipelineFiles
 internal import Stages
 internal import SystemPackage
 
-/// The families of a run: what is whole waits here until the last of its family in this run has ended.
+/// The families of a run: what is whole waits here until the last of its family in this run has
+/// ended.
 struct FleetFamilies {
     /// A base's place with the results of those that wait.
     struct Ready {
@@ -25,8 +26,11 @@ struct FleetFamilies {
 
     private func base(of place: Int) -> Int { plan.items[place].base ?? place }
 
-    /// Takes a result; returns what has ended for good: it, or with the last one all of the family, as `complete` has it.
-    mutating func ended(_ result: FleetResult, complete: (Ready) async throws -> [FleetResult]) async throws -> [FleetResult] {
+    /// Takes a result; returns what has ended for good: it, or with the last one all of the family,
+    /// as `complete` has it.
+    mutating func ended(_ result: FleetResult, complete: (Ready) async throws -> [FleetResult]) async throws
+        -> [FleetResult]
+    {
         let base = base(of: result.place)
         left[base, default: 1] -= 1
         var ended = [result]
@@ -63,9 +67,12 @@ extension FleetRun {
     func finishFamilies(_ stop: StopFlag, _ tell: (FleetEvent) -> Void) async throws -> [Int: FleetProblem] {
         guard plan.spec.operation == .convert else { return [:] }
         var problems: [Int: FleetProblem] = [:]
-        for place in plan.items.indices where plan.items[place].role == .base && !plan.items[place].target.isEmpty {
+        for place in plan.items.indices
+        where plan.items[place].role == .base && !plan.items[place].target.isEmpty {
             do {
-                guard let target = try plan.place(of: place, makes: false), try ManifestFile.unnamedFamily(of: target) != nil else {
+                guard let target = try plan.place(of: place, makes: false),
+                    try ManifestFile.unnamedFamily(of: target) != nil
+                else {
                     continue
                 }
                 _ = try await whenFree(stop) { try FleetFamily(run: self, base: place).finish(tell) }

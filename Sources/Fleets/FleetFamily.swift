@@ -5,11 +5,12 @@ internal import Manifests
 internal import Migration
 internal import SystemPackage
 
-/// A base that was made anew and the overlays that were made of the new one: they are named together, so that no old overlay ever stands on the
-/// new base, and no new one on the old.
+/// A base that was made anew and the overlays that were made of the new one: they are named
+/// together, so that no old overlay ever stands on the new base, and no new one on the old.
 ///
-/// Each is whole under its staging name. Whoever completes the last one locks the base's manifest and those of all members, records the family in the
-/// base's, and gives the names: the overlays', then the base's. From the record on any later run goes on with that.
+/// Each is whole under its staging name. Whoever completes the last one locks the base's manifest
+/// and those of all members, records the family in the base's, and gives the names: the overlays',
+/// then the base's. From the record on any later run goes on with that.
 struct FleetFamily {
     /// What became of it.
     enum Verdict {
@@ -31,8 +32,9 @@ struct FleetFamily {
 
     private var plan: FleetPlan { run.plan }
 
-    /// Names base and overlays where all that stands on the old base was made anew. `staged` are the overlays that this run has made.
-    /// Throws `locked` where another process works on the base.
+    /// Names base and overlays where all that stands on the old base was made anew. `staged` are
+    /// the overlays that this run has made. Throws `locked` where another process works on the
+    /// base.
     func complete(staged: [Int]) throws -> Verdict {
         let manifest = try lock(base)
         let target = plan.items[base].target
@@ -41,7 +43,10 @@ struct FleetFamily {
         case .upToDate:
             // Another run has named them all.
             return try nameAlone(staged)
-        case .inUse: return .waits("\(target) is in use by \(try ReplacementPolicy.user(of: target) ?? "another process")", isHeldUp: true)
+        case .inUse:
+            return .waits(
+                "\(target) is in use by \(try ReplacementPolicy.user(of: target) ?? "another process")",
+                isHeldUp: true)
         case .altered: return .waits("\(target) was written to since it was completed", isHeldUp: true)
         default: return .waits("\(plan.items[base].name), which changed again", isHeldUp: false)
         }
@@ -52,13 +57,17 @@ struct FleetFamily {
         }
         guard waits.isEmpty else {
             let others = waits.count > 3 ? ", and \(waits.count - 3) more" : ""
-            return .waits(waits.prefix(3).map(\.reason).joined(separator: ", ") + others, isHeldUp: waits.contains { $0.isHeldUp })
+            return .waits(
+                waits.prefix(3).map(\.reason).joined(separator: ", ") + others,
+                isHeldUp: waits.contains { $0.isHeldUp })
         }
         try manifest.cut(to: manifest.load().wholeLength)
         try manifest.append(
             ManifestFamily(
                 try members.map { member in
-                    ManifestFamily.Member(target: try ManifestFamily.name(of: plan.items[member.place].target), digest: member.digest)
+                    ManifestFamily.Member(
+                        target: try ManifestFamily.name(of: plan.items[member.place].target),
+                        digest: member.digest)
                 }))
         for member in members { try name(member.place, member.manifest) }
         try name(base, manifest)
@@ -73,7 +82,10 @@ struct FleetFamily {
         tell(.namesFamily(base))
         var digests = Dictionary(family.members.map { ($0.target, $0.digest) }) { first, _ in first }
         for place in plan.items.indices where plan.items[place].base == base {
-            guard let digest = digests.removeValue(forKey: try ManifestFamily.name(of: plan.items[place].target)) else { continue }
+            guard
+                let digest = digests.removeValue(
+                    forKey: try ManifestFamily.name(of: plan.items[place].target))
+            else { continue }
             if run.options.without.contains(place) { continue }
             // What was begun anew since is of the family no longer.
             guard try ManifestFile.read(of: target(place))?.completion?.digest == digest else { continue }
@@ -83,7 +95,8 @@ struct FleetFamily {
             tell(
                 .warned(
                     base,
-                    "\(target) belongs to its family and is in this pipeline no longer: it keeps its old content, whose base is replaced"))
+                    "\(target) belongs to its family and is in this pipeline no longer: it keeps its old content, whose base is replaced"
+                ))
         }
         try name(base, manifest)
     }
@@ -95,10 +108,15 @@ struct FleetFamily {
         return target
     }
 
-    private func lock(_ place: Int) throws -> ManifestFile { try ManifestFile(of: target(place), usesLock: run.options.usesLocks) }
+    private func lock(_ place: Int) throws -> ManifestFile {
+        try ManifestFile(of: target(place), usesLock: run.options.usesLocks)
+    }
 
-    /// Takes the overlay at `place` into `members`, locked, where it is whole. Else, and where it is there and stands on the base, returns what it waits for.
-    private func reasonToWait(for place: Int, _ members: inout [Member]) throws -> (reason: String, isHeldUp: Bool)? {
+    /// Takes the overlay at `place` into `members`, locked, where it is whole. Else, and where it
+    /// is there and stands on the base, returns what it waits for.
+    private func reasonToWait(for place: Int, _ members: inout [Member]) throws -> (
+        reason: String, isHeldUp: Bool
+    )? {
         let item = plan.items[place]
         do {
             if let problem = item.problem { throw problem }
@@ -116,7 +134,10 @@ struct FleetFamily {
             case .altered: return ("\(item.name), which was written to since it was completed", true)
             case .foreign: return ("\(item.name), which was not made by this move", true)
             case .inUse:
-                return ("\(item.name), which is in use by \(try ReplacementPolicy.user(of: item.target) ?? "another process")", true)
+                return (
+                    "\(item.name), which is in use by \(try ReplacementPolicy.user(of: item.target) ?? "another process")",
+                    true
+                )
             default: return ("\(item.name)", false)
             }
         } catch let error as DiskImageError where error.kind == .locked {
@@ -136,8 +157,8 @@ struct FleetFamily {
         return .named
     }
 
-    /// Gives the target at `place` its name, where it still has the staging name, durably. Throws `target` where somebody has written to the old one,
-    /// or uses it.
+    /// Gives the target at `place` its name, where it still has the staging name, durably. Throws
+    /// `target` where somebody has written to the old one, or uses it.
     private func name(_ place: Int, _ manifest: ManifestFile) throws {
         let target = try target(place)
         let found = try manifest.load()
@@ -161,14 +182,17 @@ struct FleetFamily {
 }
 
 extension FleetPlan {
-    /// The staging file of the base of the item at `place`, where that base was made anew and waits for its family; nil where the base is what it is called.
+    /// The staging file of the base of the item at `place`, where that base was made anew and waits
+    /// for its family; nil where the base is what it is called.
     func stagedBase(of place: Int) throws -> FilePath? {
         guard let base = items[place].base else { return nil }
-        guard let target = try self.place(of: base, makes: false), try ManifestFile.isHeldForFamily(target) else { return nil }
+        guard let target = try self.place(of: base, makes: false), try ManifestFile.isHeldForFamily(target)
+        else { return nil }
         return TargetFile.partial(of: target).path
     }
 
-    /// The places of the overlays of the base at `base`, but those at `without`. Where a source cannot be opened, its target tells what it stands on.
+    /// The places of the overlays of the base at `base`, but those at `without`. Where a source
+    /// cannot be opened, its target tells what it stands on.
     func overlays(of base: Int, without: Set<Int>) throws -> [Int] {
         try items.indices.filter { place in
             guard !without.contains(place), items[place].role == .image else { return false }
@@ -176,11 +200,13 @@ extension FleetPlan {
         }
     }
 
-    /// Whether the file that has the target's name at `place` is an overlay of the target at `base`, whoever made it: it would show other bytes on
-    /// another one. One that cannot be read may be.
+    /// Whether the file that has the target's name at `place` is an overlay of the target at
+    /// `base`, whoever made it: it would show other bytes on another one. One that cannot be read
+    /// may be.
     func stands(_ place: Int, on base: Int) throws -> Bool {
         let item = items[place]
-        guard !item.target.isEmpty, let found = try ImageFile.identity(at: item.target), found.isRegular else {
+        guard !item.target.isEmpty, let found = try ImageFile.identity(at: item.target), found.isRegular
+        else {
             return false
         }
         let headers: [CowHeader]
@@ -195,6 +221,9 @@ extension FleetPlan {
             return true
         }
         let folder = item.target.removingLastComponent()
-        return headers.contains { folder.pushing(FilePath(bytes: $0.backingPath)).lexicallyNormalized() == items[base].target.absolute }
+        return headers.contains {
+            folder.pushing(FilePath(bytes: $0.backingPath)).lexicallyNormalized()
+                == items[base].target.absolute
+        }
     }
 }

@@ -52,7 +52,8 @@ struct FleetMover {
         switch outcome {
         case .failed(let problem): return problem
         case .leftAlone(let reason):
-            guard let base = item.base, try ReplacementPolicy.user(of: run.plan.items[base].target) != nil else { return nil }
+            guard let base = item.base, try ReplacementPolicy.user(of: run.plan.items[base].target) != nil
+            else { return nil }
             return FleetProblem(MigrationError(.target, reason))
         case nil, .upToDate, .done, .adopted, .staged, .waits, .stopped: return nil
         }
@@ -71,12 +72,14 @@ struct FleetMover {
             do {
                 return try await move()
             } catch let error as DiskImageError where error.kind == .locked {
-                // Somebody else was faster by a moment, or writes the staging file without a manifest, as create does.
+                // Somebody else was faster by a moment, or writes the staging file without a
+                // manifest, as create does.
                 if stop.isRequested { return .stopped }
                 try IOThread.pause(.milliseconds(50))
             } catch let error as MigrationError where error.kind == .target {
                 // Somebody wrote to the old target while the new one was made.
-                guard run.plan.spec.operation == .convert, try TargetHistory.withoutJob(of: item) == .altered else { throw error }
+                guard run.plan.spec.operation == .convert, try TargetHistory.withoutJob(of: item) == .altered
+                else { throw error }
                 return try settled(.altered)
             }
         }
@@ -96,7 +99,9 @@ struct FleetMover {
         (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
         request.options.settles = true
         let state = try self.state { try Conversion(request).state() }
-        if state == .held, item.role == .base || request.naming == .withFamily { return .staged(resumed: item.chain?.guestLength ?? 0) }
+        if state == .held, item.role == .base || request.naming == .withFamily {
+            return .staged(resumed: item.chain?.guestLength ?? 0)
+        }
         var difference: String?
         if run.options.adopts, state == .altered || state == .foreign {
             tell(.began(place))
@@ -108,7 +113,9 @@ struct FleetMover {
         let isReadAgain = request.reread && state == .upToDate
         guard
             try isReadAgain
-                || permit(state, difference, restart: &request.restart, force: &request.force, replacing: &request.replacing)
+                || permit(
+                    state, difference, restart: &request.restart, force: &request.force,
+                    replacing: &request.replacing)
         else {
             return try settled(state, difference)
         }
@@ -124,14 +131,19 @@ struct FleetMover {
         }
     }
 
-    /// When the target takes its name: a base on which old overlays stand, together with the new ones.
+    /// When the target takes its name: a base on which old overlays stand, together with the new
+    /// ones.
     private func naming(_ request: ConversionRequest) throws -> TargetNaming {
         guard item.role == .base, try isStoodOn else { return request.naming }
         return .withFamilyUnlessSame
     }
 
     private var isStoodOn: Bool {
-        get throws { try run.plan.overlays(of: place, without: run.options.without).contains { try run.plan.stands($0, on: place) } }
+        get throws {
+            try run.plan.overlays(of: place, without: run.options.without).contains {
+                try run.plan.stands($0, on: place)
+            }
+        }
     }
 
     private var isForced: Bool { run.options.forced.contains(place) }
@@ -143,7 +155,10 @@ struct FleetMover {
         request.reread = run.options.rereads
         let isReadAgain = request.reread && state == .upToDate
         guard
-            try isReadAgain || permit(state, nil, restart: &request.restart, force: &request.force, replacing: &request.replacing)
+            try isReadAgain
+                || permit(
+                    state, nil, restart: &request.restart, force: &request.force,
+                    replacing: &request.replacing)
         else {
             return try settled(state)
         }
@@ -164,13 +179,17 @@ struct FleetMover {
                 workers: run.workers, rate: run.rate, progress: progress, stop: stop)
             if let damage = finding.damage.first { throw MigrationError(.badData, damage) }
         } else {
-            let finding = try await Verification(of: item.target).run(workers: run.workers, rate: run.rate, progress: progress, stop: stop)
-            if let damage = finding.damage ?? finding.notRestored.first { throw MigrationError(.badData, damage) }
+            let finding = try await Verification(of: item.target).run(
+                workers: run.workers, rate: run.rate, progress: progress, stop: stop)
+            if let damage = finding.damage ?? finding.notRestored.first {
+                throw MigrationError(.badData, damage)
+            }
         }
         return .done(resumed: 0)
     }
 
-    /// What is there; where checkpoints are to be forgotten, or what is there is compared, one that cannot be read is as good as one of another job.
+    /// What is there; where checkpoints are to be forgotten, or what is there is compared, one that
+    /// cannot be read is as good as one of another job.
     private func state(_ look: () throws -> TargetState) throws -> TargetState {
         do {
             let state = try look()
@@ -183,9 +202,11 @@ struct FleetMover {
         }
     }
 
-    /// Whether there is anything to do, and what the move needs to be allowed to do it. `difference` is why the target cannot be adopted.
+    /// Whether there is anything to do, and what the move needs to be allowed to do it.
+    /// `difference` is why the target cannot be adopted.
     private func permit(
-        _ state: TargetState, _ difference: String?, restart: inout Bool, force: inout Bool, replacing: inout FileIdentity?
+        _ state: TargetState, _ difference: String?, restart: inout Bool, force: inout Bool,
+        replacing: inout FileIdentity?
     ) throws -> Bool {
         let existing = try ImageFile.identity(at: item.target)
         switch state {
@@ -195,8 +216,13 @@ struct FleetMover {
         case .foreign where !isForced: throw run.plan.foreign(at: place, difference)
         case .unfinished, .held, .stale, .outdated, .altered, .foreign:
             if let problem = try run.plan.overlayInTheWay(of: place, run.options) { throw problem.cause }
-            let readsDevice = item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
-            if state == .stale { tell(.beganAnew(place, readsDevice ?? "its source, base or options changed since it was completed")) }
+            let readsDevice =
+                item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
+            if state == .stale {
+                tell(
+                    .beganAnew(
+                        place, readsDevice ?? "its source, base or options changed since it was completed"))
+            }
             if state == .outdated {
                 let changed = readsDevice ?? "its source, base or options changed since it was interrupted"
                 let reason = run.options.restart ? "its checkpoint is forgotten" : changed
@@ -219,22 +245,29 @@ struct FleetMover {
         case .upToDate: return .upToDate
         case .inUse:
             return .leftAlone(
-                "is in use by \(try ReplacementPolicy.user(of: item.target) ?? "another process") (stop the guest that uses it)")
+                "is in use by \(try ReplacementPolicy.user(of: item.target) ?? "another process") (stop the guest that uses it)"
+            )
         default:
             let fact = difference.map { " and is not what the move makes: \($0)" } ?? ""
-            return .leftAlone("was written to since it was completed\(fact) (\(run.plan.command("--force", for: place)) replaces it)")
+            return .leftAlone(
+                "was written to since it was completed\(fact) (\(run.plan.command("--force", for: place)) replaces it)"
+            )
         }
     }
 
-    /// Leaves the reason with the target, for whoever asks for the status. Where that is not possible the summary alone has it.
+    /// Leaves the reason with the target, for whoever asks for the status. Where that is not
+    /// possible the summary alone has it.
     private func record(_ problem: FleetProblem) {
-        guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true else { return }
+        guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true
+        else { return }
         do {
             guard let target = try run.plan.place(of: place, makes: true) else { return }
             try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.options.usesLocks)
         } catch {
             // A place that is itself what is wrong has nothing to add.
-            if "\(error)" != problem.description { tell(.warned(place, "the reason cannot be recorded: \(error)")) }
+            if "\(error)" != problem.description {
+                tell(.warned(place, "the reason cannot be recorded: \(error)"))
+            }
         }
     }
 }

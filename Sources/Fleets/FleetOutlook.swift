@@ -14,7 +14,8 @@ package struct FleetOutlook: Sendable {
     package let problem: FleetProblem?
     /// Whether the family that it belongs to is whole, so that a run begins with its names.
     package var isNaming = false
-    /// Bytes of data that would be read; at most as many are written, and fewer where there are zeros among them.
+    /// Bytes of data that would be read; at most as many are written, and fewer where there are
+    /// zeros among them.
     package let read: UInt64
 
     /// Whether a run would write to the target.
@@ -27,25 +28,31 @@ package struct FleetOutlook: Sendable {
 }
 
 extension FleetPlan {
-    /// What a run would do with the items at `places`, bases first, from headers, bitmaps, holes and manifests alone.
+    /// What a run would do with the items at `places`, bases first, from headers, bitmaps, holes
+    /// and manifests alone.
     package func outlooks(of places: [Int], stop: StopFlag) -> [FleetOutlook] {
         var bases: [Int: FleetOutlook] = [:]
         return places.map { place in
             let base = items[place].base.flatMap { bases[$0] }
             var outlook = outlook(of: place, isBaseSettled: base.map { !$0.isToDo } ?? true, stop)
             if let problem = base?.problem, outlook.isToDo {
-                outlook = FleetOutlook(place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
+                outlook = FleetOutlook(
+                    place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
             }
             // Also what has its name already is not what it is to be before all have theirs.
-            outlook.isNaming = spec.operation == .convert && outlook.problem == nil && (try? isNaming(place)) == true
+            outlook.isNaming =
+                spec.operation == .convert && outlook.problem == nil && (try? isNaming(place)) == true
             if items[place].role == .base { bases[place] = outlook }
             return outlook
         }
     }
 
-    /// Whether the target at `place` is what it is to be, as it stands, on a base that cannot be moved.
+    /// Whether the target at `place` is what it is to be, as it stands, on a base that cannot be
+    /// moved.
     func isUpToDateAsItStands(at place: Int) throws -> Bool {
-        guard let base = items[place].base, try ImageFile.identity(at: items[base].target) != nil, items[place].problem == nil else {
+        guard let base = items[place].base, try ImageFile.identity(at: items[base].target) != nil,
+            items[place].problem == nil
+        else {
             return false
         }
         return try Conversion(conversion(at: place, workers: WorkerSlots(limit: 1))).state() == .upToDate
@@ -59,7 +66,9 @@ extension FleetPlan {
 
     private func outlook(of place: Int, isBaseSettled: Bool, _ stop: StopFlag) -> FleetOutlook {
         let item = items[place]
-        if let problem = item.problem { return FleetOutlook(place: place, state: nil, problem: problem, read: 0) }
+        if let problem = item.problem {
+            return FleetOutlook(place: place, state: nil, problem: problem, read: 0)
+        }
         do {
             switch spec.operation {
             case .verify: return try verification(of: place)
@@ -69,9 +78,12 @@ extension FleetPlan {
                 return try outlook(of: place, state) { try packing.dataLength() }
             case .convert:
                 let request = try conversion(at: place, workers: WorkerSlots(limit: 1))
-                // As long as its base is not there or will change, an overlay cannot be what it is to be.
+                // As long as its base is not there or will change, an overlay cannot be what it is
+                // to be.
                 let isThere = try request.backing.map { try ImageFile.identity(at: $0) != nil } ?? true
-                let state = isBaseSettled && isThere ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
+                let state =
+                    isBaseSettled && isThere
+                    ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
                 return try outlook(of: place, state) { try dataLength(of: item, request.options) }
             }
         } catch {
@@ -79,20 +91,29 @@ extension FleetPlan {
         }
     }
 
-    /// The state of an overlay whose base is still to be moved. Throws where its layout could not hold what it is to be.
+    /// The state of an overlay whose base is still to be moved. Throws where its layout could not
+    /// hold what it is to be.
     private func stateBeforeBase(of item: FleetItem, _ request: ConversionRequest) throws -> TargetState {
-        if let base = item.base.map({ items[$0] }), let bottom = base.chain?.bottom, case .cow(let layout, let alignment) = request.format {
+        if let base = item.base.map({ items[$0] }), let bottom = base.chain?.bottom,
+            case .cow(let layout, let alignment) = request.format
+        {
             let chain = try ImageChain.open(request.source, request.options)
             let depth = chain.layers.count - 1
             let copied = BackingReference(
-                copyOf: bottom, size: chain.layers[depth].size, at: base.target, disguise: try chain.layers[depth].disguise())
-            let header = try CowHeader(writing: layout, alignment: alignment, length: chain.guestLength, over: copied, target: item.target)
-            try header.checkHolds(.above(depth: depth, backingLength: bottom.guestLength), of: chain, target: item.target)
+                copyOf: bottom, size: chain.layers[depth].size, at: base.target,
+                disguise: try chain.layers[depth].disguise())
+            let header = try CowHeader(
+                writing: layout, alignment: alignment, length: chain.guestLength, over: copied,
+                target: item.target)
+            try header.checkHolds(
+                .above(depth: depth, backingLength: bottom.guestLength), of: chain, target: item.target)
         }
         return try TargetHistory.withoutJob(of: item)
     }
 
-    private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws -> FleetOutlook {
+    private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws
+        -> FleetOutlook
+    {
         var problem: FleetProblem?
         if state == .foreign { problem = FleetProblem(foreign(at: place)) }
         let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
@@ -100,20 +121,28 @@ extension FleetPlan {
             try FolderTree.checkWritable(items[place].target.removingLastComponent())
             problem = try overlayInTheWay(of: place, FleetRun.Options())
         }
-        return FleetOutlook(place: place, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
+        return FleetOutlook(
+            place: place, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
     }
 
-    /// What is wrong with a target that is not this fleet's own; `difference` is why it cannot be adopted, where that was tried.
+    /// What is wrong with a target that is not this fleet's own; `difference` is why it cannot be
+    /// adopted, where that was tried.
     func foreign(at place: Int, _ difference: String? = nil) -> MigrationError {
         let fact = "\(items[place].target): exists and was not made by this move, or of another source"
         let force = "\(command("--force", for: place)) replaces it"
-        if let difference { return MigrationError(.target, "\(fact), and is not what the move makes: \(difference) (\(force))") }
+        if let difference {
+            return MigrationError(
+                .target, "\(fact), and is not what the move makes: \(difference) (\(force))")
+        }
         guard spec.operation == .convert else { return MigrationError(.target, "\(fact) (\(force))") }
         return MigrationError(
-            .target, "\(fact) (\(command("--adopt", for: place)) takes it where it is what the move would make; \(force))")
+            .target,
+            "\(fact) (\(command("--adopt", for: place)) takes it where it is what the move would make; \(force))"
+        )
     }
 
-    /// Why the base at `place`, which is there, must not be replaced: an overlay that was made of it would stay as it is and show other bytes then.
+    /// Why the base at `place`, which is there, must not be replaced: an overlay that was made of
+    /// it would stay as it is and show other bytes then.
     func overlayInTheWay(of place: Int, _ options: FleetRun.Options) throws -> FleetProblem? {
         let base = items[place]
         guard base.role == .base, try ImageFile.identity(at: base.target) != nil else { return nil }
@@ -155,7 +184,8 @@ extension FleetPlan {
         let chain = try ImageChain.open(source, options)
         let depth = chain.layers.count - 1
         let holding: CopyScope =
-            item.base == nil ? .everything(marks: false) : .above(depth: depth, backingLength: chain.layers[depth].guestLength)
+            item.base == nil
+            ? .everything(marks: false) : .above(depth: depth, backingLength: chain.layers[depth].guestLength)
         let finished = ManifestSegment.ranges(
             of: try ManifestFile.read(of: item.target).map { $0.completion == nil ? $0.segments : [] } ?? [])
         let data = try chain.countData(holding, in: finished)
@@ -164,13 +194,15 @@ extension FleetPlan {
 }
 
 extension TargetHistory {
-    /// The state of a target as far as its files tell it without knowing which job is meant: never `upToDate`.
+    /// The state of a target as far as its files tell it without knowing which job is meant: never
+    /// `upToDate`.
     static func withoutJob(of item: FleetItem) throws -> TargetState {
         let manifest = try ManifestFile.readEnds(of: item.target)
         let source = try item.chain.map { try ManifestJob.Source($0.layers[0]) }
         let history = TargetHistory(manifest, of: source)
         let existing = try ImageFile.identity(at: item.target)
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: item.target))
-        return try history.state(existing: existing, partial: partial).considering(users: item.target, existing)
+        return try history.state(existing: existing, partial: partial).considering(
+            users: item.target, existing)
     }
 }

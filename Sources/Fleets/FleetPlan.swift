@@ -5,13 +5,15 @@ package import PipelineFiles
 internal import Stages
 internal import SystemPackage
 
-/// A fleet as its pipeline file describes it: every target with what it is made from, and what is in the way. Nothing is written to find out.
+/// A fleet as its pipeline file describes it: every target with what it is made from, and what is
+/// in the way. Nothing is written to find out.
 package struct FleetPlan: Sendable {
     package let spec: PipelineSpec
     /// Bases first, by name; then images in the order of their names.
     package let items: [FleetItem]
 
-    /// Opens every chain once. What is wrong with one image is said in its item; throws where there can be no plan at all.
+    /// Opens every chain once. What is wrong with one image is said in its item; throws where there
+    /// can be no plan at all.
     package init(_ spec: PipelineSpec, _ sources: [FleetSource]) throws {
         self.spec = spec
         var planner = FleetPlanner(spec, try spec.chainOptions())
@@ -19,8 +21,9 @@ package struct FleetPlan: Sendable {
         items = planner.items()
     }
 
-    /// Where the target of the item at `place` goes: links are followed as long as they stay in the folder of the fleet's targets. nil where there is
-    /// no such folder yet; `makes` makes all that is missing. Throws `target` where a link leads out of it.
+    /// Where the target of the item at `place` goes: links are followed as long as they stay in the
+    /// folder of the fleet's targets. nil where there is no such folder yet; `makes` makes all that
+    /// is missing. Throws `target` where a link leads out of it.
     func place(of place: Int, makes: Bool) throws -> FilePlace? {
         let folder = spec.target.archive?.removingLastComponent() ?? spec.target.directory
         if makes { try FolderTree.make(folder) }
@@ -40,17 +43,21 @@ package struct FleetPlan: Sendable {
         }
         let backing = item.base.map { items[$0].target }
         var request = ConversionRequest(
-            source: source, options: options, target: item.target, format: item.role == .base ? .raw : spec.target.requested,
+            source: source, options: options, target: item.target,
+            format: item.role == .base ? .raw : spec.target.requested,
             backing: backing, backingFormat: backing == nil ? nil : .raw, workers: workers)
         request.asBase = item.role == .base
         request.place = try self.place(of: place, makes: false)
-        if backing != nil, request.place != nil { request.backingLocation = try BackingLocation(confinement: [spec.target.directory]) }
+        if backing != nil, request.place != nil {
+            request.backingLocation = try BackingLocation(confinement: [spec.target.directory])
+        }
         request.stagedBacking = try stagedBase(of: place)
         if request.stagedBacking != nil { request.naming = .withFamily }
         return request
     }
 
-    /// The packing that makes the archive at `place`; `settles`: it is going to be done, not only looked at.
+    /// The packing that makes the archive at `place`; `settles`: it is going to be done, not only
+    /// looked at.
     func packing(at place: Int, workers: WorkerSlots, settles: Bool = false) throws -> PackRequest {
         var request = PackRequest(
             archive: items[place].target, images: items[place].sources,
@@ -66,10 +73,12 @@ package struct FleetPlan: Sendable {
 }
 
 extension PipelineSpec {
-    /// How the fleet's images are opened. Throws `unavailable` where a directory of `confine` is missing.
+    /// How the fleet's images are opened. Throws `unavailable` where a directory of `confine` is
+    /// missing.
     package func chainOptions() throws -> ChainOptions {
         var options = ChainOptions(
-            format: sourceFormat, backingFormat: backingFormat, location: try BackingLocation(moves: backingMap, confinement: confine),
+            format: sourceFormat, backingFormat: backingFormat,
+            location: try BackingLocation(moves: backingMap, confinement: confine),
             ignoreMtime: ignoreMtime)
         options.confinesImage = true
         return options

@@ -5,7 +5,8 @@ internal import Migration
 internal import PipelineFiles
 internal import SystemPackage
 
-/// Makes items of sources: which file is a base, what each target is called, and what is in the way.
+/// Makes items of sources: which file is a base, what each target is called, and what is in the
+/// way.
 struct FleetPlanner {
     private let spec: PipelineSpec
     private let options: ChainOptions
@@ -16,7 +17,8 @@ struct FleetPlanner {
         self.options = options
     }
 
-    /// Looks at one source and closes it again: a fleet has more files than a process may hold open.
+    /// Looks at one source and closes it again: a fleet has more files than a process may hold
+    /// open.
     mutating func open(_ source: FleetSource) {
         do {
             opened.append((source, ChainFacts(try ImageChain.open(source.path, options)), nil))
@@ -45,7 +47,8 @@ struct FleetPlanner {
         return checked(items)
     }
 
-    /// Every file at the bottom of a chain that overlays stand on, and every raw source: with a kept chain it is a base.
+    /// Every file at the bottom of a chain that overlays stand on, and every raw source: with a
+    /// kept chain it is a base.
     private func baseItems() -> [FileID: (item: FleetItem, place: Int)] {
         var bases: [FileID: (item: FleetItem, place: Int)] = [:]
         let standing = opened.filter { ($0.chain?.layers.count ?? 0) > 1 }
@@ -65,16 +68,20 @@ struct FleetPlanner {
             let alone = FleetSource(
                 path: path, directory: folder(of: path), name: path.lastComponent?.stem ?? "",
                 extension: path.lastComponent?.extension ?? "", line: source.line)
-            bases[file] = (item(alone, ChainFacts(bottomOf: chain), role: .base, base: nil, format: "raw", nil), 0)
+            bases[file] = (
+                item(alone, ChainFacts(bottomOf: chain), role: .base, base: nil, format: "raw", nil), 0
+            )
         }
         return bases
     }
 
-    /// What `{directory}` means for a base: below the fixed part of the first pattern that holds it, else below the deepest confinement that does.
-    /// So it is the same whichever overlays can be opened.
+    /// What `{directory}` means for a base: below the fixed part of the first pattern that holds
+    /// it, else below the deepest confinement that does. So it is the same whichever overlays can
+    /// be opened.
     private func folder(of path: FilePath) -> FilePath {
         let folder = path.removingLastComponent()
-        let places = spec.sources.map(\.fixed) + spec.confine.sorted { $0.components.count > $1.components.count }
+        let places =
+            spec.sources.map(\.fixed) + spec.confine.sorted { $0.components.count > $1.components.count }
         for place in places {
             for place in [place, (try? resolved(place)) ?? place] where folder.starts(with: place) {
                 var below = folder
@@ -86,30 +93,36 @@ struct FleetPlanner {
     }
 
     private func item(
-        _ source: FleetSource, _ chain: ChainFacts?, role: FleetItem.Role, base: Int?, format: String, _ problem: FleetProblem?
+        _ source: FleetSource, _ chain: ChainFacts?, role: FleetItem.Role, base: Int?, format: String,
+        _ problem: FleetProblem?
     ) -> FleetItem {
         var problem = problem
         var target = FilePath()
         do {
             target = spec.target.directory.pushing(
-                try spec.target.name.path(name: source.name, extension: source.extension, directory: source.directory, format: format))
+                try spec.target.name.path(
+                    name: source.name, extension: source.extension, directory: source.directory,
+                    format: format))
         } catch {
             problem = problem ?? FleetProblem(error)
         }
         return FleetItem(
-            role: role, name: spec.shown(source.path), sources: [source.path], target: target, base: base, chain: chain, problem: problem)
+            role: role, name: spec.shown(source.path), sources: [source.path], target: target, base: base,
+            chain: chain, problem: problem)
     }
 
     private func itemOfAll(_ archive: FilePath) -> FleetItem {
         FleetItem(
-            role: .archive, name: archive.lastComponent?.string ?? archive.description, sources: opened.map(\.source.path), target: archive,
+            role: .archive, name: archive.lastComponent?.string ?? archive.description,
+            sources: opened.map(\.source.path), target: archive,
             base: nil, chain: nil, problem: FleetProblem(all: opened.compactMap(\.problem)))
     }
 
     /// Adds what is wrong between items: names that collide, targets that are sources.
     private func checked(_ items: [FleetItem]) -> [FleetItem] {
         var files = Set(opened.flatMap { $0.chain?.layers.map { FileID($0.identity) } ?? [] })
-        // One that cannot be opened as an image is a source all the same; what cannot even be looked at is no target either.
+        // One that cannot be opened as an image is a source all the same; what cannot even be
+        // looked at is no target either.
         for (source, chain, _) in opened where chain == nil {
             if let found = try? ImageFile.identity(at: source.path) { files.insert(FileID(found)) }
         }
@@ -122,15 +135,22 @@ struct FleetPlanner {
                 let file = try folders.file(of: target)
                 if let other = owners[file] {
                     let error = MigrationError(
-                        .target, "\(target): is the target of both \(items[other].name) and \(items[place].name) (change the target's name)"
+                        .target,
+                        "\(target): is the target of both \(items[other].name) and \(items[place].name) (change the target's name)"
                     )
-                    for both in [other, place] { items[both].problem = items[both].problem ?? FleetProblem(error, isOfLayout: true) }
+                    for both in [other, place] {
+                        items[both].problem = items[both].problem ?? FleetProblem(error, isOfLayout: true)
+                    }
                 }
                 owners[file] = place
                 for path in [target, TargetFile.partialPath(of: target), ManifestFile.path(of: target)] {
-                    guard let found = try ImageFile.identity(at: path), files.contains(FileID(found)) else { continue }
+                    guard let found = try ImageFile.identity(at: path), files.contains(FileID(found)) else {
+                        continue
+                    }
                     throw MigrationError(
-                        .target, "\(path): is one of the fleet's own sources (choose another target directory, or exclude it)")
+                        .target,
+                        "\(path): is one of the fleet's own sources (choose another target directory, or exclude it)"
+                    )
                 }
             } catch {
                 items[place].problem = FleetProblem(error, isOfLayout: true)
@@ -155,7 +175,9 @@ private struct TargetFolders {
         if let place = known[folder] { return place }
         // In what is not there yet are no links.
         let found =
-            (try? resolved(folder)) ?? folder.lastComponent.map { place(of: folder.removingLastComponent()).appending($0) } ?? folder
+            (try? resolved(folder)) ?? folder.lastComponent.map {
+                place(of: folder.removingLastComponent()).appending($0)
+            } ?? folder
         known[folder] = found
         return found
     }

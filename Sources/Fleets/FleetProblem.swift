@@ -7,7 +7,8 @@ package struct FleetProblem: Error, Sendable, CustomStringConvertible {
     package let description: String
     /// The error that says it, for an exit code.
     package let cause: any Error
-    /// Whether it lies in how the fleet is laid out, and not in this item's files: nothing is written for it then, not even the reason.
+    /// Whether it lies in how the fleet is laid out, and not in this item's files: nothing is
+    /// written for it then, not even the reason.
     package let isOfLayout: Bool
 
     init(_ error: any Error, isOfLayout: Bool = false) {
@@ -32,7 +33,8 @@ package struct FleetProblem: Error, Sendable, CustomStringConvertible {
     private static let keys = [
         ("-f raw", "source-format: raw"), ("choose with -f)", "choose with source-format)"),
         ("--backing-format ", "backing-format: "), ("with --backing-format)", "with backing-format)"),
-        (", or read it with --force-share)", ")"), ("--ignore-mtime", "ignore-mtime: true"), ("--backing-map OLD=NEW", "backing-map"),
+        (", or read it with --force-share)", ")"), ("--ignore-mtime", "ignore-mtime: true"),
+        ("--backing-map OLD=NEW", "backing-map"),
         ("(--confine)", "(confine)"), ("-o layout=", "layout: "), ("-O raw", "format: raw"),
     ]
 

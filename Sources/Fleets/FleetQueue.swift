@@ -35,6 +35,8 @@ struct FleetQueue {
 
     /// Lets the overlays of a base begin.
     mutating func ended(_ result: FleetResult) {
-        for place in (waiting.removeValue(forKey: result.place) ?? []).reversed() { ready.append((place, result.outcome)) }
+        for place in (waiting.removeValue(forKey: result.place) ?? []).reversed() {
+            ready.append((place, result.outcome))
+        }
     }
 }

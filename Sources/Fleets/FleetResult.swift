@@ -6,9 +6,11 @@ package enum FleetOutcome: Sendable {
     case upToDate
     /// It was done; `resumed` bytes were there from an earlier run.
     case done(resumed: UInt64)
-    /// It is whole, and takes its name with its family: not the end yet; `resumed` bytes were there from an earlier run.
+    /// It is whole, and takes its name with its family: not the end yet; `resumed` bytes were there
+    /// from an earlier run.
     case staged(resumed: UInt64)
-    /// It is whole, and its family is not: it has no name yet, for the reason given. `isHeldUp`: running again does not help by itself.
+    /// It is whole, and its family is not: it has no name yet, for the reason given. `isHeldUp`:
+    /// running again does not help by itself.
     case waits(String, isHeldUp: Bool)
     /// It was there, is what the move would make, and is recorded now.
     case adopted
@@ -34,11 +36,13 @@ package enum FleetEvent: Sendable {
     case began(Int)
     /// Another process works on the item's target; the run waits for it.
     case waiting(Int)
-    /// An earlier run died while it gave a base and its overlays their names: the run goes on with that.
+    /// An earlier run died while it gave a base and its overlays their names: the run goes on with
+    /// that.
     case namesFamily(Int)
     /// The item begins anew, for the reason given.
     case beganAnew(Int, String)
-    /// The item's target will be replaced, although somebody has written to it (`altered`) or it is not this fleet's (`foreign`).
+    /// The item's target will be replaced, although somebody has written to it (`altered`) or it is
+    /// not this fleet's (`foreign`).
     case replaces(Int, TargetState)
     case warned(Int, String)
     case ended(FleetResult)

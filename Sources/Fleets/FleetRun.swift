@@ -6,7 +6,8 @@ internal import PipelineFiles
 package import Stages
 internal import SystemPackage
 
-/// A fleet moved: each base once and before its overlays, several items side by side; one that fails stops no other.
+/// A fleet moved: each base once and before its overlays, several items side by side; one that
+/// fails stops no other.
 package struct FleetRun: Sendable {
     package let plan: FleetPlan
     /// Slots for workers, over all items that are moved side by side.
@@ -17,11 +18,13 @@ package struct FleetRun: Sendable {
 
     /// What a run may do apart from what it always does.
     package struct Options: Sendable {
-        /// The items whose targets are replaced although somebody has written to them, or although they are not this fleet's.
+        /// The items whose targets are replaced although somebody has written to them, or although
+        /// they are not this fleet's.
         package var forced: Set<Int> = []
         /// Overlays that stay as they are, also where their base is replaced.
         package var without: Set<Int> = []
-        /// Takes a target that nothing is recorded of for this fleet's own where it is what the move would make.
+        /// Takes a target that nothing is recorded of for this fleet's own where it is what the
+        /// move would make.
         package var adopts = false
         /// Forgets every checkpoint.
         package var restart = false
@@ -34,13 +37,16 @@ package struct FleetRun: Sendable {
     }
 
     package init(
-        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, choice: FleetChoice = FleetChoice(), options: Options = Options()
+        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, choice: FleetChoice = FleetChoice(),
+        options: Options = Options()
     ) throws {
         guard choice.shard == nil || plan.spec.target.archive == nil else {
-            throw MigrationError(.usage, "\(plan.spec.file): one archive for all is made by one process (leave --shard out)")
+            throw MigrationError(
+                .usage, "\(plan.spec.file): one archive for all is made by one process (leave --shard out)")
         }
         guard !options.adopts || plan.spec.operation == .convert else {
-            throw MigrationError(.usage, "\(plan.spec.file): only what is converted is adopted (leave --adopt out)")
+            throw MigrationError(
+                .usage, "\(plan.spec.file): only what is converted is adopted (leave --adopt out)")
         }
         self.plan = plan
         self.workers = workers
@@ -49,28 +55,37 @@ package struct FleetRun: Sendable {
         self.options = options
     }
 
-    /// Tells `progress` how much there is to do: data where somebody looks on, else only the disks' lengths, which are known already.
+    /// Tells `progress` how much there is to do: data where somebody looks on, else only the disks'
+    /// lengths, which are known already.
     package func begin(_ progress: Progress, _ stop: StopFlag) {
         let places = plan.places(in: choice)
-        let total = progress.isShown ? plan.outlooks(of: places, stop: stop).filter(\.isToDo).reduce(0) { $0 + $1.read } : nil
+        let total =
+            progress.isShown
+            ? plan.outlooks(of: places, stop: stop).filter(\.isToDo).reduce(0) { $0 + $1.read } : nil
         let length = places.reduce(UInt64(0)) { $0 &+ (plan.items[$1].chain?.guestLength ?? 0) }
-        progress.begin(Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
+        progress.begin(
+            Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
     }
 
-    /// Moves everything that is not up to date; returns a result for every item of the shard, in the plan's order. Throws where the system is
-    /// short of something, after a last checkpoint of what is being moved.
+    /// Moves everything that is not up to date; returns a result for every item of the shard, in
+    /// the plan's order. Throws where the system is short of something, after a last checkpoint of
+    /// what is being moved.
     package func run(
         progress: Progress, stop: StopFlag, tell: @escaping @Sendable (FleetEvent) -> Void
     ) async throws -> [FleetResult] {
         let places = plan.places(in: choice)
         // What may be adopted is not lost yet.
-        if !options.adopts { for place in places where options.forced.contains(place) { try tellLoss(at: place, tell) } }
+        if !options.adopts {
+            for place in places where options.forced.contains(place) { try tellLoss(at: place, tell) }
+        }
         var queue = FleetQueue(places, plan)
         var results: [FleetResult] = []
         var families = FleetFamilies(places, plan)
         // What cannot be finished is in the way of its base and of all that stands on it.
         let unfinished = try await finishFamilies(stop, tell)
-        for (place, problem) in unfinished where !places.contains(place) { tell(.warned(place, "\(problem)")) }
+        for (place, problem) in unfinished where !places.contains(place) {
+            tell(.warned(place, "\(problem)"))
+        }
         var shortage: Shortage?
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
             var running = 0
@@ -79,23 +94,30 @@ package struct FleetRun: Sendable {
             while true {
                 while running < most, !queue.isEmpty {
                     // Fewer images side by side, where no more threads can be had.
-                    let thread = running == 0 ? try IOThread(named: "image") : try IOThread.ifAny(named: "image")
+                    let thread =
+                        running == 0 ? try IOThread(named: "image") : try IOThread.ifAny(named: "image")
                     guard let thread, let next = queue.next() else { break }
                     running += 1
                     if most == 1 { alone.insert(next.place) }
                     group.addTask(executorPreference: thread) {
                         defer { thread.stop() }
-                        // The first worker of an image comes before those that only help others with theirs.
+                        // The first worker of an image comes before those that only help others
+                        // with theirs.
                         do {
                             try await workers.take()
                         } catch  where error.isShortage {
-                            return FleetResult(place: next.place, outcome: .failed(FleetProblem(error)), written: 0, seconds: 0)
+                            return FleetResult(
+                                place: next.place, outcome: .failed(FleetProblem(error)), written: 0,
+                                seconds: 0)
                         }
                         defer { workers.give() }
                         if let problem = unfinished[next.place] {
-                            return FleetResult(place: next.place, outcome: .failed(problem), written: 0, seconds: 0)
+                            return FleetResult(
+                                place: next.place, outcome: .failed(problem), written: 0, seconds: 0)
                         }
-                        let mover = FleetMover(run: self, place: next.place, progress: Progress(within: progress), stop: stop, tell: tell)
+                        let mover = FleetMover(
+                            run: self, place: next.place, progress: Progress(within: progress), stop: stop,
+                            tell: tell)
                         return await mover.result(base: next.base)
                     }
                 }
@@ -125,11 +147,14 @@ package struct FleetRun: Sendable {
     /// Says what will be lost, before anything is replaced.
     private func tellLoss(at place: Int, _ tell: (FleetEvent) -> Void) throws {
         let item = plan.items[place]
-        guard plan.spec.operation != .verify, !item.target.isEmpty, try ImageFile.identity(at: item.target) != nil else { return }
+        guard plan.spec.operation != .verify, !item.target.isEmpty,
+            try ImageFile.identity(at: item.target) != nil
+        else { return }
         do {
             let state =
                 try plan.spec.operation == .pack
-                ? Packing(plan.packing(at: place, workers: workers), stop: StopFlag()).state() : TargetHistory.withoutJob(of: item)
+                ? Packing(plan.packing(at: place, workers: workers), stop: StopFlag()).state()
+                : TargetHistory.withoutJob(of: item)
             if state == .altered || state == .foreign { tell(.replaces(place, state)) }
         } catch is ManifestError {
             // Its manifest cannot be read: nothing says whose it is.
@@ -137,12 +162,14 @@ package struct FleetRun: Sendable {
         }
     }
 
-    /// What was found up to date may have got its name from a run that died before that was durable.
+    /// What was found up to date may have got its name from a run that died before that was
+    /// durable.
     private func makeNamesDurable(of results: [FleetResult]) throws {
         guard plan.spec.operation != .verify else { return }
         let found = results.filter { if case .upToDate = $0.outcome { true } else { false } }
         // A target may be a link: its file lies elsewhere than its neighbours.
-        let folders = Set(try found.map { try TargetPlace.follow(plan.items[$0.place].target).removingLastComponent() })
+        let folders = Set(
+            try found.map { try TargetPlace.follow(plan.items[$0.place].target).removingLastComponent() })
         for folder in folders { try Folder(at: folder).synchronize() }
     }
 }

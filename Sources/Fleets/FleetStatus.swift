@@ -8,9 +8,11 @@ package struct FleetStatus: Sendable {
     package enum State: Sendable {
         /// Whole; `isAltered` where somebody has written to the target since.
         case done(isAltered: Bool)
-        /// A process works on it; bytes of guest disk (or of archive) a second, nil as long as that is unknown.
+        /// A process works on it; bytes of guest disk (or of archive) a second, nil as long as that
+        /// is unknown.
         case running(rate: Double?)
-        /// Whole, but without its name until its family is whole. `isNaming`: it is, and the next run gives the names.
+        /// Whole, but without its name until its family is whole. `isNaming`: it is, and the next
+        /// run gives the names.
         case held(isNaming: Bool)
         /// A run was interrupted; the next one goes on.
         case interrupted
@@ -28,7 +30,8 @@ package struct FleetStatus: Sendable {
 
     package let place: Int
     package let state: State
-    /// Bytes of guest disk that are durable, of `length`; of an archive the bytes of the file, and its length is not known before its end.
+    /// Bytes of guest disk that are durable, of `length`; of an archive the bytes of the file, and
+    /// its length is not known before its end.
     package let covered: UInt64
     package let length: UInt64?
     /// When the move began, and when it was complete, in seconds since 1970.
@@ -53,29 +56,40 @@ extension FleetPlan {
             let isHeld = try ManifestFile.isHeld(of: target)
             // What is verified may be an archive, whatever it is to the fleet.
             return try items[place].role == .archive || ManifestFile.isOfArchive(target)
-                ? try archiveStatus(place, target, isHeld: isHeld) : try imageStatus(place, target, isHeld: isHeld, samples: samples)
+                ? try archiveStatus(place, target, isHeld: isHeld)
+                : try imageStatus(place, target, isHeld: isHeld, samples: samples)
         } catch {
             return FleetStatus(place, .failed("\(error)"))
         }
     }
 
-    private func problem(of place: Int) -> FleetStatus.State { items[place].problem.map { .failed("\($0)") } ?? .waiting }
+    private func problem(of place: Int) -> FleetStatus.State {
+        items[place].problem.map { .failed("\($0)") } ?? .waiting
+    }
 
-    private func imageStatus(_ place: Int, _ target: FilePath, isHeld: Bool, samples: Bool) throws -> FleetStatus {
-        guard let manifest = try samples ? ManifestFile.read(of: target) : ManifestFile.readEnds(of: target) else {
+    private func imageStatus(_ place: Int, _ target: FilePath, isHeld: Bool, samples: Bool) throws
+        -> FleetStatus
+    {
+        guard let manifest = try samples ? ManifestFile.read(of: target) : ManifestFile.readEnds(of: target)
+        else {
             return FleetStatus(place, isHeld ? .running(rate: nil) : problem(of: place))
         }
         let parts = manifest.segments.compactMap { segment in
-            segment.time.map { FleetStatus.Sample(time: $0, bytes: segment.kind == "data" ? segment.count * 512 : 0) }
+            segment.time.map {
+                FleetStatus.Sample(time: $0, bytes: segment.kind == "data" ? segment.count * 512 : 0)
+            }
         }.sorted { $0.time < $1.time }
         let covered = manifest.segments.reduce(0) { $0 + $1.count * 512 }
         var state = try state(
             place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
             hasCheckpoint: !manifest.segments.isEmpty, parts)
-        if case .interrupted = state, manifest.completion?.held == true { state = .held(isNaming: try isNaming(place)) }
+        if case .interrupted = state, manifest.completion?.held == true {
+            state = .held(isNaming: try isNaming(place))
+        }
         let length = manifest.job?.target.length
         return FleetStatus(
-            place: place, state: state, covered: manifest.completion == nil ? covered : length ?? covered, length: length,
+            place: place, state: state, covered: manifest.completion == nil ? covered : length ?? covered,
+            length: length,
             began: manifest.job?.time, ended: manifest.completion?.time, samples: samples ? parts : [])
     }
 
@@ -101,12 +115,15 @@ extension FleetPlan {
             place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
             hasCheckpoint: manifest.checkpoint != nil, steps)
         return FleetStatus(
-            place: place, state: state, covered: manifest.completion?.size ?? manifest.checkpoint?.length ?? 0,
-            length: manifest.completion?.size, began: manifest.job?.time, ended: manifest.completion?.time, samples: steps)
+            place: place, state: state,
+            covered: manifest.completion?.size ?? manifest.checkpoint?.length ?? 0,
+            length: manifest.completion?.size, began: manifest.job?.time, ended: manifest.completion?.time,
+            samples: steps)
     }
 
     private func state(
-        _ place: Int, _ target: FilePath, isHeld: Bool, _ failure: ManifestFailure?, _ completion: ManifestCompletion?,
+        _ place: Int, _ target: FilePath, isHeld: Bool, _ failure: ManifestFailure?,
+        _ completion: ManifestCompletion?,
         _ replaces: ManifestJob.Replaced?, hasCheckpoint: Bool, _ samples: [FleetStatus.Sample]
     ) throws -> FleetStatus.State {
         if isHeld { return .running(rate: samples.rate) }
@@ -118,7 +135,9 @@ extension FleetPlan {
             return hasCheckpoint ? .interrupted : problem(of: place)
         }
         let partial = try ImageFile.identity(at: TargetFile.partialPath(of: target))
-        if let partial, completion.matches(partial), found.map({ replaces?.matches($0) == true }) ?? true { return .interrupted }
+        if let partial, completion.matches(partial), found.map({ replaces?.matches($0) == true }) ?? true {
+            return .interrupted
+        }
         if let found, completion.matches(found) { return .done(isAltered: false) }
         return found == nil ? .waiting : .done(isAltered: true)
     }

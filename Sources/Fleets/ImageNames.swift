@@ -4,7 +4,8 @@ internal import Linux
 internal import PipelineFiles
 internal import SystemPackage
 
-/// The names that images have for a user who means some of many: the full name, a last component that is unique, or a glob.
+/// The names that images have for a user who means some of many: the full name, a last component
+/// that is unique, or a glob.
 struct ImageNames {
     /// What a user's name means.
     enum Meaning: Equatable {
@@ -31,15 +32,19 @@ struct ImageNames {
         }
     }
 
-    /// What `name` means. A name of that very kind comes before a last component, and that before a glob.
+    /// What `name` means. A name of that very kind comes before a last component, and that before a
+    /// glob.
     func meaning(of name: FilePath) -> Meaning {
         if let places = byName[name.pathBytes] { return .places(places) }
-        if let places = byLast[name.pathBytes] { return places.count == 1 ? .places(places) : .ambiguous(places) }
+        if let places = byLast[name.pathBytes] {
+            return places.count == 1 ? .places(places) : .ambiguous(places)
+        }
         let found = SourceGlob.hasWildcard(name.string) ? names.indices.filter { isMatch(name, at: $0) } : []
         return found.isEmpty ? .nothing(near: nearest(to: name)) : .places(found)
     }
 
-    /// A glob with a slash is for full names, one without for last components; a wildcard never stands for a slash.
+    /// A glob with a slash is for full names, one without for last components; a wildcard never
+    /// stands for a slash.
     private func isMatch(_ glob: FilePath, at place: Int) -> Bool {
         let candidate = glob.components.count > 1 ? names[place] : lasts[place]
         return candidate?.withPlatformString { text in
@@ -48,6 +53,7 @@ struct ImageNames {
     }
 
     private func nearest(to name: FilePath) -> String? {
-        NearestKey.of(name.string, in: names.map(\.string)) ?? NearestKey.of(name.string, in: lasts.compactMap { $0?.string })
+        NearestKey.of(name.string, in: names.map(\.string))
+            ?? NearestKey.of(name.string, in: lasts.compactMap { $0?.string })
     }
 }

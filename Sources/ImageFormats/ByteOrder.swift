@@ -4,8 +4,11 @@ package enum ByteOrder: Equatable, Sendable {
 }
 
 extension [UInt8] {
-    /// The unsigned number of `T.bitWidth / 8` bytes at `offset`, or nil where the array ends before it does.
-    package func number<T: FixedWidthInteger & UnsignedInteger>(_ type: T.Type = T.self, at offset: Int, _ order: ByteOrder) -> T? {
+    /// The unsigned number of `T.bitWidth / 8` bytes at `offset`, or nil where the array ends
+    /// before it does.
+    package func number<T: FixedWidthInteger & UnsignedInteger>(
+        _ type: T.Type = T.self, at offset: Int, _ order: ByteOrder
+    ) -> T? {
         let width = T.bitWidth / 8
         guard offset >= 0, count >= width, offset <= count - width else { return nil }
         var value: T = 0
@@ -17,7 +20,9 @@ extension [UInt8] {
     }
 
     /// Stores `value` at `offset`, which must lie inside the array with all of the number's bytes.
-    package mutating func store<T: FixedWidthInteger & UnsignedInteger>(_ value: T, at offset: Int, _ order: ByteOrder) {
+    package mutating func store<T: FixedWidthInteger & UnsignedInteger>(
+        _ value: T, at offset: Int, _ order: ByteOrder
+    ) {
         let width = T.bitWidth / 8
         for index in 0..<width {
             let shift = order == .big ? 8 * (width - 1 - index) : 8 * index

@@ -38,7 +38,8 @@ extension ForeignFormat {
     /// What makes an image of it that Drover reads: part of a sentence, without parentheses.
     package var advice: String {
         switch self {
-        case .qcow2, .qcow, .qed, .vmdk, .vdi, .vhdx, .vpc, .parallels, .dmg, .bochs: "qemu-img convert makes a raw image of it"
+        case .qcow2, .qcow, .qed, .vmdk, .vdi, .vhdx, .vpc, .parallels, .dmg, .bochs:
+            "qemu-img convert makes a raw image of it"
         case .androidSparse: "simg2img makes a raw image of it"
         case .ewf: "ewfexport makes a raw image of it"
         case .vma: "vma extract takes the disks out of it"

@@ -1,6 +1,8 @@
-/// Bytes that are not what a format says they should be. Never a failed read: those are `DiskImageError`s.
+/// Bytes that are not what a format says they should be. Never a failed read: those are
+/// `DiskImageError`s.
 ///
-/// The text names the place inside the file, what was found and what was expected; the caller puts the file's name before it.
+/// The text names the place inside the file, what was found and what was expected; the caller puts
+/// the file's name before it.
 package struct FormatError: Error, Equatable, CustomStringConvertible {
     /// What kind of disagreement it is; what a caller may branch on.
     package enum Kind: Equatable, Sendable {
@@ -21,7 +23,9 @@ package struct FormatError: Error, Equatable, CustomStringConvertible {
     }
 
     /// `field at offset N is FOUND; expected EXPECTED`.
-    static func field(_ name: String, at offset: Int, is found: some CustomStringConvertible, expected: String) -> FormatError {
+    static func field(
+        _ name: String, at offset: Int, is found: some CustomStringConvertible, expected: String
+    ) -> FormatError {
         FormatError(.invalid, "\(name) at offset \(offset) is \(found); expected \(expected)")
     }
 }

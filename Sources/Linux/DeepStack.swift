@@ -1,6 +1,7 @@
 internal import CLinux
 
-/// A stack with room for deep recursion, on the calling thread: `ulimit -s` may have made its own small, and another thread may not be to be had.
+/// A stack with room for deep recursion, on the calling thread: `ulimit -s` may have made its own
+/// small, and another thread may not be to be had.
 package enum DeepStack {
     /// For one level, and for what is at the bottom.
     private static let (level, least) = (16 << 10, 1 << 20)
@@ -12,7 +13,8 @@ package enum DeepStack {
         init(_ body: @escaping () -> Void) { self.body = body }
     }
 
-    /// Runs `body`, which calls itself up to `levels` times, on such a stack; false where there is no memory for one.
+    /// Runs `body`, which calls itself up to `levels` times, on such a stack; false where there is
+    /// no memory for one.
     package static func run(levels: Int, _ body: () -> Void) -> Bool {
         withoutActuallyEscaping(body) { body in
             let work = Unmanaged.passRetained(Work(body))

@@ -4,7 +4,8 @@ package import SystemPackage
 /// The calling thread's errno; read it before any other call.
 private func currentErrno() -> CInt { errno }
 
-/// The result of a system call that is made again as long as a signal interrupts it, as may happen on network file systems.
+/// The result of a system call that is made again as long as a signal interrupts it, as may happen
+/// on network file systems.
 package func retried(_ call: () -> CInt) -> CInt {
     while true {
         let result = call()

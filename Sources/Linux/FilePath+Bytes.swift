@@ -3,7 +3,9 @@ package import SystemPackage
 extension FilePath {
     /// A path of arbitrary bytes without NUL, as it stands in a header.
     package init(bytes: [UInt8]) {
-        self = (bytes.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { FilePath(platformString: $0.baseAddress!) }
+        self = (bytes.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer {
+            FilePath(platformString: $0.baseAddress!)
+        }
     }
 
     /// The path's bytes without NUL.

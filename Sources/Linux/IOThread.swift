@@ -2,10 +2,12 @@ internal import CLinux
 internal import Glibc
 internal import SystemPackage
 
-/// A thread of its own for tasks that block in system calls: the cooperative pool has no more threads than cores, and one blocked there stops
-/// everything. A task whose executor preference it is runs on it from suspension to suspension.
+/// A thread of its own for tasks that block in system calls: the cooperative pool has no more
+/// threads than cores, and one blocked there stops everything. A task whose executor preference it
+/// is runs on it from suspension to suspension.
 ///
-/// All of Drover's tasks have one, so the cooperative pool has nothing to do and no threads: it waits for ever where none can be started.
+/// All of Drover's tasks have one, so the cooperative pool has nothing to do and no threads: it
+/// waits for ever where none can be started.
 package final class IOThread: TaskExecutor, @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -17,8 +19,8 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
         pthread_cond_init(condition, nil)
     }
 
-    /// Starts the thread; its name is for whoever looks at it from outside. It keeps the object alive until `stop`. Throws `Shortage` where none
-    /// can be started.
+    /// Starts the thread; its name is for whoever looks at it from outside. It keeps the object
+    /// alive until `stop`. Throws `Shortage` where none can be started.
     package convenience init(named name: String = "stage") throws {
         self.init()
         let start = Unmanaged.passRetained(Start(thread: self, name: name))
@@ -81,7 +83,8 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
     /// Gives the calling thread another name.
     package static func rename(_ name: String) { clinux_name_thread(name) }
 
-    /// Blocks the calling thread, which is one of these, for `duration`; throws `CancellationError` where its task is cancelled.
+    /// Blocks the calling thread, which is one of these, for `duration`; throws `CancellationError`
+    /// where its task is cancelled.
     package static func pause(_ duration: Duration) throws {
         SystemClock.sleep(duration)
         try Task.checkCancellation()

@@ -11,7 +11,9 @@ package struct Shortage: Error, Equatable, CustomStringConvertible {
 
     /// A thread that was refused with `errno`.
     static func ofThreads(_ errno: Errno) -> Shortage {
-        Shortage("a thread cannot be started: \(errno)\(errno == .noMemory ? memoryAdvice : " (raise the limit: ulimit -u)")")
+        Shortage(
+            "a thread cannot be started: \(errno)\(errno == .noMemory ? memoryAdvice : " (raise the limit: ulimit -u)")"
+        )
     }
 
     /// What to do where memory is short: which limit of the process is to be raised, if it has one.

@@ -2,7 +2,8 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// What the kernel says of itself in `/proc` and `/sys`: short files and folders that may be gone at any time.
+/// What the kernel says of itself in `/proc` and `/sys`: short files and folders that may be gone
+/// at any time.
 package enum SystemText {
     /// The lines of a file; none where it is not there.
     package static func lines(of path: FilePath) throws -> [Substring] {

@@ -12,7 +12,8 @@ package final class Ticker: Sendable {
             defer { thread.stop() }
             var due = ContinuousClock.now + interval
             while !isOver.withLock({ $0 }) {
-                try IOThread.pause(max(.zero, min(ContinuousClock.now.duration(to: due), Ticker.longestPause)))
+                try IOThread.pause(
+                    max(.zero, min(ContinuousClock.now.duration(to: due), Ticker.longestPause)))
                 guard due <= .now else { continue }
                 isOver.withLock { if !$0 { tick() } }
                 due = .now + interval

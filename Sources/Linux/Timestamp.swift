@@ -17,15 +17,19 @@ package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
     /// What `description` made; nil where the text is something else.
     package init?(text: String) {
         let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 2, parts[1].count == 9, let nanoseconds = Timestamp.digits(parts[1]), nanoseconds >= 0 else { return nil }
+        guard parts.count == 2, parts[1].count == 9, let nanoseconds = Timestamp.digits(parts[1]),
+            nanoseconds >= 0
+        else { return nil }
         guard let seconds = Timestamp.digits(parts[0]) else { return nil }
         self.init(seconds: seconds, nanoseconds: nanoseconds)
     }
 
-    /// A minus, perhaps, and digits. The sign is part of what is parsed: -2^63 has no positive counterpart.
+    /// A minus, perhaps, and digits. The sign is part of what is parsed: -2^63 has no positive
+    /// counterpart.
     private static func digits(_ text: Substring.UTF8View) -> Int? {
         let digits = text.first == UInt8(ascii: "-") ? text.dropFirst() : text
-        guard !digits.isEmpty, digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+        guard !digits.isEmpty, digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
+        else { return nil }
         return Int(Substring(text))
     }
 

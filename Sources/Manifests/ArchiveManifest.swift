@@ -7,7 +7,8 @@ package struct ArchiveManifest {
     package struct Job: Codable, Equatable {
         /// The archive's id: the digest of its header.
         package let archive: String
-        /// False where a source was read although somebody writes to it: such an archive is not resumed.
+        /// False where a source was read although somebody writes to it: such an archive is not
+        /// resumed.
         package let consistent: Bool
         package var manifest = ManifestJob.version
         package var record = "archive"
@@ -17,7 +18,9 @@ package struct ArchiveManifest {
         package let target: String
         package var time: Double? = nil
 
-        package init(archive: String, consistent: Bool, segment: UInt64, sources: [ManifestJob.Source], target: String) {
+        package init(
+            archive: String, consistent: Bool, segment: UInt64, sources: [ManifestJob.Source], target: String
+        ) {
             self.archive = archive
             self.consistent = consistent
             self.segment = segment
@@ -30,12 +33,15 @@ package struct ArchiveManifest {
 
         /// Whether both are to make the same archive; where it lies does not count.
         package func isSameRequest(as other: Job) -> Bool {
-            archive == other.archive && consistent && other.consistent && segment == other.segment && sources == other.sources
+            archive == other.archive && consistent && other.consistent && segment == other.segment
+                && sources == other.sources
                 && !ManifestJob.Source.areOthers(sources, than: other.sources)
         }
 
         /// Whether both make the same archive, to the byte.
-        package func isSameMove(as other: Job) -> Bool { isSameRequest(as: other) && !readsDevice && !other.readsDevice }
+        package func isSameMove(as other: Job) -> Bool {
+            isSameRequest(as: other) && !readsDevice && !other.readsDevice
+        }
     }
 
     /// The archive's first `length` bytes are durable; record `sequence` comes next.
@@ -73,11 +79,13 @@ package struct ArchiveManifest {
                 job = found
             case "checkpoint" where job != nil && completion == nil:
                 let found = try decoder.decode(Checkpoint.self, from: line)
-                guard found.length >= checkpoint?.length ?? 0, found.sequence >= checkpoint?.sequence ?? 0 else {
+                guard found.length >= checkpoint?.length ?? 0, found.sequence >= checkpoint?.sequence ?? 0
+                else {
                     throw ManifestError("its checkpoint lies before the one before it")
                 }
                 checkpoints.append(found)
-            case "complete" where job != nil && completion == nil: completion = try decoder.decode(ManifestCompletion.self, from: line)
+            case "complete" where job != nil && completion == nil:
+                completion = try decoder.decode(ManifestCompletion.self, from: line)
             case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
             default: throw ManifestError("a record \"\(kind.prefix(40))\" does not belong there")
             }

@@ -12,11 +12,13 @@ package struct ManifestContents: Sendable {
     /// In the disk's order, not overlapping.
     package private(set) var segments: [ManifestSegment] = []
     package private(set) var completion: ManifestCompletion?
-    /// Of a base that was made together with its overlays: all are whole, and names are being given or were.
+    /// Of a base that was made together with its overlays: all are whole, and names are being given
+    /// or were.
     package private(set) var family: ManifestFamily?
     /// Why the last try failed, where nothing was recorded since.
     package private(set) var failure: ManifestFailure?
-    /// The length of the sound records, and of all before them: what follows is a torn line, or what a power cut left.
+    /// The length of the sound records, and of all before them: what follows is a torn line, or
+    /// what a power cut left.
     package private(set) var wholeLength = 0
     /// What was recorded before this job began.
     private var earlier: ArraySlice<UInt8> = []
@@ -42,14 +44,16 @@ package struct ManifestContents: Sendable {
         try order(path)
     }
 
-    /// The record of the job that made `file`, as it was when it was completed: of this job, or of one before it that is still to be replaced.
-    /// nil where no job did. Throws `badData` where what was recorded before is damaged.
+    /// The record of the job that made `file`, as it was when it was completed: of this job, or of
+    /// one before it that is still to be replaced. nil where no job did. Throws `badData` where
+    /// what was recorded before is damaged.
     package func proof(of file: FileIdentity) throws -> ManifestContents? {
         try latest { $0.completion?.matches(file) == true }
     }
 
-    /// The record of the file that has the target's name, `named`, while `staged` has the staging name. The staged one may look like it by size and
-    /// time: what is recorded last is of that one, as long as it has that name.
+    /// The record of the file that has the target's name, `named`, while `staged` has the staging
+    /// name. The staged one may look like it by size and time: what is recorded last is of that
+    /// one, as long as it has that name.
     package func proof(ofNamed named: FileIdentity, staged: FileIdentity?) throws -> ManifestContents? {
         isWaiting(staged) ? try before?.proof(of: named) : try proof(of: named)
     }
@@ -67,7 +71,9 @@ package struct ManifestContents: Sendable {
     }
 
     /// Whether the target is whole and has no name yet but the staging one.
-    package func isWaiting(_ staged: FileIdentity?) -> Bool { staged.map { completion?.matches($0) == true } ?? false }
+    package func isWaiting(_ staged: FileIdentity?) -> Bool {
+        staged.map { completion?.matches($0) == true } ?? false
+    }
 
     /// Whether the target is held for its family, which is to be named together.
     package func isHeld(_ staged: FileIdentity?) -> Bool { completion?.held == true && isWaiting(staged) }
@@ -82,7 +88,8 @@ package struct ManifestContents: Sendable {
     private mutating func order(_ path: FilePath) throws {
         segments.sort { $0.start < $1.start }
         for (a, b) in zip(segments, segments.dropFirst()) where a.start + a.count > b.start {
-            throw ManifestError("\(path): sector \(b.start) is recorded twice (--restart forgets the checkpoint)")
+            throw ManifestError(
+                "\(path): sector \(b.start) is recorded twice (--restart forgets the checkpoint)")
         }
     }
 
@@ -94,7 +101,8 @@ package struct ManifestContents: Sendable {
             guard found.manifest == ManifestJob.version else {
                 throw ManifestError("its version is \(found.manifest); expected \(ManifestJob.version)")
             }
-            guard found.options.segment >= UInt64(Segment.chunk), found.options.segment % UInt64(Segment.chunk) == 0,
+            guard found.options.segment >= UInt64(Segment.chunk),
+                found.options.segment % UInt64(Segment.chunk) == 0,
                 found.options.segment <= Segment.longest,
                 found.target.length <= Int64.max
             else {
@@ -103,7 +111,8 @@ package struct ManifestContents: Sendable {
             job = found
         case "segment" where job != nil && completion == nil:
             let found = try decoder.decode(ManifestSegment.self, from: line)
-            guard let range = found.range, let job, range.upperBound <= job.target.length, found.outcome != nil,
+            guard let range = found.range, let job, range.upperBound <= job.target.length,
+                found.outcome != nil,
                 range.lowerBound % job.options.segment == 0,
                 range.upperBound % job.options.segment == 0 || range.upperBound == job.target.length,
                 found.kind != "data" || range.upperBound - range.lowerBound <= job.options.segment
@@ -119,5 +128,7 @@ package struct ManifestContents: Sendable {
     }
 
     /// Whether the segments cover `length` bytes of disk from its start.
-    package func covers(_ length: UInt64) -> Bool { ManifestSegment.ranges(of: segments) == (length == 0 ? [] : [0..<length]) }
+    package func covers(_ length: UInt64) -> Bool {
+        ManifestSegment.ranges(of: segments) == (length == 0 ? [] : [0..<length])
+    }
 }

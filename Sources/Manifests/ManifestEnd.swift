@@ -39,7 +39,8 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
     }
 }
 
-/// Behind a base's last record: it and these overlays of it are whole, and their names are being given.
+/// Behind a base's last record: it and these overlays of it are whole, and their names are being
+/// given.
 package struct ManifestFamily: Codable, Equatable, Sendable {
     /// One overlay.
     package struct Member: Codable, Equatable, Sendable {
@@ -70,7 +71,9 @@ package struct ManifestFamily: Codable, Equatable, Sendable {
     package static func name(of target: FilePath) throws -> String {
         let file = try FilePlace(following: target).path
         let folder = file.removingLastComponent()
-        return try resolved(folder.isEmpty ? "." : folder).pushing(FilePath(root: nil, file.components.suffix(1))).description
+        return try resolved(folder.isEmpty ? "." : folder).pushing(
+            FilePath(root: nil, file.components.suffix(1))
+        ).description
     }
 }
 
@@ -85,7 +88,9 @@ package struct ManifestFailure: Codable, Equatable, Sendable {
 
 extension ManifestCompletion {
     /// Whether `file` is the target as it was when it was completed.
-    package func matches(_ file: FileIdentity) -> Bool { file.isRegular && file.size == size && file.mtime.description == mtime }
+    package func matches(_ file: FileIdentity) -> Bool {
+        file.isRegular && file.size == size && file.mtime.description == mtime
+    }
 
     /// Whether both are of files with the same bytes and the same time.
     package func isSameTarget(as other: ManifestCompletion) -> Bool {

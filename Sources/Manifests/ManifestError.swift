@@ -1,4 +1,5 @@
-/// A manifest that is not what it should be. The text is one line, the file's name first where it is known.
+/// A manifest that is not what it should be. The text is one line, the file's name first where it
+/// is known.
 package struct ManifestError: Error, Equatable, CustomStringConvertible {
     package let description: String
 

@@ -5,7 +5,8 @@ package import SystemPackage
 
 /// `TARGET.manifest`, open and locked: one process at a time moves to a target.
 ///
-/// The lock is an open-file-description lock, which the kernel frees when its holder dies. The file is never unlinked or renamed.
+/// The lock is an open-file-description lock, which the kernel frees when its holder dies. The file
+/// is never unlinked or renamed.
 package final class ManifestFile: Sendable {
     private let place: FilePlace
     private let file: LockedFile
@@ -19,8 +20,9 @@ package final class ManifestFile: Sendable {
     /// The place of a target's manifest.
     package static func place(of target: FilePlace) -> FilePlace { target.withSuffix(".manifest") }
 
-    /// Opens or creates the manifest of `target` and locks it; throws `target` at once where another process has it.
-    /// Without `usesLock`, for a file system that has none, the caller sees to it that there is no other.
+    /// Opens or creates the manifest of `target` and locks it; throws `target` at once where
+    /// another process has it. Without `usesLock`, for a file system that has none, the caller sees
+    /// to it that there is no other.
     package init(of target: FilePlace, usesLock: Bool = true) throws {
         place = ManifestFile.place(of: target)
         file = try LockedFile(place, usesLock: usesLock)
@@ -28,10 +30,14 @@ package final class ManifestFile: Sendable {
     }
 
     /// Reads and parses what is there.
-    package func load() throws -> ManifestContents { try ManifestContents(parsing: try contents(), path: path) }
+    package func load() throws -> ManifestContents {
+        try ManifestContents(parsing: try contents(), path: path)
+    }
 
     /// As `load`, for the manifest of an archive.
-    package func loadArchive() throws -> ArchiveManifest { try ArchiveManifest(parsing: try contents(), path: path) }
+    package func loadArchive() throws -> ArchiveManifest {
+        try ArchiveManifest(parsing: try contents(), path: path)
+    }
 
     /// Drops what is behind `length`, durably: nothing that is appended then is ever mixed with it.
     package func cut(to length: Int) throws {
@@ -42,24 +48,29 @@ package final class ManifestFile: Sendable {
 
     private func contents() throws -> [UInt8] { try file.contents(limit: ManifestContents.longest) }
 
-    /// Throws `badData` where the file does not begin as a manifest does, and is not empty: such a file is never overwritten.
+    /// Throws `badData` where the file does not begin as a manifest does, and is not empty: such a
+    /// file is never overwritten.
     package func checkIsOurs() throws {
         guard ManifestLines.isManifest(try contents()[...]) else { throw notOurs }
     }
 
-    /// Whether what cannot be read as the manifest of an archive, or of another target, holds no checkpoint that would be lost: the other kind of move
-    /// was completed, or `restart` forgets it. Only what begins as a manifest of ours is ever forgotten.
+    /// Whether what cannot be read as the manifest of an archive, or of another target, holds no
+    /// checkpoint that would be lost: the other kind of move was completed, or `restart` forgets
+    /// it. Only what begins as a manifest of ours is ever forgotten.
     package func isForgettable(asArchive: Bool, restart: Bool) throws -> Bool {
         let bytes = try contents()
         guard ManifestLines.isManifest(bytes[...]) else { return false }
-        return restart || ManifestLines.isOfArchive(bytes) != asArchive && ManifestLines.completion(bytes) != nil
+        return restart
+            || ManifestLines.isOfArchive(bytes) != asArchive && ManifestLines.completion(bytes) != nil
     }
 
-    /// Whether something is recorded of a target that is not complete; so it may be where a manifest is damaged. Throws `badData` where it is none.
+    /// Whether something is recorded of a target that is not complete; so it may be where a
+    /// manifest is damaged. Throws `badData` where it is none.
     package func holdsCheckpoint() throws -> Bool {
         let bytes = try contents()
         guard ManifestLines.isManifest(bytes[...]) else { throw notOurs }
-        return ManifestLines.completion(bytes) == nil && ManifestLines.current(bytes[...]).count { $0 == 0x0a } > 1
+        return ManifestLines.completion(bytes) == nil
+            && ManifestLines.current(bytes[...]).count { $0 == 0x0a } > 1
     }
 
     private var notOurs: ManifestError { ManifestError("\(path): is no manifest of Drover's (move it away)") }
@@ -71,8 +82,9 @@ package final class ManifestFile: Sendable {
         try file.synchronize()
     }
 
-    /// Begins a job, durably. What an earlier one completed stays before it: the proof of the file that has the target's name until the new one
-    /// takes it. One that was not completed is forgotten.
+    /// Begins a job, durably. What an earlier one completed stays before it: the proof of the file
+    /// that has the target's name until the new one takes it. One that was not completed is
+    /// forgotten.
     package func begin(_ job: some Encodable) throws {
         try file.checkStillLocked()
         try cut(to: ManifestLines.lengthOfProof(try contents()))
@@ -81,10 +93,12 @@ package final class ManifestFile: Sendable {
         try place.folder.synchronize()
     }
 
-    /// Forgets what was recorded before the last job, which is complete. The file stays the one that is locked, so the job's records are copied to its
-    /// start and the rest is cut off: until that is done, the last job in the file is whole, wherever it dies.
+    /// Forgets what was recorded before the last job, which is complete. The file stays the one
+    /// that is locked, so the job's records are copied to its start and the rest is cut off: until
+    /// that is done, the last job in the file is whole, wherever it dies.
     ///
-    /// It comes when the target has its name: where it fails, nothing is wrong, and the next job that is completed does it.
+    /// It comes when the target has its name: where it fails, nothing is wrong, and the next job
+    /// that is completed does it.
     package func forgetEarlierJobsIfPossible() {
         do { try forgetEarlierJobs() } catch { return }
     }
@@ -95,7 +109,8 @@ package final class ManifestFile: Sendable {
         let records = Array(current)
         try file.checkStillLocked()
         if records.count > current.startIndex {
-            // A copy at the start would run into what it is made from. One behind it counts when it is whole; by its first line it is told.
+            // A copy at the start would run into what it is made from. One behind it counts when it
+            // is whole; by its first line it is told.
             for part in [records.prefix { $0 != 0x0a } + [0x0a], records.drop { $0 != 0x0a }.dropFirst()] {
                 try file.append(Array(part))
                 try file.synchronize()
@@ -106,7 +121,8 @@ package final class ManifestFile: Sendable {
         try cut(to: records.count)
     }
 
-    /// Records a segment. The caller has synced the target's data; the record itself is synced with the completion.
+    /// Records a segment. The caller has synced the target's data; the record itself is synced with
+    /// the completion.
     package func append(_ segment: ManifestSegment) throws {
         var segment = segment
         segment.time = WallClock.now
@@ -120,7 +136,8 @@ package final class ManifestFile: Sendable {
         try append(checkpoint as any Encodable)
     }
 
-    /// Records that the target is whole, durably: after all that was recorded before, of which nothing may be missing where this is there.
+    /// Records that the target is whole, durably: after all that was recorded before, of which
+    /// nothing may be missing where this is there.
     package func append(_ completion: ManifestCompletion) throws {
         try file.synchronize()
         var completion = completion
@@ -145,7 +162,9 @@ package final class ManifestFile: Sendable {
     }
 
     /// Gives the manifest the access of its target.
-    package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws { try file.setAccess(access, orMode: mode) }
+    package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws {
+        try file.setAccess(access, orMode: mode)
+    }
 
     /// Throws where the lock is no longer ours: a server forgot it, or the file was replaced.
     package func checkStillLocked() throws { try file.checkStillLocked() }
@@ -155,7 +174,9 @@ package final class ManifestFile: Sendable {
         try file.append(try line(record))
     }
 
-    private func line(_ record: any Encodable) throws -> [UInt8] { Array(try encoder.encode(record)) + [0x0a] }
+    private func line(_ record: any Encodable) throws -> [UInt8] {
+        Array(try encoder.encode(record)) + [0x0a]
+    }
 
     /// Reads a manifest without locking it; nil where there is none.
     package static func read(of target: FilePlace) throws -> ManifestContents? {
@@ -167,14 +188,17 @@ package final class ManifestFile: Sendable {
         try bytes(of: target).map { try ManifestContents(parsingEndsOf: $0, path: place(of: target).path) }
     }
 
-    /// What is recorded of `file`, which has the name `target` or that of its staging file; nil where nothing is.
+    /// What is recorded of `file`, which has the name `target` or that of its staging file; nil
+    /// where nothing is.
     package static func proof(of file: FileIdentity, called target: FilePlace) throws -> ManifestContents? {
         let staged = try TargetFile.partial(of: target).identity()
         let found = try read(of: target)
-        return staged.map(file.isSameFile) == true ? try found?.proof(of: file) : try found?.proof(ofNamed: file, staged: staged)
+        return staged.map(file.isSameFile) == true
+            ? try found?.proof(of: file) : try found?.proof(ofNamed: file, staged: staged)
     }
 
-    /// The family of the base called `target`, where its names are still being given; nil where there is none, or where nothing can be read of it.
+    /// The family of the base called `target`, where its names are still being given; nil where
+    /// there is none, or where nothing can be read of it.
     package static func unnamedFamily(of target: FilePlace) throws -> ManifestFamily? {
         guard let staged = try TargetFile.partial(of: target).identity() else { return nil }
         do {
@@ -198,7 +222,8 @@ package final class ManifestFile: Sendable {
         try bytes(of: target).map { try ArchiveManifest(parsing: $0, path: place(of: target).path) }
     }
 
-    /// Writes into the manifest of `target` why its move failed; where another process works on it, that one knows better.
+    /// Writes into the manifest of `target` why its move failed; where another process works on it,
+    /// that one knows better.
     package static func recordFailure(_ reason: String, of target: FilePlace, usesLock: Bool = true) throws {
         if usesLock, try isHeld(of: target) { return }
         let manifest = try ManifestFile(of: target, usesLock: usesLock)
@@ -233,7 +258,9 @@ package final class ManifestFile: Sendable {
         guard try place.identity() != nil else { return nil }
         let file = try ImageFile(opening: place)
         guard file.length <= UInt64(ManifestContents.longest) else {
-            throw ManifestError("\(place.path): is \(file.length) bytes long; expected a manifest of at most \(ManifestContents.longest)")
+            throw ManifestError(
+                "\(place.path): is \(file.length) bytes long; expected a manifest of at most \(ManifestContents.longest)"
+            )
         }
         var bytes = [UInt8](repeating: 0, count: Int(file.length))
         let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }

@@ -9,23 +9,27 @@ package struct ManifestJob: Codable, Equatable, Sendable {
     /// The version of the manifest's format.
     package static let version = 1
 
-    /// A file that is read: one layer of the source's chain, top first, or the backing file that is named.
+    /// A file that is read: one layer of the source's chain, top first, or the backing file that is
+    /// named.
     package struct Source: Codable, Equatable, Sendable {
         package let path: String
         package let size: UInt64
         /// Seconds and nanoseconds, as text, because JSON numbers lose digits.
         package let mtime: String
         package let inode: UInt64
-        /// As `mtime`: the time that tells of every change since the file was read. nil where nothing does, and in records of before.
+        /// As `mtime`: the time that tells of every change since the file was read. nil where
+        /// nothing does, and in records of before.
         package var ctime: String? = nil
         /// True for a block device, whose node says nothing of its content.
         package var device: Bool? = nil
         package let layout: String
-        /// Of a layer in an archive, the digest of its last record, which stands for all before it; nil where that is not known beforehand, and of
-        /// files.
+        /// Of a layer in an archive, the digest of its last record, which stands for all before it;
+        /// nil where that is not known beforehand, and of files.
         package var digest: String? = nil
 
-        package init(path: String, size: UInt64, mtime: String, inode: UInt64, layout: String, digest: String? = nil) {
+        package init(
+            path: String, size: UInt64, mtime: String, inode: UInt64, layout: String, digest: String? = nil
+        ) {
             self.path = path
             self.size = size
             self.mtime = mtime
@@ -34,14 +38,17 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             self.digest = digest
         }
 
-        /// Equal where nothing is known to differ: renamed, linked or given another mode, a file is still the one that it was. A device's node has no
-        /// time that counts. From a pipe, the digest comes too late.
+        /// Equal where nothing is known to differ: renamed, linked or given another mode, a file is
+        /// still the one that it was. A device's node has no time that counts. From a pipe, the
+        /// digest comes too late.
         package static func == (a: Source, b: Source) -> Bool {
-            a.isSameFile(as: b) && a.size == b.size && (a.mtime == b.mtime || a.device == true) && a.layout == b.layout
+            a.isSameFile(as: b) && a.size == b.size && (a.mtime == b.mtime || a.device == true)
+                && a.layout == b.layout
                 && (a.digest == nil || b.digest == nil || a.digest == b.digest)
         }
 
-        /// By inode or last component. What lies in an archive has no inode, and goes by its whole name, as a device's node does.
+        /// By inode or last component. What lies in an archive has no inode, and goes by its whole
+        /// name, as a device's node does.
         private func isSameFile(as other: Source) -> Bool {
             guard inode != 0, other.inode != 0, device == nil, other.device == nil else {
                 return path == other.path && device == other.device
@@ -49,11 +56,13 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             return inode == other.inode || FilePath(path).lastComponent == FilePath(other.path).lastComponent
         }
 
-        /// Whether one of the recorded files is still there under its path, beside the one of the same name that is read `now`: two files, and not one that
-        /// was moved.
+        /// Whether one of the recorded files is still there under its path, beside the one of the
+        /// same name that is read `now`: two files, and not one that was moved.
         package static func areOthers(_ recorded: [Source], than now: [Source]) -> Bool {
             zip(recorded, now).contains { recorded, now in
-                guard recorded.inode != 0, recorded.inode != now.inode, recorded.path != now.path else { return false }
+                guard recorded.inode != 0, recorded.inode != now.inode, recorded.path != now.path else {
+                    return false
+                }
                 do {
                     return try ImageFile.identity(at: FilePath(recorded.path))?.inode == recorded.inode
                 } catch {
@@ -63,7 +72,8 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             }
         }
 
-        /// Whether it is known that the content is what it was when `earlier` was recorded: what that says of the content can be believed.
+        /// Whether it is known that the content is what it was when `earlier` was recorded: what
+        /// that says of the content can be believed.
         package func isProven(by earlier: Source) -> Bool {
             self == earlier && inode == earlier.inode && ctime != nil && ctime == earlier.ctime
         }
@@ -97,20 +107,24 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         package let format: String
         package let layout: String
         package let alignment: UInt32?
-        /// True for a base that overlays will name: as long as its source, and with its source's modification time.
+        /// True for a base that overlays will name: as long as its source, and with its source's
+        /// modification time.
         package var base: Bool? = nil
-        /// Layers of the source above the backing file, all of which the target holds; absent where the chain is flattened.
+        /// Layers of the source above the backing file, all of which the target holds; absent where
+        /// the chain is flattened.
         package var depth: Int? = nil
         package var backing: Source? = nil
         /// The path that the target's header has for it.
         package var backingName: String? = nil
         package let zeroRun: Int
         package let segment: UInt64
-        /// True where it is what could be saved of a damaged archive: no other job is the same, however equal its sources.
+        /// True where it is what could be saved of a damaged archive: no other job is the same,
+        /// however equal its sources.
         package var salvaged: Bool? = nil
 
-        /// A raw target where `layout` is nil. `alignment` is that of a COW target's data, `zeroRun` the shortest run of zeros that is left out of what
-        /// is read, both in bytes, as is `segment`.
+        /// A raw target where `layout` is nil. `alignment` is that of a COW target's data,
+        /// `zeroRun` the shortest run of zeros that is left out of what is read, both in bytes, as
+        /// is `segment`.
         package init(layout: CowLayout?, alignment: UInt32? = nil, zeroRun: Int, segment: UInt64) {
             format = layout == nil ? "raw" : "cow"
             self.layout = layout?.rawValue ?? "raw"
@@ -135,7 +149,8 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         }
     }
 
-    /// A file that stood under the target's name when the move began, and that it replaces at its end.
+    /// A file that stood under the target's name when the move began, and that it replaces at its
+    /// end.
     package struct Replaced: Codable, Equatable, Sendable {
         package let size: UInt64
         package let mtime: String
@@ -146,7 +161,9 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         }
 
         /// Whether `file` is still that file.
-        package func matches(_ file: FileIdentity) -> Bool { file.isRegular && file.size == size && file.mtime.description == mtime }
+        package func matches(_ file: FileIdentity) -> Bool {
+            file.isRegular && file.size == size && file.mtime.description == mtime
+        }
     }
 
     package var record = "job"
@@ -174,22 +191,32 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         return ManifestJob(sources: sources, options: options, target: target, consistent: consistent)
     }
 
-    /// Whether the target was made of `source`: of a file at its path, or of that very file before it was moved.
+    /// Whether the target was made of `source`: of a file at its path, or of that very file before
+    /// it was moved.
     package func isOfSameSource(as source: Source?) -> Bool {
         guard let mine = sources.first, let source else { return false }
-        return mine.path == source.path || (mine.inode == source.inode && mine.size == source.size && mine.mtime == source.mtime)
+        return mine.path == source.path
+            || (mine.inode == source.inode && mine.size == source.size && mine.mtime == source.mtime)
     }
 
-    /// Whether a source is a block device: nothing proves then that it is what it was, so that no run goes on with what another one began.
-    package var readsDevice: Bool { (sources + [options.backing].compactMap(\.self)).contains { $0.device == true } }
+    /// Whether a source is a block device: nothing proves then that it is what it was, so that no
+    /// run goes on with what another one began.
+    package var readsDevice: Bool {
+        (sources + [options.backing].compactMap(\.self)).contains { $0.device == true }
+    }
 
-    /// Whether `other`, a later job, is to make the same target of the same sources. Where the target lies does not count: its folder may have been moved.
+    /// Whether `other`, a later job, is to make the same target of the same sources. Where the
+    /// target lies does not count: its folder may have been moved.
     package func isSameRequest(as other: ManifestJob) -> Bool {
-        sources == other.sources && options == other.options && target.length == other.target.length && target.size == other.target.size
+        sources == other.sources && options == other.options && target.length == other.target.length
+            && target.size == other.target.size
             && consistent == other.consistent && !Source.areOthers(sources, than: other.sources)
-            && !Source.areOthers([options.backing].compactMap(\.self), than: [other.options.backing].compactMap(\.self))
+            && !Source.areOthers(
+                [options.backing].compactMap(\.self), than: [other.options.backing].compactMap(\.self))
     }
 
     /// Whether both make the same target, to the byte: what one has done is done for the other.
-    package func isSameMove(as other: ManifestJob) -> Bool { isSameRequest(as: other) && !readsDevice && !other.readsDevice }
+    package func isSameMove(as other: ManifestJob) -> Bool {
+        isSameRequest(as: other) && !readsDevice && !other.readsDevice
+    }
 }

@@ -3,8 +3,9 @@ package import SystemPackage
 
 /// The lines of a manifest: JSON objects with a key `record`, each ended by a newline.
 ///
-/// A new job is appended behind what was recorded before, so that no older line ever follows it; the last job counts, and the records from
-/// its line on. What an earlier job completed stays the proof of the file that it made, until the later one is complete.
+/// A new job is appended behind what was recorded before, so that no older line ever follows it;
+/// the last job counts, and the records from its line on. What an earlier job completed stays the
+/// proof of the file that it made, until the later one is complete.
 package enum ManifestLines {
     /// How the first record of a job begins: keys are sorted.
     private static let jobs = [#"{"consistent":"#, #"{"archive":"#].map { Array($0.utf8) }
@@ -16,9 +17,11 @@ package enum ManifestLines {
         let record: String
     }
 
-    /// Whether `bytes` begin as a manifest does, or are none: a file that begins otherwise is something else and is left alone.
+    /// Whether `bytes` begin as a manifest does, or are none: a file that begins otherwise is
+    /// something else and is left alone.
     package static func isManifest(_ bytes: ArraySlice<UInt8>) -> Bool {
-        (jobs + [failure]).contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) } || hasLostItsStart(bytes)
+        (jobs + [failure]).contains { bytes.prefix($0.count).elementsEqual($0.prefix(bytes.count)) }
+            || hasLostItsStart(bytes)
     }
 
     private static func hasLostItsStart(_ bytes: ArraySlice<UInt8>) -> Bool {
@@ -28,14 +31,18 @@ package enum ManifestLines {
     /// Whether the last job is that of an archive.
     package static func isOfArchive(_ bytes: [UInt8]) -> Bool { current(bytes[...]).starts(with: jobs[1]) }
 
-    /// `bytes` without the rest of an older manifest: blanks behind the first record say that it was being written over, as was done once.
+    /// `bytes` without the rest of an older manifest: blanks behind the first record say that it
+    /// was being written over, as was done once.
     package static func whole(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        guard let first = bytes.firstIndex(of: 0x0a), first + 1 < bytes.count, bytes[first + 1] == 0x20 else { return bytes }
+        guard let first = bytes.firstIndex(of: 0x0a), first + 1 < bytes.count, bytes[first + 1] == 0x20 else {
+            return bytes
+        }
         return bytes[...first]
     }
 
-    /// The records of the last job: from its line to the end. Everything, where there is no job. A job whose own line is damaged was never begun,
-    /// and one that begins as the job before it, byte for byte with its time, is a copy of that, which counts when it is whole.
+    /// The records of the last job: from its line to the end. Everything, where there is no job. A
+    /// job whose own line is damaged was never begun, and one that begins as the job before it,
+    /// byte for byte with its time, is a copy of that, which counts when it is whole.
     package static func current(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         let last = lastJob(of: whole(bytes))
         let before = lastJob(of: bytes[..<last.startIndex])
@@ -60,8 +67,8 @@ package enum ManifestLines {
         completion(of: job) != nil && Backwards(job).allSatisfy { record($0) != nil }
     }
 
-    /// The length of everything up to the last record that says that a target is complete: what is behind it proves nothing of a file that has
-    /// its name.
+    /// The length of everything up to the last record that says that a target is complete: what is
+    /// behind it proves nothing of a file that has its name.
     package static func lengthOfProof(_ bytes: [UInt8]) -> Int {
         Backwards(whole(bytes[...])).first { record($0) == "complete" }?.endIndex ?? 0
     }
@@ -78,34 +85,47 @@ package enum ManifestLines {
         return last.starts(with: failure) ? last.startIndex : last.endIndex
     }
 
-    /// As `parse`, but of a job whose last record says that the target is complete, only its first, that one and its family.
-    package static func parseEnds(_ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws {
+    /// As `parse`, but of a job whose last record says that the target is complete, only its first,
+    /// that one and its family.
+    package static func parseEnds(
+        _ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void
+    ) throws {
         let current = current(bytes[...])
-        if isManifest(bytes[...]), let first = current.firstIndex(of: 0x0a), let completion = completion(of: current) {
+        if isManifest(bytes[...]), let first = current.firstIndex(of: 0x0a),
+            let completion = completion(of: current)
+        {
             _ = try parse(current[...first] + current[completion.startIndex...], path, take)
         } else {
             _ = try parse(bytes[...], path, take)
         }
     }
 
-    /// The last whole line of the last job but its family, where it says that the target is complete, whatever kind of job it ends. A torn line
-    /// behind it is a later job that was never begun.
-    package static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? { completion(of: current(bytes[...])) }
+    /// The last whole line of the last job but its family, where it says that the target is
+    /// complete, whatever kind of job it ends. A torn line behind it is a later job that was never
+    /// begun.
+    package static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
+        completion(of: current(bytes[...]))
+    }
 
     private static func completion(of current: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
-        guard let line = Backwards(current).first(where: { record($0) != "family" }), line.startIndex > current.startIndex else {
+        guard let line = Backwards(current).first(where: { record($0) != "family" }),
+            line.startIndex > current.startIndex
+        else {
             return nil
         }
         return record(line) == "complete" ? line : nil
     }
 
-    /// Hands each whole line of the last job with its kind to `take`; returns where its sound lines lie. Before them stand earlier jobs, behind them
-    /// may stand a torn line.
+    /// Hands each whole line of the last job with its kind to `take`; returns where its sound lines
+    /// lie. Before them stand earlier jobs, behind them may stand a torn line.
     ///
-    /// Records are appended one after the other and synced now and then: after a power cut, a later one may be there where an earlier one is not.
-    /// What is sound up to the first that is none counts. Of a complete job nothing can be missing so: there, and where a record says what it
+    /// Records are appended one after the other and synced now and then: after a power cut, a later
+    /// one may be there where an earlier one is not. What is sound up to the first that is none
+    /// counts. Of a complete job nothing can be missing so: there, and where a record says what it
     /// cannot, `badData` is thrown, naming the line.
-    package static func parse(_ bytes: ArraySlice<UInt8>, _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void) throws
+    package static func parse(
+        _ bytes: ArraySlice<UInt8>, _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void
+    ) throws
         -> Range<Int>
     {
         guard isManifest(bytes) else {
@@ -116,7 +136,8 @@ package enum ManifestLines {
         var start = current.startIndex
         func damaged(_ reason: String) -> ManifestError {
             let line = bytes[..<start].count { $0 == 0x0a } + 1
-            return ManifestError("\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
+            return ManifestError(
+                "\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
         }
         let decoder = JSONDecoder()
         while let end = current[start...].firstIndex(of: 0x0a) {
@@ -148,7 +169,9 @@ package enum ManifestLines {
     private struct Backwards: Sequence, IteratorProtocol {
         private var rest: ArraySlice<UInt8>
 
-        init(_ bytes: ArraySlice<UInt8>) { rest = bytes[..<(bytes.lastIndex(of: 0x0a).map { $0 + 1 } ?? bytes.startIndex)] }
+        init(_ bytes: ArraySlice<UInt8>) {
+            rest = bytes[..<(bytes.lastIndex(of: 0x0a).map { $0 + 1 } ?? bytes.startIndex)]
+        }
 
         mutating func next() -> ArraySlice<UInt8>? {
             guard !rest.isEmpty else { return nil }

@@ -58,7 +58,8 @@ extension ManifestSegment {
         return ranges
     }
 
-    /// The digest over segments that cover a disk: of a line `START COUNT KIND DIGEST` for each, in order, neighbours without data taken together.
+    /// The digest over segments that cover a disk: of a line `START COUNT KIND DIGEST` for each, in
+    /// order, neighbours without data taken together.
     package static func digest(of segments: [ManifestSegment]) -> ContentDigest {
         var text: [UInt8] = []
         var index = 0

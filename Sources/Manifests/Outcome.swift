@@ -1,6 +1,7 @@
 package import DiskImages
 
-/// A stretch of guest disk that is checkpointed as one: it begins at a multiple of the segment size. Bytes.
+/// A stretch of guest disk that is checkpointed as one: it begins at a multiple of the segment
+/// size. Bytes.
 package struct Segment: Hashable, Sendable {
     package let start: UInt64
     package let length: UInt64
@@ -34,7 +35,8 @@ package enum Outcome: Hashable, Sendable {
 }
 
 extension Outcome {
-    /// What stands for it in a digest of several: all zeros for zeros, all ones for what the backing file answers.
+    /// What stands for it in a digest of several: all zeros for zeros, all ones for what the
+    /// backing file answers.
     package var digest: ContentDigest {
         switch self {
         case .zero: ContentDigest(high: 0, low: 0)

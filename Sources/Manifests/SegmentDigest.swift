@@ -16,7 +16,9 @@ package struct SegmentDigest {
         outcomes[index] = outcome
         guard missing == 0 else { return nil }
         let all = outcomes.compactMap(\.self)
-        if let first = all.first, first == .zero || first == .backing, all.allSatisfy({ $0 == first }) { return first }
+        if let first = all.first, first == .zero || first == .backing, all.allSatisfy({ $0 == first }) {
+            return first
+        }
         return .data(ContentDigest(of: all.flatMap { $0.digest.bytes }))
     }
 }

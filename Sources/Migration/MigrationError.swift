@@ -1,13 +1,15 @@
 internal import DiskImages
 internal import Linux
 
-/// What can end a move apart from trouble with an image's files. The text is one line, the file's name first where there is one.
+/// What can end a move apart from trouble with an image's files. The text is one line, the file's
+/// name first where there is one.
 package struct MigrationError: Error, Equatable, CustomStringConvertible {
     /// What went wrong, as far as an exit code needs to tell it.
     package enum Kind: Equatable, Sendable {
         /// A request that cannot be meant.
         case usage
-        /// An input is not what it should be: a manifest of another job, a backing file that does not show the same bytes.
+        /// An input is not what it should be: a manifest of another job, a backing file that does
+        /// not show the same bytes.
         case badData
         /// A target exists, is in use, or cannot be created.
         case target
@@ -28,6 +30,7 @@ package struct MigrationError: Error, Equatable, CustomStringConvertible {
 }
 
 extension Error {
-    /// Whether the system is short of something that every move needs, so that going on with others is of no use.
+    /// Whether the system is short of something that every move needs, so that going on with others
+    /// is of no use.
     package var isShortage: Bool { self is Shortage || (self as? DiskImageError)?.kind == .shortage }
 }

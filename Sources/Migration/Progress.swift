@@ -19,9 +19,11 @@ package final class Progress: Sendable {
         /// Guest disk that is done, holes and all.
         package var covered: UInt64 = 0
 
-        /// `total` is nil where nobody counted; `resumed` is the part of what was read and of what is covered that an earlier run did.
+        /// `total` is nil where nobody counted; `resumed` is the part of what was read and of what
+        /// is covered that an earlier run did.
         package init(
-            name: String = "", total: UInt64? = nil, done: UInt64 = 0, resumed: UInt64 = 0, length: UInt64 = 0, covered: UInt64 = 0
+            name: String = "", total: UInt64? = nil, done: UInt64 = 0, resumed: UInt64 = 0,
+            length: UInt64 = 0, covered: UInt64 = 0
         ) {
             self.name = name
             self.total = total

@@ -19,24 +19,34 @@ package struct NameTemplate: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// `{directory}/{name}.{format}`
-    package static let usual = NameTemplate([.placeholder(.directory), .text("/"), .placeholder(.name), .text("."), .placeholder(.format)])
+    package static let usual = NameTemplate([
+        .placeholder(.directory), .text("/"), .placeholder(.name), .text("."), .placeholder(.format),
+    ])
 
     private let parts: [Part]
 
     private init(_ parts: [Part]) { self.parts = parts }
 
-    /// Throws where `text` has braces that are no placeholder, or gives names that no target can have.
+    /// Throws where `text` has braces that are no placeholder, or gives names that no target can
+    /// have.
     package init(_ text: String) throws(Fault) {
         var parts: [Part] = []
         var rest = text[...]
         while let brace = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
             if brace > rest.startIndex { parts.append(.text(String(rest[..<brace]))) }
             let behind = rest[rest.index(after: brace)...]
-            guard rest[brace] == "{", let end = behind.firstIndex(where: { $0 == "{" || $0 == "}" }), behind[end] == "}" else {
-                throw Fault(description: "has a \(rest[brace]) without its counterpart (placeholders: \(NameTemplate.known))")
+            guard rest[brace] == "{", let end = behind.firstIndex(where: { $0 == "{" || $0 == "}" }),
+                behind[end] == "}"
+            else {
+                throw Fault(
+                    description:
+                        "has a \(rest[brace]) without its counterpart (placeholders: \(NameTemplate.known))")
             }
             guard let placeholder = Placeholder(rawValue: String(behind[..<end])) else {
-                throw Fault(description: "has \("{\(behind[..<end])}".quoted), which is no placeholder (there are \(NameTemplate.known))")
+                throw Fault(
+                    description:
+                        "has \("{\(behind[..<end])}".quoted), which is no placeholder (there are \(NameTemplate.known))"
+                )
             }
             parts.append(.placeholder(placeholder))
             rest = behind[behind.index(after: end)...]
@@ -49,9 +59,11 @@ package struct NameTemplate: Equatable, Sendable, CustomStringConvertible {
 
     private static let known = Placeholder.allCases.map { "{\($0.rawValue)}" }.joined(separator: ", ")
 
-    /// The target's name, relative to the directory of targets. An empty `directory` leaves no slash behind. Throws
-    /// where the name is none that a target below that directory can have.
-    package func path(name: String, extension: String, directory: FilePath, format: String) throws(Fault) -> FilePath {
+    /// The target's name, relative to the directory of targets. An empty `directory` leaves no
+    /// slash behind. Throws where the name is none that a target below that directory can have.
+    package func path(name: String, extension: String, directory: FilePath, format: String) throws(Fault)
+        -> FilePath
+    {
         var text = ""
         for part in parts {
             switch part {
@@ -67,11 +79,14 @@ package struct NameTemplate: Equatable, Sendable, CustomStringConvertible {
             throw Fault(description: "gives the name \(text.quoted), which is absolute")
         }
         guard text.utf8.last != UInt8(ascii: "/") else {
-            throw Fault(description: "gives the name \(text.quoted), which ends in /; expected the name of a file")
+            throw Fault(
+                description: "gives the name \(text.quoted), which ends in /; expected the name of a file")
         }
         let components = ArchiveName.components(of: text)
         let path = components.joined(separator: "/")
-        if let fault = ArchiveName.fault(of: path) { throw Fault(description: "gives the name \(path.quoted), which \(fault)") }
+        if let fault = ArchiveName.fault(of: path) {
+            throw Fault(description: "gives the name \(path.quoted), which \(fault)")
+        }
         return FilePath(path)
     }
 

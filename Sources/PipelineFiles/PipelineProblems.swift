@@ -29,7 +29,9 @@ package struct PipelineProblems: Error, Equatable, CustomStringConvertible {
     /// `problems` in any order, at least one.
     package init(_ file: FilePath, _ problems: [PipelineProblem]) {
         self.file = file
-        let sorted = problems.enumerated().sorted { ($0.element.line ?? 0, $0.offset) < ($1.element.line ?? 0, $1.offset) }.map(\.element)
+        let sorted = problems.enumerated().sorted {
+            ($0.element.line ?? 0, $0.offset) < ($1.element.line ?? 0, $1.offset)
+        }.map(\.element)
         // The same problem twice in one line is one to whoever reads it.
         let different = zip(sorted, [nil] + sorted.map { Optional($0) }).filter { $0 != $1 }.map(\.0)
         self.problems = Array(different.prefix(PipelineProblems.most))
@@ -53,6 +55,7 @@ package struct PipelineProblems: Error, Equatable, CustomStringConvertible {
 extension String {
     /// `'text'`, cut where it is too long for a line.
     var quoted: String {
-        unicodeScalars.count > 80 ? "'\(String(String.UnicodeScalarView(unicodeScalars.prefix(77))))...'" : "'\(self)'"
+        unicodeScalars.count > 80
+            ? "'\(String(String.UnicodeScalarView(unicodeScalars.prefix(77))))...'" : "'\(self)'"
     }
 }

@@ -3,7 +3,8 @@ package import SystemPackage
 internal import TransportArchive
 
 extension PipelineSpec {
-    /// Reads and checks `file`. Throws everything that is wrong with it, `unavailable` where it cannot be read. Looks at no other file.
+    /// Reads and checks `file`. Throws everything that is wrong with it, `unavailable` where it
+    /// cannot be read. Looks at no other file.
     package static func load(_ file: FilePath) throws(PipelineProblems) -> PipelineSpec {
         let bytes: [UInt8]
         do {
@@ -22,7 +23,9 @@ extension PipelineSpec {
             let yaml = try PipelineYAML(try PipelineText.checked(bytes))
             guard let root = yaml.root, !root.isNothing else {
                 throw PipelineFault(
-                    problems: yaml.problems + [PipelineProblem(line: nil, "is empty; expected a pipeline (sources and target)")])
+                    problems: yaml.problems + [
+                        PipelineProblem(line: nil, "is empty; expected a pipeline (sources and target)")
+                    ])
             }
             try self.init(root, file: file, yaml.problems)
         } catch {
@@ -36,13 +39,17 @@ extension PipelineSpec {
         var keys = PipelineKeys(directory: folder, problems: problems)
         let values = keys.values(of: root, .pipeline, required: ["sources", "target"])
         let version = keys.text(values["version"], "'version'", "1")
-        if let version, version != "1" { keys.report(root.line, "version \(version.quoted) is not known (1 is)", at: "version") }
+        if let version, version != "1" {
+            keys.report(root.line, "version \(version.quoted) is not known (1 is)", at: "version")
+        }
 
         self.file = path
         givenName = file
         directory = folder
         operation =
-            keys.choice(values["operation"], "'operation'", Operation.allCases.map(\.rawValue), Operation.init(rawValue:)) ?? .convert
+            keys.choice(
+                values["operation"], "'operation'", Operation.allCases.map(\.rawValue),
+                Operation.init(rawValue:)) ?? .convert
         sources = keys.globs(values["sources"], "'sources'", isRequired: true)
         exclude = keys.globs(values["exclude"], "'exclude'", isRequired: false)
         sourceFormat = keys.sourceFormat(values["source-format"], "'source-format'")
@@ -61,11 +68,17 @@ extension PipelineSpec {
 
 extension PipelineKeys {
     /// Reports `text` in the line of `key`.
-    fileprivate mutating func report(_ line: Int, _ text: String, at key: String) { report(lines[key] ?? line, text) }
+    fileprivate mutating func report(_ line: Int, _ text: String, at key: String) {
+        report(lines[key] ?? line, text)
+    }
 
     fileprivate mutating func globs(_ node: PipelineNode?, _ name: String, isRequired: Bool) -> [SourceGlob] {
-        guard let node, let texts = texts(node, name, "a list of patterns such as [guests/*.cow]") else { return [] }
-        if isRequired, node.content == .list([]) { report(node.line, "\(name) is an empty list; expected patterns such as guests/*.cow") }
+        guard let node, let texts = texts(node, name, "a list of patterns such as [guests/*.cow]") else {
+            return []
+        }
+        if isRequired, node.content == .list([]) {
+            report(node.line, "\(name) is an empty list; expected patterns such as guests/*.cow")
+        }
         var globs: [SourceGlob] = []
         for (text, line) in texts {
             do throws(SourceGlob.Fault) {
@@ -78,7 +91,9 @@ extension PipelineKeys {
     }
 
     fileprivate mutating func sourceFormat(_ node: PipelineNode?, _ name: String) -> ImageFormat? {
-        guard let node, let format = choice(node, name, SourceFormat.names, SourceFormat.init(name:)) else { return nil }
+        guard let node, let format = choice(node, name, SourceFormat.names, SourceFormat.init(name:)) else {
+            return nil
+        }
         guard case .known(let known) = format else {
             report(node.line, "\(name): \(SourceFormat.qcow2Fault)")
             return nil
@@ -87,8 +102,12 @@ extension PipelineKeys {
     }
 
     fileprivate mutating func folders(_ node: PipelineNode?, _ name: String) -> [FilePath]? {
-        guard let node, let texts = texts(node, name, "a list of directories such as [., /srv/base]") else { return nil }
-        if node.content == .list([]) { report(node.line, "\(name) is an empty list; expected directories (or leave it out)") }
+        guard let node, let texts = texts(node, name, "a list of directories such as [., /srv/base]") else {
+            return nil
+        }
+        if node.content == .list([]) {
+            report(node.line, "\(name) is an empty list; expected directories (or leave it out)")
+        }
         return texts.compactMap { path($0.text, $0.line, "an element of \(name)") }
     }
 
@@ -100,23 +119,35 @@ extension PipelineKeys {
         }
         var moves: [BackingLocation.Move] = []
         for entry in entries {
-            if let fault = PipelineKeys.fault(ofPath: entry.key) { report(entry.line, "an old directory of 'backing-map' \(fault)") }
-            guard let new = path(entry.value, "the new place of \(entry.key.quoted)"), PipelineKeys.fault(ofPath: entry.key) == nil else {
+            if let fault = PipelineKeys.fault(ofPath: entry.key) {
+                report(entry.line, "an old directory of 'backing-map' \(fault)")
+            }
+            guard let new = path(entry.value, "the new place of \(entry.key.quoted)"),
+                PipelineKeys.fault(ofPath: entry.key) == nil
+            else {
                 continue
             }
             let old = FilePath(entry.key)
-            if moves.contains(where: { $0.old == old }) { report(entry.line, "\(entry.key.quoted) is there already, written another way") }
+            if moves.contains(where: { $0.old == old }) {
+                report(entry.line, "\(entry.key.quoted) is there already, written another way")
+            }
             moves.append(BackingLocation.Move(old: old, new: new))
         }
         return moves
     }
 
-    fileprivate mutating func compression(_ node: PipelineNode?, _ operation: PipelineSpec.Operation) -> Compression? {
+    fileprivate mutating func compression(_ node: PipelineNode?, _ operation: PipelineSpec.Operation)
+        -> Compression?
+    {
         guard let node else { return nil }
         if operation != .pack {
-            report(node.line, "'compression' is of archives, and the operation is \(operation.rawValue)", at: "compression")
+            report(
+                node.line, "'compression' is of archives, and the operation is \(operation.rawValue)",
+                at: "compression")
         }
-        return choice(node, "'compression'", ["none", "lz4", "lz4:1 to lz4:\(Compression.highestLevel)"], Compression.init(name:))
+        return choice(
+            node, "'compression'", ["none", "lz4", "lz4:1 to lz4:\(Compression.highestLevel)"],
+            Compression.init(name:))
     }
 
     fileprivate mutating func rate(_ node: PipelineNode?) -> UInt64? {

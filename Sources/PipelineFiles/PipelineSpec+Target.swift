@@ -11,25 +11,33 @@ extension PipelineKeys {
     mutating func target(_ node: PipelineNode?, _ operation: PipelineSpec.Operation) -> PipelineSpec.Target {
         let values = values(of: node, .target, required: node?.hasKey("archive") == true ? [] : ["directory"])
         let archive = path(values["archive"], "'archive'")
-        let format = choice(values["format"], "'format'", Format.allCases.map(\.rawValue), Format.init(rawValue:)) ?? .raw
+        let format =
+            choice(values["format"], "'format'", Format.allCases.map(\.rawValue), Format.init(rawValue:))
+            ?? .raw
         let keepsChain = flag(values["keep-chain"], "'keep-chain'") ?? false
         let options = options(values["options"])
         checkFit(values, operation, format, keepsChain: keepsChain)
-        if let node = values["archive"], let name = archive?.lastComponent?.string, let fault = ArchiveName.fault(of: name) {
+        if let node = values["archive"], let name = archive?.lastComponent?.string,
+            let fault = ArchiveName.fault(of: name)
+        {
             report(node.line, "'archive' \(fault); expected the name of a file")
         }
         if let node = values["archive"], case .text(let text, _) = node.content, text.hasSuffix("/") {
-            report(node.line, "'archive' ends in /, as the name of a folder does; expected the name of a file")
+            report(
+                node.line, "'archive' ends in /, as the name of a folder does; expected the name of a file")
         }
         return PipelineSpec.Target(
-            directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent() ?? directory,
-            name: template(values["name"]) ?? .usual, format: format == .cow ? .cow : .raw, keepChain: keepsChain, layout: options.layout,
+            directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent()
+                ?? directory,
+            name: template(values["name"]) ?? .usual, format: format == .cow ? .cow : .raw,
+            keepChain: keepsChain, layout: options.layout,
             alignment: options.alignment, archive: archive)
     }
 
     /// Keys that are there and have no say are refused: somebody expects something of them.
     private mutating func checkFit(
-        _ values: [String: PipelineNode], _ operation: PipelineSpec.Operation, _ format: Format, keepsChain: Bool
+        _ values: [String: PipelineNode], _ operation: PipelineSpec.Operation, _ format: Format,
+        keepsChain: Bool
     ) {
         func line(_ key: String) -> Int { lines["target.\(key)"] ?? 0 }
         if operation == .convert, values["archive"] != nil {
@@ -40,15 +48,23 @@ extension PipelineKeys {
                 report(line(key), "'\(key)' has no say here: an archive keeps every image and chain as it is")
             }
             if values["archive"] != nil, values["name"] != nil {
-                report(line("name"), "'name' has no say here: 'archive' is the one archive for all (remove one of them)")
+                report(
+                    line("name"),
+                    "'name' has no say here: 'archive' is the one archive for all (remove one of them)")
             }
         } else {
-            if format == .qcow2 { report(line("format"), "'format': qcow2 is not written by this version (raw and cow are)") }
+            if format == .qcow2 {
+                report(line("format"), "'format': qcow2 is not written by this version (raw and cow are)")
+            }
             if format == .raw, keepsChain {
-                report(line("keep-chain"), "'keep-chain' keeps overlays, and a raw image is none (add format: cow)")
+                report(
+                    line("keep-chain"),
+                    "'keep-chain' keeps overlays, and a raw image is none (add format: cow)")
             }
             if format == .raw, values["options"] != nil {
-                report(line("options"), "'options' say something of COW files, and the format is raw (add format: cow)")
+                report(
+                    line("options"),
+                    "'options' say something of COW files, and the format is raw (add format: cow)")
             }
         }
     }
@@ -57,12 +73,16 @@ extension PipelineKeys {
         var options = CowTargetOptions()
         let values = values(of: node, .options)
         do throws(CowTargetOptions.Fault) {
-            if let name = text(values["layout"], "'layout'", "the name of a layout") { try options.setLayout(name) }
+            if let name = text(values["layout"], "'layout'", "the name of a layout") {
+                try options.setLayout(name)
+            }
         } catch {
             report(lines["options.layout"] ?? 0, error.description)
         }
         do throws(CowTargetOptions.Fault) {
-            if let size = text(values["alignment"], "'alignment'", "a number of bytes") { try options.setAlignment(size) }
+            if let size = text(values["alignment"], "'alignment'", "a number of bytes") {
+                try options.setAlignment(size)
+            }
             try options.check()
         } catch {
             report(lines["options.alignment"] ?? 0, error.description)
@@ -71,7 +91,9 @@ extension PipelineKeys {
     }
 
     private mutating func template(_ node: PipelineNode?) -> NameTemplate? {
-        guard let node, let text = text(node, "'name'", "a template such as \"\(NameTemplate.usual)\", in quotes") else { return nil }
+        guard let node,
+            let text = text(node, "'name'", "a template such as \"\(NameTemplate.usual)\", in quotes")
+        else { return nil }
         do throws(NameTemplate.Fault) {
             return try NameTemplate(text)
         } catch {

@@ -17,7 +17,8 @@ package struct PipelineSpec: Equatable, Sendable {
             case raw, cow
         }
 
-        /// The folder of the targets; where one archive is all there is and no folder is given, the archive's.
+        /// The folder of the targets; where one archive is all there is and no folder is given, the
+        /// archive's.
         package var directory: FilePath
         /// How they are called below it. With `archive` it has no say.
         package var name: NameTemplate
@@ -31,7 +32,9 @@ package struct PipelineSpec: Equatable, Sendable {
         package var archive: FilePath?
 
         /// What `{format}` stands for with `operation`.
-        package func formatName(_ operation: Operation) -> String { operation == .pack ? "drover" : format.rawValue }
+        package func formatName(_ operation: Operation) -> String {
+            operation == .pack ? "drover" : format.rawValue
+        }
     }
 
     /// The pipeline file.

@@ -1,5 +1,5 @@
-/// A fixed number of elements that go round: whoever needs one waits until one is given back. It bounds what is read ahead; a worker may have some of
-/// its own beside it.
+/// A fixed number of elements that go round: whoever needs one waits until one is given back. It
+/// bounds what is read ahead; a worker may have some of its own beside it.
 package struct Pool<Element: Sendable>: Sendable {
     private let free: BoundedChannel<Element>
 

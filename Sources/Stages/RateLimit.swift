@@ -1,6 +1,7 @@
 internal import Linux
 
-/// Spreads reads over time: at most so many bytes a second, of all that share it. What was not read in time is not made up for later.
+/// Spreads reads over time: at most so many bytes a second, of all that share it. What was not read
+/// in time is not made up for later.
 package final class RateLimit: Sendable {
     /// The longest sleep, so that a request to stop is noticed.
     private static let longestPause = Duration.milliseconds(100)
@@ -15,7 +16,8 @@ package final class RateLimit: Sendable {
     /// At least 1.
     package init(bytesPerSecond: UInt64) { self.bytesPerSecond = max(1, bytesPerSecond) }
 
-    /// Blocks the calling thread until `count` more bytes may be read, or until `stop` is requested.
+    /// Blocks the calling thread until `count` more bytes may be read, or until `stop` is
+    /// requested.
     package func wait(for count: Int, _ stop: StopFlag) throws {
         let due = next.withLock { next in
             let now = ContinuousClock.now

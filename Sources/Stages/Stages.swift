@@ -6,7 +6,9 @@ package struct StageGroup<Result: Sendable> {
     fileprivate let threads: ThreadList
 
     /// Adds a stage that begins at once; `name` is its thread's.
-    package mutating func addStage(named name: String = "stage", _ stage: @escaping @Sendable () async throws -> [Result]) throws {
+    package mutating func addStage(
+        named name: String = "stage", _ stage: @escaping @Sendable () async throws -> [Result]
+    ) throws {
         group.addTask(executorPreference: try threads.start(name), operation: stage)
     }
 
@@ -31,8 +33,11 @@ private final class ThreadList {
     }
 }
 
-/// Runs the stages that `add` adds and returns what they returned, when all have ended; the first error cancels the others and is thrown.
-package func stages<Result: Sendable>(_ add: (inout StageGroup<Result>) throws -> Void) async throws -> [Result] {
+/// Runs the stages that `add` adds and returns what they returned, when all have ended; the first
+/// error cancels the others and is thrown.
+package func stages<Result: Sendable>(_ add: (inout StageGroup<Result>) throws -> Void) async throws
+    -> [Result]
+{
     // The threads outlive the group: a cancelled stage still has to run to its end on its own.
     let threads = ThreadList()
     defer { threads.stop() }

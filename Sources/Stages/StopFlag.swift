@@ -6,7 +6,9 @@ package final class StopFlag: Sendable {
     private let isRequestedElsewhere: @Sendable () -> Bool
 
     /// Set by `request`, or where `isRequestedElsewhere`, as by a signal.
-    package init(isRequestedElsewhere: @escaping @Sendable () -> Bool = { false }) { self.isRequestedElsewhere = isRequestedElsewhere }
+    package init(isRequestedElsewhere: @escaping @Sendable () -> Bool = { false }) {
+        self.isRequestedElsewhere = isRequestedElsewhere
+    }
 
     /// Asks to stop.
     package func request() { requested.withLock { $0 = true } }

@@ -1,6 +1,7 @@
 package import DiskImages
 
-/// Puts an archive's records in order: numbers them, chains their digests and keeps the index. It makes bytes and writes nothing.
+/// Puts an archive's records in order: numbers them, chains their digests and keeps the index. It
+/// makes bytes and writes nothing.
 package struct ArchiveComposer: Sendable {
     private let headerBytes: [UInt8]
     package private(set) var sequence: UInt64 = 0
@@ -26,7 +27,8 @@ package struct ArchiveComposer: Sendable {
         guard headerBytes.count <= ArchiveHeader.longest, header.nameCount <= ArchiveHeader.mostLayers else {
             throw ArchiveError(
                 .notAnArchive,
-                "one archive cannot hold \(header.nameCount) files; expected \(ArchiveHeader.mostLayers) at most (pack several archives)")
+                "one archive cannot hold \(header.nameCount) files; expected \(ArchiveHeader.mostLayers) at most (pack several archives)"
+            )
         }
     }
 
@@ -58,11 +60,13 @@ package struct ArchiveComposer: Sendable {
     }
 
     private mutating func beginLayer() {
-        index.layers.append(ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
+        index.layers.append(
+            ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
     }
 
     private mutating func record(_ kind: ArchiveRecord.Kind, _ body: [UInt8]) -> [UInt8] {
-        let (bytes, digest) = ArchiveRecord.serialize(kind, sequence: sequence, id: id, previous: previous, body: body)
+        let (bytes, digest) = ArchiveRecord.serialize(
+            kind, sequence: sequence, id: id, previous: previous, body: body)
         sequence += 1
         previous = digest
         offset += UInt64(bytes.count)

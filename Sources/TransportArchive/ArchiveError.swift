@@ -1,4 +1,5 @@
-/// Bytes that are not what an archive's format says they should be. The text names the place; the caller puts the archive's name before it.
+/// Bytes that are not what an archive's format says they should be. The text names the place; the
+/// caller puts the archive's name before it.
 package struct ArchiveError: Error, Equatable, CustomStringConvertible {
     /// What kind of disagreement it is.
     package enum Kind: Equatable, Sendable {

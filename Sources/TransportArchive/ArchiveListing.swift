@@ -42,8 +42,10 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
         layers = zip(reader.header.layers, index.layers).flatMap { layer, entry in
             layer.names.enumerated().map { number, name in
                 Layer(
-                    name: name, image: layer.image, layout: layer.layout, virtualSize: layer.size, data: entry.data, zeros: entry.zeros,
-                    stored: number > 0 ? 0 : entry.stored, backing: layer.backing.map { reader.header.layers[$0].name },
+                    name: name, image: layer.image, layout: layer.layout, virtualSize: layer.size,
+                    data: entry.data, zeros: entry.zeros,
+                    stored: number > 0 ? 0 : entry.stored,
+                    backing: layer.backing.map { reader.header.layers[$0].name },
                     sameAs: number > 0 ? layer.name : nil, mtime: layer.mtime)
             }
         }

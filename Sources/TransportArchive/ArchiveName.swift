@@ -1,4 +1,5 @@
-/// What a layer's name may be: components joined by `/`, each safe to create below a folder of the user's choice.
+/// What a layer's name may be: components joined by `/`, each safe to create below a folder of the
+/// user's choice.
 package enum ArchiveName {
     /// The longest component, in bytes: room for `.partial` and `.manifest`.
     private static let longestComponent = 240
@@ -20,15 +21,19 @@ package enum ArchiveName {
             if component.count <= 2, let parent = parents.first(where: { component.elementsEqual($0) }) {
                 return "has a component \(String(decoding: parent, as: UTF8.self))"
             }
-            if component.count > longestComponent { return "has a component longer than \(longestComponent) bytes" }
-            if component.count >= 8, endings.contains(where: { component.suffix($0.count).elementsEqual($0) }) {
+            if component.count > longestComponent {
+                return "has a component longer than \(longestComponent) bytes"
+            }
+            if component.count >= 8, endings.contains(where: { component.suffix($0.count).elementsEqual($0) })
+            {
                 return "has a component that ends in .partial or .manifest"
             }
         }
         return nil
     }
 
-    /// The components of `name`, split at the byte `/`: a slash with a combining mark behind it is one character, but still a slash.
+    /// The components of `name`, split at the byte `/`: a slash with a combining mark behind it is
+    /// one character, but still a slash.
     package static func components(of name: String) -> [String] {
         name.utf8.split(separator: slash).map { String(decoding: $0, as: UTF8.self) }
     }
@@ -39,10 +44,12 @@ package enum ArchiveName {
         return Array(bytes[(bytes.lastIndex(of: slash).map { $0 + 1 } ?? 0)...])
     }
 
-    /// The first of `names`, all of them different, that is a folder of another one, and that other one; nil where there is none.
+    /// The first of `names`, all of them different, that is a folder of another one, and that other
+    /// one; nil where there is none.
     ///
-    /// Every name is walked through once, whatever the number of its components: a name's folders are known by their hash, which goes on from
-    /// component to component, and only what has a known hash is compared.
+    /// Every name is walked through once, whatever the number of its components: a name's folders
+    /// are known by their hash, which goes on from component to component, and only what has a
+    /// known hash is compared.
     static func folder(among names: [[UInt8]]) -> (folder: [UInt8], name: [UInt8])? {
         var known: [Int: [Int]] = [:]
         var wholes: [Int] = []
@@ -58,7 +65,8 @@ package enum ArchiveName {
                 add(component, to: &hasher)
                 // A hasher is a value: what is finished is a copy.
                 let hash = hasher
-                for index in known[hash.finalize()] ?? [] where name[..<component.endIndex].elementsEqual(names[index]) {
+                for index in known[hash.finalize()] ?? []
+                where name[..<component.endIndex].elementsEqual(names[index]) {
                     return (names[index], name)
                 }
             }

@@ -1,27 +1,35 @@
 package import DiskImages
 
 extension ArchiveReader {
-    /// The index of a file, found from its end. Throws `damaged` where trailer or index are not sound or of another archive.
+    /// The index of a file, found from its end. Throws `damaged` where trailer or index are not
+    /// sound or of another archive.
     package func readIndex(of file: ImageFile) throws -> (layers: [ArchiveIndex.Layer], end: ContentDigest) {
         let (record, index) = try ArchiveReader.findIndex(of: file)
         guard record.id == id, index.index.layers.count == header.layers.count else {
             throw ArchiveError(.damaged, "its index is of another archive")
         }
-        guard index.header == headerBytes else { throw ArchiveError(.damaged, "its index is of another archive") }
+        guard index.header == headerBytes else {
+            throw ArchiveError(.damaged, "its index is of another archive")
+        }
         let isPossible = zip(index.index.layers, header.layers).allSatisfy { entry, layer in
-            entry.offset <= file.length && entry.length <= file.length - entry.offset && entry.stored <= entry.length
-                && entry.sequence < 1 << 62 && entry.data <= layer.guestLength && entry.zeros <= layer.guestLength
+            entry.offset <= file.length && entry.length <= file.length - entry.offset
+                && entry.stored <= entry.length
+                && entry.sequence < 1 << 62 && entry.data <= layer.guestLength
+                && entry.zeros <= layer.guestLength
         }
         guard isPossible else { throw ArchiveError(.damaged, "its index says what cannot be") }
         return (index.index.layers, record.previous)
     }
 
-    /// An archive of a file whose beginning may be damaged: the header's copy in the index does as well.
+    /// An archive of a file whose beginning may be damaged: the header's copy in the index does as
+    /// well.
     package static func salvaging(_ file: ImageFile) throws -> ArchiveReader {
         do {
             return try ArchiveReader(ByteStream(file))
         } catch let error as ArchiveError {
-            guard let (record, found) = try? findIndex(of: file), let header = try? ArchiveHeader(parsing: found.header) else {
+            guard let (record, found) = try? findIndex(of: file),
+                let header = try? ArchiveHeader(parsing: found.header)
+            else {
                 throw error
             }
             let stream = ByteStream(file)
@@ -30,7 +38,8 @@ extension ArchiveReader {
         }
     }
 
-    /// What the index says of the ends of layers, where it is left; it is found from the file's end, wherever damage has moved it to.
+    /// What the index says of the ends of layers, where it is left; it is found from the file's
+    /// end, wherever damage has moved it to.
     package func anchors(of file: ImageFile) -> ArchiveAnchors? {
         guard let (record, found) = try? ArchiveReader.findIndex(of: file, isMoved: true), record.id == id,
             found.index.layers.count == header.layers.count
@@ -47,7 +56,8 @@ extension ArchiveReader {
         stream.seek(to: file.length - length)
         let record = try readRecord(stream, longest: ArchiveTrailer.recordLength)
         let trailer = try ArchiveTrailer(parsing: record.body)
-        guard record.kind == .trailer, trailer.length == file.length || isMoved, trailer.indexOffset < trailer.length,
+        guard record.kind == .trailer, trailer.length == file.length || isMoved,
+            trailer.indexOffset < trailer.length,
             trailer.length - trailer.indexOffset <= file.length
         else { throw ArchiveError(.damaged, "its trailer is not true") }
         stream.seek(to: file.length - (trailer.length - trailer.indexOffset))
@@ -77,9 +87,11 @@ extension ArchiveReader {
         case end
     }
 
-    /// As `next`, but goes on behind damage, at the next record that is sound and of this archive. Files only.
+    /// As `next`, but goes on behind damage, at the next record that is sound and of this archive.
+    /// Files only.
     ///
-    /// `isStopped` is asked while a long stretch is searched; the search ends as if nothing were found when it is true.
+    /// `isStopped` is asked while a long stretch is searched; the search ends as if nothing were
+    /// found when it is true.
     package func nextSalvaging(isStopped: () -> Bool) throws -> Salvage {
         if isOver { return .end }
         let start = stream.offset
@@ -93,7 +105,8 @@ extension ArchiveReader {
                 return .lost(losses, error)
             }
             defer { stream.seek(to: found.offset) }
-            // Of what was left out nothing was counted: the index cannot be held against it any more.
+            // Of what was left out nothing was counted: the index cannot be held against it any
+            // more.
             forgetSeen()
             let losses = losses(to: found.run.layer, found.run.range.lowerBound)
             (layer, position, sequence, previous) = (
@@ -117,16 +130,19 @@ extension ArchiveReader {
         return losses
     }
 
-    /// The first sound run record of this archive from `offset` on that lies behind the expected place.
-    private func findRecord(from offset: UInt64, _ isStopped: () -> Bool) throws -> (record: ArchiveRecord, run: RunRecord, offset: UInt64)?
-    {
+    /// The first sound run record of this archive from `offset` on that lies behind the expected
+    /// place.
+    private func findRecord(from offset: UInt64, _ isStopped: () -> Bool) throws -> (
+        record: ArchiveRecord, run: RunRecord, offset: UInt64
+    )? {
         guard let file = stream.file else { return nil }
         let step = 1 << 20
         var buffer = [UInt8](repeating: 0, count: step + ArchiveRecord.prefixLength)
         var start = offset
         while start < file.length, !isStopped() {
             let count = try buffer.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: start) }
-            for place in 0..<min(step, count) where buffer[place] == 0x5d && looksLikeRecord(buffer, at: place, count) {
+            for place in 0..<min(step, count)
+            where buffer[place] == 0x5d && looksLikeRecord(buffer, at: place, count) {
                 if let found = try? record(at: start + UInt64(place)) { return found }
             }
             start += UInt64(step)
@@ -139,7 +155,8 @@ extension ArchiveReader {
             && bytes[place + 8..<place + 12].elementsEqual(ArchiveRecord.tag)
     }
 
-    private func record(at offset: UInt64) throws -> (record: ArchiveRecord, run: RunRecord, offset: UInt64)? {
+    private func record(at offset: UInt64) throws -> (record: ArchiveRecord, run: RunRecord, offset: UInt64)?
+    {
         stream.seek(to: offset)
         let record = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestRun)
         guard record.kind == .run, record.id == id, record.sequence >= sequence else { return nil }

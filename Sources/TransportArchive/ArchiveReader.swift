@@ -1,8 +1,10 @@
 package import DiskImages
 
-/// Reads an archive's records from front to back and believes none of them: each must follow the one before it, in its place, of this archive.
+/// Reads an archive's records from front to back and believes none of them: each must follow the
+/// one before it, in its place, of this archive.
 ///
-/// After a run record with content, the caller reads its frame with `readFrame` or leaves it out with `skipFrame`. One task at a time uses it.
+/// After a run record with content, the caller reads its frame with `readFrame` or leaves it out
+/// with `skipFrame`. One task at a time uses it.
 package final class ArchiveReader: @unchecked Sendable {
     /// The longest index that is read.
     static let longestIndex = 2 * ArchiveHeader.longest + (64 << 20)
@@ -35,8 +37,11 @@ package final class ArchiveReader: @unchecked Sendable {
         guard start == LZ4Frame.empty else {
             throw ArchiveError(.notAnArchive, "is no archive: it does not begin with an empty LZ4 frame")
         }
-        let record = try ArchiveReader.readRecord(stream, longest: ArchiveHeader.longest + ArchiveRecord.overhead)
-        guard record.kind == .header, record.sequence == 0 else { throw ArchiveError(.damaged, "does not begin with a header") }
+        let record = try ArchiveReader.readRecord(
+            stream, longest: ArchiveHeader.longest + ArchiveRecord.overhead)
+        guard record.kind == .header, record.sequence == 0 else {
+            throw ArchiveError(.damaged, "does not begin with a header")
+        }
         header = try ArchiveHeader(parsing: record.body)
         headerBytes = record.body
         id = record.digest
@@ -55,13 +60,15 @@ package final class ArchiveReader: @unchecked Sendable {
         passEmptyLayers()
     }
 
-    /// Throws from now on where a layer holds more than its entry in the index says: what was decided by the index stays true.
+    /// Throws from now on where a layer holds more than its entry in the index says: what was
+    /// decided by the index stays true.
     package func hold(to index: [ArchiveIndex.Layer]) { limits = index }
 
     /// Whether all layers have been read.
     package var isAtEnd: Bool { layer == header.layers.count }
 
-    /// The next run record; nil when every layer was read and index and trailer are what they should be.
+    /// The next run record; nil when every layer was read and index and trailer are what they
+    /// should be.
     package func next() throws -> RunRecord? {
         let offset = stream.offset
         if isAtEnd {
@@ -77,22 +84,29 @@ package final class ArchiveReader: @unchecked Sendable {
         return run
     }
 
-    /// Reads the frame of the run record just read into `buffer`, which holds `LZ4Frame.longest`. Its digest is the caller's to check.
+    /// Reads the frame of the run record just read into `buffer`, which holds `LZ4Frame.longest`.
+    /// Its digest is the caller's to check.
     package func readFrame(of run: RunRecord, into buffer: UnsafeMutableRawBufferPointer) throws {
         let offset = stream.offset
         let count = try stream.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<run.frameLength]))
-        guard count == run.frameLength else { throw ArchiveError.damaged("it ends within a frame", at: offset + UInt64(count)) }
+        guard count == run.frameLength else {
+            throw ArchiveError.damaged("it ends within a frame", at: offset + UInt64(count))
+        }
     }
 
     /// Leaves a frame out.
     package func skipFrame(of run: RunRecord) throws {
         let offset = stream.offset
-        guard try stream.skip(UInt64(run.frameLength)) else { throw ArchiveError.damaged("it ends within a frame", at: offset) }
+        guard try stream.skip(UInt64(run.frameLength)) else {
+            throw ArchiveError.damaged("it ends within a frame", at: offset)
+        }
     }
 
     /// Goes on with the first record of `layer`, whose entry in the index is `entry`.
     package func seek(to layer: Int, _ entry: ArchiveIndex.Layer) throws {
-        guard let digest = ContentDigest(hex: entry.previous) else { throw ArchiveError(.damaged, "its index is no index") }
+        guard let digest = ContentDigest(hex: entry.previous) else {
+            throw ArchiveError(.damaged, "its index is no index")
+        }
         stream.seek(to: entry.offset)
         self.layer = layer
         position = 0
@@ -106,8 +120,11 @@ package final class ArchiveReader: @unchecked Sendable {
         if run.range.lowerBound == 0 { found = (0, 0) }
         found.data += UInt64(run.contentLength)
         found.zeros += run.zeroLength
-        guard let limit = limits?[run.layer], found.data > limit.data || found.zeros > limit.zeros else { return }
-        throw ArchiveError.damaged("there is more of \(header.layers[run.layer].name) than its index says,", at: offset)
+        guard let limit = limits?[run.layer], found.data > limit.data || found.zeros > limit.zeros else {
+            return
+        }
+        throw ArchiveError.damaged(
+            "there is more of \(header.layers[run.layer].name) than its index says,", at: offset)
     }
 
     /// What follows is not all that there was.
@@ -118,7 +135,8 @@ package final class ArchiveReader: @unchecked Sendable {
         while seen != nil, seen!.layers.count <= run.layer {
             seen?.layers.append(
                 ArchiveIndex.Layer(
-                    offset: stream.offset - UInt64(ArchiveRecord.overhead + record.body.count), sequence: record.sequence,
+                    offset: stream.offset - UInt64(ArchiveRecord.overhead + record.body.count),
+                    sequence: record.sequence,
                     previous: record.previous.description))
         }
         seen?.layers[run.layer].add(run, recordLength: ArchiveRecord.overhead + record.body.count)
@@ -137,14 +155,20 @@ package final class ArchiveReader: @unchecked Sendable {
     }
 
     private func checkPlace(of record: ArchiveRecord, _ kind: ArchiveRecord.Kind, at offset: UInt64) throws {
-        guard record.id == id else { throw ArchiveError.damaged("there is a record of another archive", at: offset) }
-        guard record.sequence == sequence, record.previous == previous else {
-            throw ArchiveError.damaged("record \(record.sequence) stands where record \(sequence) is expected,", at: offset)
+        guard record.id == id else {
+            throw ArchiveError.damaged("there is a record of another archive", at: offset)
         }
-        guard record.kind == kind else { throw ArchiveError.damaged("there is a record of another kind than expected", at: offset) }
+        guard record.sequence == sequence, record.previous == previous else {
+            throw ArchiveError.damaged(
+                "record \(record.sequence) stands where record \(sequence) is expected,", at: offset)
+        }
+        guard record.kind == kind else {
+            throw ArchiveError.damaged("there is a record of another kind than expected", at: offset)
+        }
     }
 
-    /// A run must begin where the one before it ended, and end at a chunk's boundary or the disk's end: nothing is lost, repeated or swapped.
+    /// A run must begin where the one before it ended, and end at a chunk's boundary or the disk's
+    /// end: nothing is lost, repeated or swapped.
     func checkPlace(of run: RunRecord, at offset: UInt64) throws {
         guard run.layer == layer, run.range.lowerBound == position else {
             throw ArchiveError.damaged("there is a record of another place", at: offset)
@@ -155,15 +179,20 @@ package final class ArchiveReader: @unchecked Sendable {
     /// What must hold of a run wherever it stands.
     func checkShape(of run: RunRecord, at offset: UInt64) throws {
         let chunk = UInt64(RunRecord.longestContent)
-        guard run.layer < header.layers.count, run.range.lowerBound < run.range.upperBound, run.range.lowerBound % chunk == 0 else {
+        guard run.layer < header.layers.count, run.range.lowerBound < run.range.upperBound,
+            run.range.lowerBound % chunk == 0
+        else {
             throw ArchiveError.damaged("there is a record of an impossible place", at: offset)
         }
         let length = header.layers[run.layer].guestLength
-        guard run.range.upperBound <= length, run.range.upperBound == length || run.range.upperBound % chunk == 0 else {
+        guard run.range.upperBound <= length,
+            run.range.upperBound == length || run.range.upperBound % chunk == 0
+        else {
             throw ArchiveError.damaged("there is a record of an impossible place", at: offset)
         }
         guard run.runs.last.map({ $0.end <= header.layers[run.layer].heldLength }) ?? true else {
-            throw ArchiveError.damaged("there is a record of sectors that its layer has no bits for", at: offset)
+            throw ArchiveError.damaged(
+                "there is a record of sectors that its layer has no bits for", at: offset)
         }
     }
 
@@ -175,18 +204,26 @@ package final class ArchiveReader: @unchecked Sendable {
         let (found, copy) = try ArchiveIndex.parse(index.body)
         if var seen {
             while seen.layers.count < header.layers.count {
-                seen.layers.append(ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
+                seen.layers.append(
+                    ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
             }
-            guard found == seen, copy == headerBytes else { throw ArchiveError.damaged("its index is not true,", at: offset) }
+            guard found == seen, copy == headerBytes else {
+                throw ArchiveError.damaged("its index is not true,", at: offset)
+            }
         }
         (sequence, previous) = (sequence + 1, index.digest)
         let end = stream.offset
         let trailer = try ArchiveReader.readRecord(stream, longest: ArchiveTrailer.recordLength)
         try checkPlace(of: trailer, .trailer, at: end)
-        guard try ArchiveTrailer(parsing: trailer.body) == ArchiveTrailer(indexOffset: offset, length: stream.offset) else {
+        guard
+            try ArchiveTrailer(parsing: trailer.body)
+                == ArchiveTrailer(indexOffset: offset, length: stream.offset)
+        else {
             throw ArchiveError.damaged("its trailer is not true,", at: end)
         }
-        guard try stream.read(1).isEmpty else { throw ArchiveError.damaged("there is something after its end", at: stream.offset - 1) }
+        guard try stream.read(1).isEmpty else {
+            throw ArchiveError.damaged("there is something after its end", at: stream.offset - 1)
+        }
     }
 
     /// Reads one record, at most `longest` bytes of it.
@@ -198,7 +235,9 @@ package final class ArchiveReader: @unchecked Sendable {
             throw ArchiveError.damaged("there is no record", at: offset)
         }
         let rest = try stream.read(length - prefix.count)
-        guard prefix.count + rest.count == length else { throw ArchiveError.damaged("it ends within a record", at: offset) }
+        guard prefix.count + rest.count == length else {
+            throw ArchiveError.damaged("it ends within a record", at: offset)
+        }
         return try ArchiveRecord(parsing: prefix + rest, at: offset)
     }
 }

@@ -1,6 +1,8 @@
-/// How much there may be in an archive's JSON: a decoder takes many times the memory of what it reads, and one number of it is two bytes long.
+/// How much there may be in an archive's JSON: a decoder takes many times the memory of what it
+/// reads, and one number of it is two bytes long.
 enum JSONBounds {
-    /// Room for so many marks of structure for each of the layers that an archive may have; they have 21, and 3 more with further names.
+    /// Room for so many marks of structure for each of the layers that an archive may have; they
+    /// have 21, and 3 more with further names.
     private static let most = 24 * ArchiveHeader.mostLayers
 
     /// Throws `damaged` where `bytes` hold more than an archive with as many layers as are allowed.
@@ -23,7 +25,8 @@ enum JSONBounds {
             }
         }
         guard count <= most else {
-            throw ArchiveError(.damaged, "its \(what) holds more than \(ArchiveHeader.mostLayers) layers need")
+            throw ArchiveError(
+                .damaged, "its \(what) holds more than \(ArchiveHeader.mostLayers) layers need")
         }
     }
 }

@@ -1,9 +1,11 @@
 internal import ArgumentParser
 
-/// The shells' completion scripts: what ArgumentParser generates, and what Drover's command line needs beyond that.
+/// The shells' completion scripts: what ArgumentParser generates, and what Drover's command line
+/// needs beyond that.
 ///
-/// Bash splits words at `=` and `:`, so an `OLD=NEW` would be three arguments. None of the shells completes the path behind that `=`, nor
-/// the command that `help` is asked about. `CompletionTests` in `test_packaging.py` drives all three shells.
+/// Bash splits words at `=` and `:`, so an `OLD=NEW` would be three arguments. None of the shells
+/// completes the path behind that `=`, nor the command that `help` is asked about.
+/// `CompletionTests` in `test_packaging.py` drives all three shells.
 struct CompletionScript {
     let shell: CompletionShell
     /// The script as it was generated.

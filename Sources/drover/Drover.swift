@@ -6,8 +6,8 @@ internal import Migration
 internal import PipelineFiles
 internal import SystemPackage
 
-/// The root command: names the others and turns every outcome into an exit code and at most one line on standard error, or one for each problem of a
-/// pipeline file.
+/// The root command: names the others and turns every outcome into an exit code and at most one
+/// line on standard error, or one for each problem of a pipeline file.
 @main
 struct Drover: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,7 +20,8 @@ struct Drover: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Convert.self, Pack.self, Unpack.self, List.self,
+            Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Convert.self, Pack.self,
+            Unpack.self, List.self,
             Verify.self, Plan.self, Run.self, Status.self, Report.self,
         ])
 
@@ -34,7 +35,9 @@ struct Drover: AsyncParsableCommand {
         IOThread.onThisThread { Glibc.exit(await outcome(of: ArgumentBytes.ofThisProcess()).rawValue) }
     }
 
-    private static var commandNames: [String] { configuration.subcommands.compactMap { $0.configuration.commandName } }
+    private static var commandNames: [String] {
+        configuration.subcommands.compactMap { $0.configuration.commandName }
+    }
 
     /// Does what `arguments` ask for and says what became of it.
     private static func outcome(of arguments: [String]) async -> ExitCode {
@@ -95,7 +98,8 @@ struct Drover: AsyncParsableCommand {
 
     /// A command line that is wrong.
     private static func refuse(_ error: any Error, _ arguments: [String]) -> ExitCode {
-        if let first = arguments.first, !first.hasPrefix("-"), first != "help", !commandNames.contains(first) {
+        if let first = arguments.first, !first.hasPrefix("-"), first != "help", !commandNames.contains(first)
+        {
             let near = NearestKey.of(first, in: commandNames).map { "did you mean \($0)?" }
             StandardError.line("'\(first)' is no command (\(near ?? "see drover --help"))")
             return .usage
@@ -116,10 +120,13 @@ struct Drover: AsyncParsableCommand {
         return ExitCode(for: error)
     }
 
-    /// Makes sure that descriptors 0 to 2 are taken, so that no image is opened as one of them and written to by mistake.
-    /// Opened the wrong way round: using one that was closed fails, as it should.
+    /// Makes sure that descriptors 0 to 2 are taken, so that no image is opened as one of them and
+    /// written to by mistake. Opened the wrong way round: using one that was closed fails, as it
+    /// should.
     private static func openStandardDescriptors() {
-        for (descriptor, flags) in [(STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY)] {
+        for (descriptor, flags) in [
+            (STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY),
+        ] {
             if fcntl(descriptor, F_GETFD) == -1 { _ = open("/dev/null", flags) }
         }
     }

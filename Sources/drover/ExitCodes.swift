@@ -8,8 +8,8 @@ internal import PipelineFiles
 
 /// The exit codes, after sysexits.h. `ExitCode.success` is 0.
 ///
-/// What is written here is what the manual says (`.ci/manual`): clauses with semicolons between; one that begins with commands' names
-/// is about these commands alone.
+/// What is written here is what the manual says (`.ci/manual`): clauses with semicolons between;
+/// one that begins with commands' names is about these commands alone.
 extension ExitCode {
     /// `compare`: the images differ; `run`: some images failed; `plan`: something is wrong.
     static let differs = ExitCode(1)
@@ -17,7 +17,8 @@ extension ExitCode {
     static let damaged = ExitCode(2)
     /// The command line is wrong.
     static let usage = ExitCode(64)
-    /// An input is not what it should be: no image, corrupt, ambiguous, confined, or changed since the checkpoint.
+    /// An input is not what it should be: no image, corrupt, ambiguous, confined, or changed since
+    /// the checkpoint.
     static let badData = ExitCode(65)
     /// An input is missing, unreadable, or in use by somebody who may write to it.
     static let unavailable = ExitCode(66)
@@ -25,7 +26,8 @@ extension ExitCode {
     static let bug = ExitCode(70)
     /// A target exists, is in use, or cannot be created.
     static let target = ExitCode(73)
-    /// An I/O error, or the system is short of something (threads, files, memory); everything up to the last checkpoint is kept.
+    /// An I/O error, or the system is short of something (threads, files, memory); everything up to
+    /// the last checkpoint is kept.
     static let io = ExitCode(74)
     /// Stopped by a signal or a limit; the same command goes on where it stopped.
     static let stopped = ExitCode(75)

@@ -30,7 +30,8 @@ struct BlockPictureTests {
             for sector: UInt64 in 8..<12 { image.allocated[sector] = .data([1]) }
             for sector: UInt64 in 56..<64 { image.allocated[sector] = .hole }
         }
-        // An allocated sector over a hole of the file is known to be zero only in whole blocks: the last ones here.
+        // An allocated sector over a hole of the file is known to be zero only in whole blocks: the
+        // last ones here.
         let picture = try BlockPicture(of: ImageChain.open(top), cells: 4)
         #expect(cells(picture) == ["0:2048 1:6144", "h:8192", "h:8192", "z:4096 h:4096"])
         #expect(picture.total(of: .data(depth: 1)) == 6144)
@@ -91,7 +92,9 @@ struct BlockPictureTests {
             for cell in 0..<picture.cellCount {
                 for source in picture.sources {
                     let bytes = picture.bytes(of: source, in: cell)
-                    #expect(bytes == expected[UInt64(cell)]?[source] ?? 0, "\(seed), round \(round), cell \(cell): \(model)")
+                    #expect(
+                        bytes == expected[UInt64(cell)]?[source] ?? 0,
+                        "\(seed), round \(round), cell \(cell): \(model)")
                 }
             }
         }

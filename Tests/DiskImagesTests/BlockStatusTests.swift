@@ -8,11 +8,13 @@ import Testing
 struct BlockStatusTests {
     private let directory = try! TemporaryDirectory()
 
-    /// An extent as a line: `start+length depth@offset`, `zero` after it where it is known to be zero.
+    /// An extent as a line: `start+length depth@offset`, `zero` after it where it is known to be
+    /// zero.
     private func lines(_ chain: ImageChain) throws -> [String] {
         try chain.extents.map { extent in
             let place = extent.offset.map { "\(extent.depth)@\($0)" } ?? "\(extent.depth) absent"
-            return "\(extent.start)+\(extent.length) \(place)\(extent.isPresent && extent.isZero ? " zero" : "")"
+            return
+                "\(extent.start)+\(extent.length) \(place)\(extent.isPresent && extent.isZero ? " zero" : "")"
         }
     }
 
@@ -24,7 +26,9 @@ struct BlockStatusTests {
         let top = try directory.cow("top.cow", over: "middle.cow", size: 16_384) { image in
             for sector: UInt64 in 8..<10 { image.allocated[sector] = .data([2]) }
         }
-        let expected = ["0+2048 2@0", "2048+2048 1@3584", "4096+1024 0@5632", "5120+1024 1@6656", "6144+10240 2@6144"]
+        let expected = [
+            "0+2048 2@0", "2048+2048 1@3584", "4096+1024 0@5632", "5120+1024 1@6656", "6144+10240 2@6144",
+        ]
         #expect(try lines(ImageChain.open(top)) == expected)
     }
 
@@ -43,13 +47,17 @@ struct BlockStatusTests {
 
     @Test func aLongerBaseIsCutOff() throws {
         try directory.raw("b.raw", size: 16_384)
-        #expect(try lines(ImageChain.open(directory.cow("top.cow", over: "b.raw", size: 4096))) == ["0+4096 1@0"])
+        #expect(
+            try lines(ImageChain.open(directory.cow("top.cow", over: "b.raw", size: 4096))) == ["0+4096 1@0"])
     }
 
     @Test func aPartialLastSectorIsAWholeOne() throws {
         let base = try directory.raw("b.raw", size: 1000)
         #expect(try lines(ImageChain.open(base)) == ["0+1024 0@0"])
-        #expect(try lines(ImageChain.open(directory.cow("top.cow", .umlV3, over: base.string, size: 1000))) == ["0+1024 1@0"])
+        #expect(
+            try lines(ImageChain.open(directory.cow("top.cow", .umlV3, over: base.string, size: 1000))) == [
+                "0+1024 1@0"
+            ])
     }
 
     @Test func aSetBitOverAHoleIsZeroAndNeverTheBase() throws {
@@ -57,14 +65,18 @@ struct BlockStatusTests {
         let top = try directory.cow("top.cow", .umlV3, over: base.string) { image in
             for sector: UInt64 in 8..<16 { image.allocated[sector] = .hole }
         }
-        #expect(try lines(ImageChain.open(top)) == ["0+4096 1@0", "4096+4096 0@16384 zero", "8192+57344 1@8192"])
+        #expect(
+            try lines(ImageChain.open(top)) == ["0+4096 1@0", "4096+4096 0@16384 zero", "8192+57344 1@8192"])
     }
 
     @Test func aHoleOfARawBaseIsPresentAndZero() throws {
         var file = SparseFile()
         file.put([UInt8](repeating: 1, count: 4096), at: 8192)
         try file.write(to: directory("b.raw"), length: 20_000)
-        #expect(try lines(ImageChain.open(directory("b.raw"))) == ["0+8192 0@0 zero", "8192+4096 0@8192", "12288+8192 0@12288 zero"])
+        #expect(
+            try lines(ImageChain.open(directory("b.raw"))) == [
+                "0+8192 0@0 zero", "8192+4096 0@8192", "12288+8192 0@12288 zero",
+            ])
     }
 
     @Test(arguments: [CowLayout.umlV1, .umlV2, .umlV2Unpacked])
@@ -80,7 +92,9 @@ struct BlockStatusTests {
 
     @Test func dataWithoutABitIsNotLookedAt() throws {
         try directory.raw("b.raw")
-        let top = try directory.cow("top.cow", over: "b.raw") { $0.uncommitted[3] = [UInt8](repeating: 9, count: 512) }
+        let top = try directory.cow("top.cow", over: "b.raw") {
+            $0.uncommitted[3] = [UInt8](repeating: 9, count: 512)
+        }
         #expect(try lines(ImageChain.open(top)) == ["0+65536 1@0"])
     }
 

@@ -17,7 +17,8 @@ struct ChainFitTests {
         #expect(error.kind == .badData)
         #expect(
             error.description
-                == "\(top): backing file \(base) has \(size) bytes; the header expects 65536 (the base was changed or replaced)")
+                == "\(top): backing file \(base) has \(size) bytes; the header expects 65536 (the base was changed or replaced)"
+        )
     }
 
     @Test(arguments: umlLayouts + [.qemuV2, .qemuV2Packed])
@@ -68,6 +69,8 @@ struct ChainFitTests {
         try chain.checkUnchanged()
         try directory.raw("b.raw", fill: 0x63, mtime: 1_700_000_002)
         let error = try diskImageError { try chain.checkUnchanged() }
-        #expect(error.description == "\(directory("b.raw")): changed while it was read (begin again when nothing writes to it)")
+        #expect(
+            error.description
+                == "\(directory("b.raw")): changed while it was read (begin again when nothing writes to it)")
     }
 }

@@ -19,10 +19,16 @@ struct ChainFormatTests {
         let base = try directory.raw("b.raw")
         let error = try diskImageError { _ = try ImageChain.open(base, .usual { $0.format = .cow(nil) }) }
         #expect(error.kind == .badData)
-        #expect(error.description == "\(base): magic at offset 0 is 0x62626262; expected 0x4f4f4f4d, the magic number of COW files")
+        #expect(
+            error.description
+                == "\(base): magic at offset 0 is 0x62626262; expected 0x4f4f4f4d, the magic number of COW files"
+        )
     }
 
-    @Test(arguments: [("raw", ImageFormat.raw), ("cow", .cow(nil)), ("qemu-v2-32", .cow(.qemuV2Packed)), ("uml-v3", .cow(.umlV3))])
+    @Test(arguments: [
+        ("raw", ImageFormat.raw), ("cow", .cow(nil)), ("qemu-v2-32", .cow(.qemuV2Packed)),
+        ("uml-v3", .cow(.umlV3)),
+    ])
     func formatsHaveTheNamesOfTheCommandLine(name: String, format: ImageFormat) {
         #expect(ImageFormat(name: name) == format)
         #expect(ImageFormat(name: name.uppercased()) == nil)
@@ -52,7 +58,8 @@ struct ChainFormatTests {
     @discardableResult
     private func ambiguous(_ name: String, over backing: String) throws -> FilePath {
         try directory.cow(name, .umlV2, over: backing, size: 1 << 20) {
-            $0.garbage = Array(CowImageBuilder(.qemuV2, backing: "", size: 65_536).header[(9 + $0.backing.count)...])
+            $0.garbage = Array(
+                CowImageBuilder(.qemuV2, backing: "", size: 65_536).header[(9 + $0.backing.count)...])
         }
     }
 
@@ -65,7 +72,9 @@ struct ChainFormatTests {
     @Test func theGuestSizeOfABackingCowFileDecidesBetweenLayouts() throws {
         let base = try directory.raw("b.raw", size: 1 << 20)
         let middle = try directory.cow("middle.cow", .umlV3, over: base.string, size: 1 << 20)
-        #expect(try ImageChain.open(ambiguous("top.cow", over: middle.string)).summary == "top.cow:uml-v2 middle.cow:uml-v3 b.raw:raw")
+        #expect(
+            try ImageChain.open(ambiguous("top.cow", over: middle.string)).summary
+                == "top.cow:uml-v2 middle.cow:uml-v3 b.raw:raw")
     }
 
     @Test func whatIsStillAmbiguousNamesTheLayoutsAndTheOptionThatChooses() throws {
@@ -73,7 +82,9 @@ struct ChainFormatTests {
         let top = try ambiguous("top.cow", over: base.string)
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
-        #expect(error.description == "\(top): its header fits more than one layout: uml-v2, qemu-v2 (choose with -f)")
+        #expect(
+            error.description
+                == "\(top): its header fits more than one layout: uml-v2, qemu-v2 (choose with -f)")
         let chain = try ImageChain.open(
             top,
             .usual {
@@ -89,7 +100,8 @@ struct ChainFormatTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(
             error.description
-                == "\(directory("middle.cow")): its header fits more than one layout: uml-v2, qemu-v2 (choose with --backing-format)")
+                == "\(directory("middle.cow")): its header fits more than one layout: uml-v2, qemu-v2 (choose with --backing-format)"
+        )
         let chain = try ImageChain.open(top, .usual { $0.backingFormat = .cow(.qemuV2) })
         #expect(chain.summary == "top.cow:qemu-v2 middle.cow:qemu-v2 b.raw:raw")
     }
@@ -99,6 +111,7 @@ struct ChainFormatTests {
         let top = try directory.cow("top.cow", over: "middle.cow")
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
-        #expect(error.description == "\(directory("middle.cow")): sector size at offset 20 is 1024; expected 512")
+        #expect(
+            error.description == "\(directory("middle.cow")): sector size at offset 20 is 1024; expected 512")
     }
 }

@@ -78,7 +78,9 @@ struct ChainTests {
     @Test func aDirectoryIsNoImage() throws {
         let error = try diskImageError { _ = try ImageChain.open(directory.path) }
         #expect(error.kind == .badData)
-        #expect(error.description == "\(directory.path): is a directory; expected a regular file or a block device")
+        #expect(
+            error.description
+                == "\(directory.path): is a directory; expected a regular file or a block device")
     }
 
     @Test func aFIFOIsRefusedAndNeverWaitedFor() throws {
@@ -91,22 +93,29 @@ struct ChainTests {
 
     @Test func aCharacterDeviceIsNoImage() throws {
         let error = try diskImageError { _ = try ImageChain.open("/dev/zero") }
-        #expect(error.description == "/dev/zero: is a character device; expected a regular file or a block device")
+        #expect(
+            error.description == "/dev/zero: is a character device; expected a regular file or a block device"
+        )
     }
 
     @Test(arguments: [1, 2, 5])
     func aLoopIsRefused(length: Int) throws {
-        for index in 0..<length { try directory.cow("\(index).cow", over: "\((index + 1) % length).cow") { $0.mtime = 0 } }
+        for index in 0..<length {
+            try directory.cow("\(index).cow", over: "\((index + 1) % length).cow") { $0.mtime = 0 }
+        }
         let error = try diskImageError { _ = try ImageChain.open(directory("0.cow")) }
         #expect(error.kind == .badData)
         #expect(
             error.description
-                == "\(directory("\(length - 1).cow")): backing file \(directory("0.cow")) is layer 0 of the same chain (a loop)")
+                == "\(directory("\(length - 1).cow")): backing file \(directory("0.cow")) is layer 0 of the same chain (a loop)"
+        )
     }
 
     @Test func aLoopThroughASymbolicLinkIsRefused() throws {
         try directory.link("other.cow", to: "top.cow")
-        let error = try diskImageError { _ = try ImageChain.open(directory.cow("top.cow", over: "other.cow")) }
+        let error = try diskImageError {
+            _ = try ImageChain.open(directory.cow("top.cow", over: "other.cow"))
+        }
         #expect(error.fact.hasSuffix("is layer 0 of the same chain (a loop)"))
     }
 

@@ -7,14 +7,19 @@ import Testing
 struct ConfinementTests {
     private let directory = try! TemporaryDirectory()
 
-    private func open(_ path: FilePath, within confinement: [FilePath], moves: [BackingLocation.Move] = []) throws -> ImageChain {
-        try ImageChain.open(path, ChainOptions(location: BackingLocation(moves: moves, confinement: confinement)))
+    private func open(_ path: FilePath, within confinement: [FilePath], moves: [BackingLocation.Move] = [])
+        throws -> ImageChain
+    {
+        try ImageChain.open(
+            path, ChainOptions(location: BackingLocation(moves: moves, confinement: confinement)))
     }
 
     @Test func aBackingFileInsideIsOpened() throws {
         try directory.directory("in/deep")
         try directory.raw("in/deep/b.raw")
-        #expect(try open(directory.cow("top.cow", over: "in/deep/b.raw"), within: [directory("in")]).layers.count == 2)
+        #expect(
+            try open(directory.cow("top.cow", over: "in/deep/b.raw"), within: [directory("in")]).layers.count
+                == 2)
     }
 
     @Test func aBackingFileOutsideIsRefused() throws {
@@ -25,7 +30,8 @@ struct ConfinementTests {
         #expect(error.kind == .confined)
         #expect(
             error.description
-                == "\(top): backing file \(directory("in/../b.raw")) lies at \(base), outside of \(directory("in")) (--confine)")
+                == "\(top): backing file \(directory("in/../b.raw")) lies at \(base), outside of \(directory("in")) (--confine)"
+        )
     }
 
     @Test func aNeighbourWhoseNameBeginsAlikeIsOutside() throws {
@@ -44,7 +50,8 @@ struct ConfinementTests {
         let error = try diskImageError { _ = try open(top, within: [directory("in")]) }
         #expect(
             error.fact
-                == "backing file \(directory("in/link.raw")) lies at \(directory("b.raw")), outside of \(directory("in")) (--confine)")
+                == "backing file \(directory("in/link.raw")) lies at \(directory("b.raw")), outside of \(directory("in")) (--confine)"
+        )
     }
 
     @Test func aDirectoryThatIsReachedByALinkIsItself() throws {
@@ -78,7 +85,9 @@ struct ConfinementTests {
         try directory.directory("in")
         try directory.raw("in/b.raw")
         let top = try directory.cow("top.cow", .umlV3, over: "/srv/uml/b.raw")
-        #expect(try open(top, within: [directory("in")], moves: [.init(old: "/srv/uml", new: directory("in"))]).layers.count == 2)
+        #expect(
+            try open(top, within: [directory("in")], moves: [.init(old: "/srv/uml", new: directory("in"))])
+                .layers.count == 2)
     }
 
     @Test func aMissingBackingFileIsUnavailableAndNotOutside() throws {
@@ -86,11 +95,14 @@ struct ConfinementTests {
         let error = try diskImageError { _ = try open(top, within: [directory.path]) }
         #expect(error.kind == .unavailable)
         #expect(
-            error.fact == "backing file \(directory("nothere.raw")) cannot be found: No such file or directory "
+            error.fact
+                == "backing file \(directory("nothere.raw")) cannot be found: No such file or directory "
                 + "(where bases have moved, --backing-map OLD=NEW finds them)")
     }
 
     @Test func aMissingDirectoryIsNoConfinement() throws {
-        #expect(try diskImageError { _ = try BackingLocation(confinement: [directory("nothere")]) }.kind == .unavailable)
+        #expect(
+            try diskImageError { _ = try BackingLocation(confinement: [directory("nothere")]) }.kind
+                == .unavailable)
     }
 }

@@ -12,7 +12,8 @@ struct ContentDigestTests {
         let seed = TestSeed()
         for round in 0..<200 {
             var generator = seed.generator(round: round)
-            let digest = ContentDigest(high: generator.next() >> UInt64(round % 64), low: generator.next() >> UInt64(round % 61))
+            let digest = ContentDigest(
+                high: generator.next() >> UInt64(round % 64), low: generator.next() >> UInt64(round % 61))
             #expect(digest.description.utf8.count == 32)
             #expect(ContentDigest(hex: digest.description) == digest, "\(seed), round \(round)")
             #expect(ContentDigest(hex: digest.description.uppercased()) == digest, "\(seed), round \(round)")
@@ -26,8 +27,10 @@ struct ContentDigestTests {
     }
 
     @Test(arguments: [
-        "", "0", "99aa06d3014798d86001c324468d497", "99aa06d3014798d86001c324468d497f0", "99aa06d3014798d86001c324468d497g",
-        "+9aa06d3014798d86001c324468d497f", "99aa06d3014798d8-001c324468d497f", "99aa06d3014798d8 6001c324468d497",
+        "", "0", "99aa06d3014798d86001c324468d497", "99aa06d3014798d86001c324468d497f0",
+        "99aa06d3014798d86001c324468d497g",
+        "+9aa06d3014798d86001c324468d497f", "99aa06d3014798d8-001c324468d497f",
+        "99aa06d3014798d8 6001c324468d497",
         "９9aa06d3014798d86001c324468d4",
     ])
     func anythingElseIsNoDigest(text: String) {

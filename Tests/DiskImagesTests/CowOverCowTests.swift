@@ -4,7 +4,8 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// UML reads its backing file as raw bytes, even a COW file's; whether that was meant shows in the overlay's size.
+/// UML reads its backing file as raw bytes, even a COW file's; whether that was meant shows in the
+/// overlay's size.
 struct CowOverCowTests {
     private static let umlLayouts = CowLayout.allCases.filter(\.isUML)
     private let directory = try! TemporaryDirectory()
@@ -26,7 +27,8 @@ struct CowOverCowTests {
     @Test(arguments: umlLayouts)
     func aSizeThatIsTheFilesLengthMeansRawBytes(layout: CowLayout) throws {
         let middle = try middle()
-        let chain = try ImageChain.open(directory.cow("top.cow", layout, over: middle.path.string, size: middle.length))
+        let chain = try ImageChain.open(
+            directory.cow("top.cow", layout, over: middle.path.string, size: middle.length))
         #expect(chain.summary == "top.cow:\(layout.rawValue) middle.cow:raw")
         #expect(try chain.guestBytes.starts(with: "OOOM".utf8))
     }
@@ -50,9 +52,12 @@ struct CowOverCowTests {
             error.description
                 == "\(top): backing file \(middle.path) is a COW file, and both its length and its guest disk have "
                 + "the size of 65536 bytes that the overlay expects (--backing-format raw or cow decides)")
-        #expect(try ImageChain.open(top, .usual { $0.backingFormat = .raw }).summary == "top.cow:uml-v3 middle.cow:raw")
         #expect(
-            try ImageChain.open(top, .usual { $0.backingFormat = .cow(nil) }).summary == "top.cow:uml-v3 middle.cow:qemu-v2 b.raw:raw")
+            try ImageChain.open(top, .usual { $0.backingFormat = .raw }).summary
+                == "top.cow:uml-v3 middle.cow:raw")
+        #expect(
+            try ImageChain.open(top, .usual { $0.backingFormat = .cow(nil) }).summary
+                == "top.cow:uml-v3 middle.cow:qemu-v2 b.raw:raw")
     }
 
     @Test(arguments: [CowLayout.qemuV2, .qemuV2Packed])
@@ -67,6 +72,8 @@ struct CowOverCowTests {
     @Test func backingFormatRawStopsAQEMUChainAtTheContainer() throws {
         _ = try middle()
         let top = try directory.cow("top.cow", over: "middle.cow")
-        #expect(try ImageChain.open(top, .usual { $0.backingFormat = .raw }).summary == "top.cow:qemu-v2 middle.cow:raw")
+        #expect(
+            try ImageChain.open(top, .usual { $0.backingFormat = .raw }).summary
+                == "top.cow:qemu-v2 middle.cow:raw")
     }
 }

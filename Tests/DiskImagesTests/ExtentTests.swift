@@ -8,7 +8,9 @@ struct ExtentTests {
     @Test func aPartKeepsItsPlaceInTheFile() {
         let part = data.clipped(to: 1536..<5000)
         #expect(part == Extent(start: 1536, length: 512, depth: 1, content: .data(offset: 9728)))
-        #expect(data.clipped(to: 0..<1536) == Extent(start: 1024, length: 512, depth: 1, content: .data(offset: 9216)))
+        #expect(
+            data.clipped(to: 0..<1536)
+                == Extent(start: 1024, length: 512, depth: 1, content: .data(offset: 9216)))
     }
 
     @Test func aPartOfAnAbsentRunIsAbsent() {
@@ -19,7 +21,8 @@ struct ExtentTests {
 
     @Test func aSeamlessNeighbourIsTakenIn() {
         var extent = data
-        let isMerged = extent.merge(Extent(start: 2048, length: 512, depth: 1, content: .data(offset: 10_240)))
+        let isMerged = extent.merge(
+            Extent(start: 2048, length: 512, depth: 1, content: .data(offset: 10_240)))
         #expect(isMerged)
         #expect(extent == Extent(start: 1024, length: 1536, depth: 1, content: .data(offset: 9216)))
     }

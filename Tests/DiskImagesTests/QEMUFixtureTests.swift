@@ -8,8 +8,10 @@ import Testing
 /// QEMU's own images against what QEMU itself says of them.
 struct QEMUFixtureTests {
     private static let cases = [
-        "01-basic", "02-empty", "03-full", "04-every-other", "05-last-sector", "06-zeros-over-data", "07-odd-sectors", "08-no-backing",
-        "09-chain3", "11-short-backing", "12-short-backing-covered", "14-unaligned-backing", "16-sparse-64m", "17-bitmap-boundary",
+        "01-basic", "02-empty", "03-full", "04-every-other", "05-last-sector", "06-zeros-over-data",
+        "07-odd-sectors", "08-no-backing",
+        "09-chain3", "11-short-backing", "12-short-backing-covered", "14-unaligned-backing", "16-sparse-64m",
+        "17-bitmap-boundary",
         "18-one-sector", "19-zero-size", "20-convert-to-cow", "24-i386",
     ]
     /// QEMU 2.1.3 misreads a bitmap past its first 512 bytes; 1.7.2 does not.
@@ -33,16 +35,20 @@ struct QEMUFixtureTests {
     @Test(arguments: cases)
     func theMapIsQEMUs(name: String) throws {
         let fixture = try Fixture("qemu/\(name)", from: "qemu")
-        let map = name == "24-i386" ? "map.json" : QEMUFixtureTests.misread.contains(name) ? "map-1.7.2.json" : "map-2.1.3.json"
+        let map =
+            name == "24-i386"
+            ? "map.json" : QEMUFixtureTests.misread.contains(name) ? "map-1.7.2.json" : "map-2.1.3.json"
         let entries = try JSONDecoder().decode([MapEntry].self, from: Data(fixture.text(map).utf8))
         let chain = try open(fixture)
         let extents = try chain.extents
         #expect(entries.reduce(0) { $0 + $1.length } == chain.guestLength)
         for entry in entries {
-            for extent in extents where extent.start < entry.start + entry.length && extent.end > entry.start {
+            for extent in extents where extent.start < entry.start + entry.length && extent.end > entry.start
+            {
                 let part = extent.clipped(to: entry.start..<entry.start + entry.length)
                 #expect(part.depth == entry.depth, "\(part)")
-                // Of what it has no data for QEMU names an offset now and then; and it does not look for holes in a COW file.
+                // Of what it has no data for QEMU names an offset now and then; and it does not
+                // look for holes in a COW file.
                 if entry.data {
                     #expect(part.offset == entry.offset.map { $0 + part.start - entry.start }, "\(part)")
                 } else {
@@ -55,7 +61,8 @@ struct QEMUFixtureTests {
     @Test(arguments: cases)
     func theTopLayersRunsAreThoseOfItsBitmap(name: String) throws {
         let fixture = try Fixture("qemu/\(name)", from: "qemu")
-        let expected = try JSONDecoder().decode([[UInt64]].self, from: Data(fixture.text("top-allocated-runs.json").utf8))
+        let expected = try JSONDecoder().decode(
+            [[UInt64]].self, from: Data(fixture.text("top-allocated-runs.json").utf8))
         var runs: [[UInt64]] = []
         for extent in try open(fixture).extents where extent.depth == 0 && extent.isPresent {
             let run = [extent.start / 512, extent.length / 512]
@@ -81,7 +88,9 @@ struct QEMUFixtureTests {
         let fixture = try Fixture("qemu/22-missing-backing", from: "qemu")
         let error = try diskImageError { _ = try open(fixture) }
         #expect(error.kind == .unavailable)
-        #expect(error.fact.hasPrefix("backing file \(fixture.file("nothere.raw")) cannot be opened: No such file or directory"))
+        #expect(
+            error.fact.hasPrefix(
+                "backing file \(fixture.file("nothere.raw")) cannot be opened: No such file or directory"))
     }
 
     @Test func theQcow2BaseIsRefusedByName() throws {

@@ -21,7 +21,9 @@ extension ChainOptions {
 extension TemporaryDirectory {
     /// Writes a raw image of `size` bytes, all `fill`.
     @discardableResult
-    func raw(_ name: String, size: Int = 65_536, fill: UInt8 = 0x62, mtime: UInt32 = SparseFile.usualMtime) throws -> FilePath {
+    func raw(_ name: String, size: Int = 65_536, fill: UInt8 = 0x62, mtime: UInt32 = SparseFile.usualMtime)
+        throws -> FilePath
+    {
         try SparseFile.write([UInt8](repeating: fill, count: size), to: self(name), mtime: mtime)
         return self(name)
     }
@@ -40,8 +42,12 @@ extension TemporaryDirectory {
 }
 
 /// Runs `body`, which must throw a `DiskImageError`, and returns it.
-func diskImageError(_ body: () throws -> Void, at location: SourceLocation = #_sourceLocation) throws -> DiskImageError {
-    try #require(#expect(throws: DiskImageError.self, sourceLocation: location, performing: body), sourceLocation: location)
+func diskImageError(_ body: () throws -> Void, at location: SourceLocation = #_sourceLocation) throws
+    -> DiskImageError
+{
+    try #require(
+        #expect(throws: DiskImageError.self, sourceLocation: location, performing: body),
+        sourceLocation: location)
 }
 
 extension ImageChain {
@@ -49,7 +55,9 @@ extension ImageChain {
     static func open(_ path: FilePath) throws -> ImageChain { try open(path, .usual) }
 
     /// The files' names and formats, top first: `top.cow:qemu-v2 base.raw:raw`.
-    var summary: String { layers.map { "\($0.path.lastComponent?.string ?? ""):\($0.layoutName)" }.joined(separator: " ") }
+    var summary: String {
+        layers.map { "\($0.path.lastComponent?.string ?? ""):\($0.layoutName)" }.joined(separator: " ")
+    }
 
     /// Every extent, from the first to the last.
     var extents: [Extent] {
@@ -71,7 +79,8 @@ extension ImageChain {
                 guard case .data(let offset) = extent.content else { continue }
                 _ = try guest.withUnsafeMutableBytes {
                     try layers[extent.depth].file.readAvailable(
-                        into: UnsafeMutableRawBufferPointer(rebasing: $0[Int(extent.start)..<Int(extent.end)]), at: offset)
+                        into: UnsafeMutableRawBufferPointer(
+                            rebasing: $0[Int(extent.start)..<Int(extent.end)]), at: offset)
                 }
             }
             return guest

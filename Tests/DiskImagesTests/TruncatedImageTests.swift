@@ -8,10 +8,14 @@ struct TruncatedImageTests {
     private let directory = try! TemporaryDirectory()
 
     /// An image of 100 sectors over a base, sectors 10..<20 and 50 allocated, cut to `length`.
-    private func image(_ layout: CowLayout, length: (CowImageBuilder) -> UInt64) throws -> (path: FilePath, image: CowImageBuilder) {
+    private func image(_ layout: CowLayout, length: (CowImageBuilder) -> UInt64) throws -> (
+        path: FilePath, image: CowImageBuilder
+    ) {
         let base = try directory.raw("b.raw", size: 51_200)
         var image = CowImageBuilder(layout, backing: base.string, size: 51_200)
-        for sector: UInt64 in Array(10..<20) + [50] { image.allocated[sector] = .data([UInt8](repeating: 1, count: 512)) }
+        for sector: UInt64 in Array(10..<20) + [50] {
+            image.allocated[sector] = .data([UInt8](repeating: 1, count: 512))
+        }
         image.length = length(image)
         try image.write(to: directory("top.cow"))
         return (directory("top.cow"), image)
@@ -25,8 +29,11 @@ struct TruncatedImageTests {
 
     @Test(
         arguments: CowLayout.allCases,
-        [(51 * 512 - 1, 50), (50 * 512, 50), (19 * 512, 19), (15 * 512 + 7, 15), (0, 10)] as [(UInt64, UInt64)])
-    func anAllocatedSectorPastTheEndOfTheFileIsATruncatedImage(layout: CowLayout, cut: (held: UInt64, sector: UInt64)) throws {
+        [(51 * 512 - 1, 50), (50 * 512, 50), (19 * 512, 19), (15 * 512 + 7, 15), (0, 10)]
+            as [(UInt64, UInt64)])
+    func anAllocatedSectorPastTheEndOfTheFileIsATruncatedImage(
+        layout: CowLayout, cut: (held: UInt64, sector: UInt64)
+    ) throws {
         let top = try image(layout) { $0.dataOffset + cut.held }
         let end = top.image.dataOffset
         let error = try diskImageError { _ = try ImageChain.open(top.path) }
@@ -40,7 +47,9 @@ struct TruncatedImageTests {
     @Test func aFileThatEndsWithItsBitmapHoldsNoSector() throws {
         let top = try image(.umlV3) { $0.bitmapEnd }
         let error = try diskImageError { _ = try ImageChain.open(top.path) }
-        #expect(error.fact.hasPrefix("sector 10 is allocated, but the file ends at \(top.image.bitmapEnd) bytes;"))
+        #expect(
+            error.fact.hasPrefix("sector 10 is allocated, but the file ends at \(top.image.bitmapEnd) bytes;")
+        )
     }
 
     @Test func examiningATruncatedImageTellsItAndGoesOn() throws {
@@ -67,7 +76,9 @@ struct TruncatedImageTests {
 
     @Test func aBackingFileThatIsTruncatedIsNamed() throws {
         _ = try image(.qemuV2) { $0.dataOffset }
-        let error = try diskImageError { _ = try ImageChain.open(directory.cow("over.cow", over: "top.cow", size: 51_200)) }
+        let error = try diskImageError {
+            _ = try ImageChain.open(directory.cow("over.cow", over: "top.cow", size: 51_200))
+        }
         #expect(error.path == directory("top.cow"))
     }
 

@@ -9,7 +9,8 @@ struct UMLFixtureTests {
     @Test(arguments: ["a1-idle", "a2-small", "a3-db"])
     func theGuestsDiskIsWhatTheGuestItselfRead(guest: String) throws {
         let fixture = try Fixture("a", from: "uml-fleet")
-        let line = try #require(fixture.text("expect.tsv").split(separator: "\n").first { $0.hasPrefix(guest) })
+        let line = try #require(
+            fixture.text("expect.tsv").split(separator: "\n").first { $0.hasPrefix(guest) })
         let digest = try #require(line.split(separator: "\t").first { $0.count == 64 }.map(String.init))
         let moves = [BackingLocation.Move(old: "/srv/uml", new: fixture.path)]
         let chain = try ImageChain.open(

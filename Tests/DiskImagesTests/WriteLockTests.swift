@@ -8,7 +8,8 @@ import Testing
 struct WriteLockTests {
     private let directory = try! TemporaryDirectory()
 
-    /// Holds a lock on `path` while `body` runs: one of an open file description, which this process does not count as its own.
+    /// Holds a lock on `path` while `body` runs: one of an open file description, which this
+    /// process does not count as its own.
     private func locking(_ path: FilePath, _ type: CInt, _ body: () throws -> Void) throws {
         let descriptor = open(path.string, O_RDWR | O_CLOEXEC)
         defer { close(descriptor) }

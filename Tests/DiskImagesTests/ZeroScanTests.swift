@@ -3,7 +3,9 @@ import TestSupport
 import Testing
 
 struct ZeroScanTests {
-    private func dataRanges(_ bytes: [UInt8], _ range: Range<Int>? = nil, leavingOut shortest: Int) -> [Range<Int>] {
+    private func dataRanges(_ bytes: [UInt8], _ range: Range<Int>? = nil, leavingOut shortest: Int) -> [Range<
+        Int
+    >] {
         bytes.withUnsafeBytes { ZeroScan.dataRanges(in: $0, range ?? 0..<bytes.count, leavingOut: shortest) }
     }
 
@@ -21,11 +23,16 @@ struct ZeroScanTests {
     @Test func zerosAreLeftOutAtBothEndsAndBetween() {
         let zeros = [UInt8](repeating: 0, count: 4096)
         let data = [UInt8](repeating: 1, count: 4096)
-        #expect(dataRanges(zeros + data + zeros + data + zeros, leavingOut: 4096) == [4096..<8192, 12_288..<16_384])
+        #expect(
+            dataRanges(zeros + data + zeros + data + zeros, leavingOut: 4096) == [
+                4096..<8192, 12_288..<16_384,
+            ])
     }
 
     @Test func aRunShorterThanAskedForIsWritten() {
-        let bytes = [UInt8](repeating: 1, count: 4096) + [UInt8](repeating: 0, count: 8192) + [UInt8](repeating: 1, count: 4096)
+        let bytes =
+            [UInt8](repeating: 1, count: 4096) + [UInt8](repeating: 0, count: 8192)
+            + [UInt8](repeating: 1, count: 4096)
         #expect(dataRanges(bytes, leavingOut: 8192) == [0..<4096, 12_288..<16_384])
         #expect(dataRanges(bytes, leavingOut: 12_288) == [0..<16_384])
     }
@@ -49,7 +56,9 @@ struct ZeroScanTests {
             let range = start..<Int.random(in: start / 512 + 1...bytes.count / 512, using: &generator) * 512
             let shortest = [512, 1024, 4096, 5000, 8192, 65_536].randomElement(using: &generator) ?? 512
             let found = dataRanges(bytes, range, leavingOut: shortest)
-            #expect(found == model(bytes, range, shortest), "\(seed), round \(round): \(range) leaving out \(shortest)")
+            #expect(
+                found == model(bytes, range, shortest),
+                "\(seed), round \(round): \(range) leaving out \(shortest)")
         }
     }
 

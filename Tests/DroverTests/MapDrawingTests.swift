@@ -7,7 +7,8 @@ import Testing
 /// Block pictures as SVG.
 struct MapDrawingTests {
     private func figure(_ picture: BlockPicture) -> String {
-        MapDrawing(picture: picture, chain: (0..<picture.layerCount).map { FilePath("layer\($0)") }, id: "m").figure.markup
+        MapDrawing(picture: picture, chain: (0..<picture.layerCount).map { FilePath("layer\($0)") }, id: "m")
+            .figure.markup
     }
 
     @Test func theBaseLiesAtTheBottomAndChangesAboveIt() {
@@ -16,8 +17,11 @@ struct MapDrawingTests {
         picture.add(.data(depth: 0), 512..<1024)
         picture.add(.hole, 1024..<2048)
         let markup = figure(picture)
-        #expect(markup.contains("<path class=\"s0\" d=\"M0 36h384v36H0z\"/><path class=\"s1\" d=\"M0 0h384v36H0z\"/></g>"))
-        #expect(markup.contains("<desc id=\"md\">25 % layer 0, layer0, 25 % layer 1, layer1, 50 % holes.</desc>"))
+        #expect(
+            markup.contains(
+                "<path class=\"s0\" d=\"M0 36h384v36H0z\"/><path class=\"s1\" d=\"M0 0h384v36H0z\"/></g>"))
+        #expect(
+            markup.contains("<desc id=\"md\">25 % layer 0, layer0, 25 % layer 1, layer1, 50 % holes.</desc>"))
     }
 
     @Test func neighboursThatLookAlikeAreOneShape() {
@@ -36,9 +40,12 @@ struct MapDrawingTests {
 
     @Test func manyLayersShareTheHeight() {
         var picture = BlockPicture(guestLength: 64 * 512, layerCount: 64, cells: 1)
-        for depth in 0..<64 { picture.add(.data(depth: depth), UInt64(depth) * 512..<UInt64(depth + 1) * 512) }
+        for depth in 0..<64 {
+            picture.add(.data(depth: depth), UInt64(depth) * 512..<UInt64(depth + 1) * 512)
+        }
         for match in figure(picture).matches(of: /M0 (-?\d+)h768v(\d+)/) {
-            #expect((0...72).contains(Int(match.output.1) ?? -1) && (1...2).contains(Int(match.output.2) ?? 0))
+            #expect(
+                (0...72).contains(Int(match.output.1) ?? -1) && (1...2).contains(Int(match.output.2) ?? 0))
         }
     }
 

@@ -1,5 +1,5 @@
-/// What a page consists of, read by a reader of its own that knows no mercy: every element that has an end has its end tag, every
-/// attribute has quotes.
+/// What a page consists of, read by a reader of its own that knows no mercy: every element that has
+/// an end has its end tag, every attribute has quotes.
 struct PageElements {
     private(set) var problems: [String] = []
     private(set) var names: Set<String> = []
@@ -17,7 +17,11 @@ struct PageElements {
         if let style = try /<style>[^<]*<\/style>/.firstMatch(in: body) {
             for match in style.output.matches(of: /url\(([^)]*)\)/) {
                 let target = String(match.output.1)
-                if target.hasPrefix("#") { references.append(String(target.dropFirst())) } else { addresses.append(target) }
+                if target.hasPrefix("#") {
+                    references.append(String(target.dropFirst()))
+                } else {
+                    addresses.append(target)
+                }
             }
             if style.output.contains("@import") { addresses.append("@import") }
         }
@@ -42,7 +46,9 @@ struct PageElements {
     }
 
     private mutating func readTag(_ tag: String, _ open: inout [String]) throws {
-        guard let match = try /([a-z][a-z0-9]*)((?:\s+[a-zA-Z-]+(?:="[^"<>]*")?)*)\s*(\/?)/.wholeMatch(in: tag) else {
+        guard
+            let match = try /([a-z][a-z0-9]*)((?:\s+[a-zA-Z-]+(?:="[^"<>]*")?)*)\s*(\/?)/.wholeMatch(in: tag)
+        else {
             problems.append("no tag: <\(tag.prefix(80))>")
             return
         }
@@ -52,7 +58,12 @@ struct PageElements {
             let value = String(attribute.output.2 ?? "")
             switch attribute.output.1 {
             case "id": ids.append(value)
-            case "href": if value.hasPrefix("#") { references.append(String(value.dropFirst())) } else { addresses.append(value) }
+            case "href":
+                if value.hasPrefix("#") {
+                    references.append(String(value.dropFirst()))
+                } else {
+                    addresses.append(value)
+                }
             case "aria-labelledby": references += value.split(separator: " ").map { String($0) }
             case "src", "srcset", "data", "action": addresses.append(value)
             case let event where event.hasPrefix("on"): problems.append("a handler: \(event)")

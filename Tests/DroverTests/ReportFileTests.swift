@@ -11,9 +11,13 @@ import Testing
 struct ReportFileTests {
     private let directory = try! TemporaryDirectory()
 
-    private func text(_ name: String) throws -> String { try String(contentsOfFile: directory(name).string, encoding: .utf8) }
+    private func text(_ name: String) throws -> String {
+        try String(contentsOfFile: directory(name).string, encoding: .utf8)
+    }
 
-    private func write(_ page: HTML, to name: String, force: Bool = false, sources: [FileIdentity] = []) throws {
+    private func write(_ page: HTML, to name: String, force: Bool = false, sources: [FileIdentity] = [])
+        throws
+    {
         try ReportFile(directory(name), sources: sources, force: force).write(page)
     }
 
@@ -36,7 +40,9 @@ struct ReportFileTests {
         try SparseFile.write(Array(content.utf8), to: directory("out.html"))
         let error = try refusal { try write("x", to: "out.html") }
         #expect(error.kind == .target)
-        #expect("\(error)" == "\(directory("out.html")): exists and is no report of Drover's (--force replaces it)")
+        #expect(
+            "\(error)"
+                == "\(directory("out.html")): exists and is no report of Drover's (--force replaces it)")
         #expect(try text("out.html") == content)
         try write("x", to: "out.html", force: true)
         #expect(try text("out.html") == "x")

@@ -64,6 +64,8 @@ struct ReportPageTests {
     @Test func whatIsNotKnownIsLeftOut() throws {
         let page = try page("empty")
         #expect(page.contains("The pipeline has none."))
-        for absent in ["id=\"savings\"", "id=\"throughput\"", "id=\"failures\"", "id=\"maps\""] { #expect(!page.contains(absent)) }
+        for absent in ["id=\"savings\"", "id=\"throughput\"", "id=\"failures\"", "id=\"maps\""] {
+            #expect(!page.contains(absent))
+        }
     }
 }

@@ -12,7 +12,10 @@ struct TerminalPictureTests {
         picture.add(.data(depth: 1), 9 * 512..<20_480)
         picture.add(.zeros, 20_480..<20_992)
         picture.add(.hole, 20_992..<65_536)
-        let layers = [TerminalPicture.Layer(name: "top.cow", layout: "uml-v3"), TerminalPicture.Layer(name: "b.raw", layout: "raw")]
+        let layers = [
+            TerminalPicture.Layer(name: "top.cow", layout: "uml-v3"),
+            TerminalPicture.Layer(name: "b.raw", layout: "raw"),
+        ]
         return TerminalPicture(picture: picture, layers: layers, style: style).lines
     }
 
@@ -30,7 +33,9 @@ struct TerminalPictureTests {
               .  43.5 KiB    68 %  holes
               +  data of several layers within one character
             """
-        #expect(lines(TerminalStyle(columns: 30, hasColour: false, isUnicode: false)).joined(separator: "\n") == expected)
+        #expect(
+            lines(TerminalStyle(columns: 30, hasColour: false, isUnicode: false)).joined(separator: "\n")
+                == expected)
     }
 
     @Test func coloursAddNothingButColours() {
@@ -49,7 +54,9 @@ struct TerminalPictureTests {
             let cellLength = TerminalPicture.cellLength(guestLength: length, style)
             let picture = BlockPicture(guestLength: length, layerCount: 1, cellLength: cellLength)
             #expect(picture.cellLength == cellLength)
-            let lines = TerminalPicture(picture: picture, layers: [.init(name: "x", layout: "raw")], style: style).lines
+            let lines = TerminalPicture(
+                picture: picture, layers: [.init(name: "x", layout: "raw")], style: style
+            ).lines
             let rows = lines.filter { $0.contains("│") }
             #expect((1...16).contains(rows.count), "\(length) in \(columns)")
             #expect(rows.allSatisfy { $0.count <= max(columns, 27) })
@@ -59,14 +66,17 @@ struct TerminalPictureTests {
     @Test func aDiskOfNoSizeIsALegendAlone() {
         let picture = BlockPicture(guestLength: 0, layerCount: 1, cellLength: 512)
         let style = TerminalStyle(columns: 80, hasColour: true, isUnicode: true)
-        let lines = TerminalPicture(picture: picture, layers: [.init(name: "x", layout: "raw")], style: style).lines
+        let lines = TerminalPicture(picture: picture, layers: [.init(name: "x", layout: "raw")], style: style)
+            .lines
         #expect(lines.first == "x: a disk of 0 B")
         #expect(lines.count == 5)
     }
 
     @Test func everyDepthHasItsOwnCharacter() {
         var picture = BlockPicture(guestLength: 64 * 512, layerCount: 64, cellLength: 512)
-        for depth in 0..<64 { picture.add(.data(depth: depth), UInt64(depth) * 512..<UInt64(depth + 1) * 512) }
+        for depth in 0..<64 {
+            picture.add(.data(depth: depth), UInt64(depth) * 512..<UInt64(depth + 1) * 512)
+        }
         let layers = (0..<64).map { TerminalPicture.Layer(name: "layer\($0)", layout: "raw") }
         let style = TerminalStyle(columns: 80, hasColour: false, isUnicode: false)
         let lines = TerminalPicture(picture: picture, layers: layers, style: style).lines

@@ -4,7 +4,9 @@ import Testing
 
 /// Checkpoints as a curve.
 struct ThroughputSeriesTests {
-    private func samples(_ pairs: [(Double, UInt64)]) -> [FleetReport.Sample] { pairs.map { .init(time: $0.0, bytes: $0.1) } }
+    private func samples(_ pairs: [(Double, UInt64)]) -> [FleetReport.Sample] {
+        pairs.map { .init(time: $0.0, bytes: $0.1) }
+    }
 
     @Test func noCheckpointsAreNoCurve() {
         let series = ThroughputSeries([])
@@ -32,12 +34,15 @@ struct ThroughputSeriesTests {
 
     @Test func orderAndNonsenseDoNotMatter() {
         let good = samples([(5, 1), (1, 2), (9, 3)])
-        #expect(ThroughputSeries(good) == ThroughputSeries(good.reversed() + samples([(.nan, 7), (.infinity, 7)])))
+        #expect(
+            ThroughputSeries(good)
+                == ThroughputSeries(good.reversed() + samples([(.nan, 7), (.infinity, 7)])))
         #expect(ThroughputSeries(samples([(0, .max), (1, .max)])).rates.allSatisfy { $0.isFinite })
     }
 
     @Test(arguments: [
-        (0.0, "0 s"), (0.2, "under 1 s"), (59.4, "59 s"), (60, "1 min"), (125, "2 min 5 s"), (7260, "2 h 1 min"), (180_000, "2 d 2 h"),
+        (0.0, "0 s"), (0.2, "under 1 s"), (59.4, "59 s"), (60, "1 min"), (125, "2 min 5 s"),
+        (7260, "2 h 1 min"), (180_000, "2 d 2 h"),
     ])
     func durationsAreWrittenForPeople(seconds: Double, text: String) {
         #expect(ThroughputDrawing.duration(seconds) == text)

@@ -1,8 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Drover's own sources again, instrumented: `fuzz` builds them with libFuzzer and AddressSanitizer. The name is that of the main package, whose
-// `package` declarations these targets share. A package of its own, because one that is built for libFuzzer cannot be tested by `swift test`.
+// Drover's own sources again, instrumented: `fuzz` builds them with libFuzzer and AddressSanitizer.
+// The name is that of the main package, whose `package` declarations these targets share. A package
+// of its own, because one that is built for libFuzzer cannot be tested by `swift test`.
 let settings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
@@ -26,24 +27,34 @@ let package = Package(
         .target(name: "Linux", dependencies: linux, path: "Drover/Linux", swiftSettings: settings),
         .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
         .target(
-            name: "DiskImages", dependencies: linux + ["Linux", "ImageFormats", "CXXHash"], path: "Drover/DiskImages",
+            name: "DiskImages", dependencies: linux + ["Linux", "ImageFormats", "CXXHash"],
+            path: "Drover/DiskImages",
             swiftSettings: settings),
         .target(
-            name: "TransportArchive", dependencies: images + ["CLZ4", "CXXHash"], path: "Drover/TransportArchive", swiftSettings: settings),
+            name: "TransportArchive", dependencies: images + ["CLZ4", "CXXHash"],
+            path: "Drover/TransportArchive", swiftSettings: settings),
         .target(name: "Manifests", dependencies: images, path: "Drover/Manifests", swiftSettings: settings),
         .target(
-            name: "PipelineFiles", dependencies: images + ["TransportArchive", "Yams"], path: "Drover/PipelineFiles",
-            swiftSettings: settings),
-        .target(name: "Stages", dependencies: linux + ["Linux"], path: "Drover/Stages", swiftSettings: settings),
-        .target(
-            name: "Migration", dependencies: images + ["TransportArchive", "Manifests", "Stages"], path: "Drover/Migration",
+            name: "PipelineFiles", dependencies: images + ["TransportArchive", "Yams"],
+            path: "Drover/PipelineFiles",
             swiftSettings: settings),
         .target(
-            name: "Fleets", dependencies: images + ["TransportArchive", "Manifests", "Stages", "PipelineFiles", "Migration"],
+            name: "Stages", dependencies: linux + ["Linux"], path: "Drover/Stages", swiftSettings: settings),
+        .target(
+            name: "Migration", dependencies: images + ["TransportArchive", "Manifests", "Stages"],
+            path: "Drover/Migration",
+            swiftSettings: settings),
+        .target(
+            name: "Fleets",
+            dependencies: images + ["TransportArchive", "Manifests", "Stages", "PipelineFiles", "Migration"],
             path: "Drover/Fleets", swiftSettings: settings),
         .target(name: "CFuzzer", path: "CFuzzer"),
-        .target(name: "FuzzTargets", dependencies: ["Fleets"], path: "Targets", exclude: ["Replay"], swiftSettings: settings),
-        .executableTarget(name: "drover-fuzz", dependencies: ["FuzzTargets", "CFuzzer"], path: "Driver", swiftSettings: settings),
+        .target(
+            name: "FuzzTargets", dependencies: ["Fleets"], path: "Targets", exclude: ["Replay"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "drover-fuzz", dependencies: ["FuzzTargets", "CFuzzer"], path: "Driver",
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -44,7 +44,8 @@ struct CowBitmapTests {
             let longest = [1, 3, 70, 300].randomElement(using: &generator) ?? 1
             let count = Int.random(in: 1...600, using: &generator)
             while bits.count < count {
-                bits += [Bool](repeating: .random(using: &generator), count: .random(in: 1...longest, using: &generator))
+                bits += [Bool](
+                    repeating: .random(using: &generator), count: .random(in: 1...longest, using: &generator))
             }
             var bytes = [UInt8](repeating: 0, count: (bits.count + 7) / 8)
             for (bit, isSet) in bits.enumerated() where isSet { bytes[bit / 8] |= 1 << UInt8(bit % 8) }
@@ -59,14 +60,18 @@ struct CowBitmapTests {
         let seed = TestSeed()
         for round in 0..<1500 {
             var generator = seed.generator(round: round)
-            var bytes = (0..<Int.random(in: 1...40, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            var bytes = (0..<Int.random(in: 1...40, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
             let before = bytes
             let start = Int.random(in: 0...bytes.count * 8, using: &generator)
             let range = start..<Int.random(in: start...bytes.count * 8, using: &generator)
             bytes.withUnsafeMutableBytes { CowBitmap.set(range, in: $0) }
             for bit in 0..<bytes.count * 8 {
                 let expected = range.contains(bit) || before[bit / 8] >> UInt8(bit % 8) & 1 == 1
-                #expect((bytes[bit / 8] >> UInt8(bit % 8) & 1 == 1) == expected, "\(seed), round \(round), bit \(bit)")
+                #expect(
+                    (bytes[bit / 8] >> UInt8(bit % 8) & 1 == 1) == expected,
+                    "\(seed), round \(round), bit \(bit)")
             }
         }
     }

@@ -7,7 +7,8 @@ struct Writer: Sendable, CustomTestStringConvertible {
     let layout: CowLayout
     var isLittleEndian = false
 
-    static let all = CowLayout.allCases.map { Writer(layout: $0) } + [Writer(layout: .umlV1, isLittleEndian: true)]
+    static let all =
+        CowLayout.allCases.map { Writer(layout: $0) } + [Writer(layout: .umlV1, isLittleEndian: true)]
 
     var testDescription: String { layout.rawValue + (isLittleEndian ? ", little-endian" : "") }
 
@@ -21,7 +22,9 @@ struct Writer: Sendable, CustomTestStringConvertible {
 
 extension CowHeader {
     /// Every reading of a file with these bytes.
-    static func readings(ofFile bytes: [UInt8], as layout: CowLayout? = nil) throws(FormatError) -> [CowHeader] {
+    static func readings(ofFile bytes: [UInt8], as layout: CowLayout? = nil) throws(FormatError)
+        -> [CowHeader]
+    {
         try readings(of: Array(bytes.prefix(longestHeader)), fileLength: UInt64(bytes.count), layout: layout)
     }
 
@@ -81,7 +84,8 @@ struct CowHeaderParseTests {
 
     @Test(arguments: [CowLayout.qemuV2, .qemuV2Packed])
     func aQEMUHeaderMayHaveNoBackingFileAndNoSize(layout: CowLayout) throws {
-        let header = try CowHeader.reading(ofFile: CowImageBuilder(layout, backing: "", size: 0).bytes, as: layout)
+        let header = try CowHeader.reading(
+            ofFile: CowImageBuilder(layout, backing: "", size: 0).bytes, as: layout)
         #expect(header.backingPath.isEmpty)
         #expect(header.size == 0 && header.geometry.sectorCount == 0 && header.geometry.bitmapLength == 0)
     }
@@ -94,7 +98,9 @@ struct CowHeaderParseTests {
         bytes.swapAt(place, place + 4)
         bytes.swapAt(place + 1, place + 5)
         bytes.swapAt(place + 2, place + 6)
-        #expect(try CowHeader.reading(ofFile: bytes).mtime == 1_700_000_000, "a build that swapped all eight bytes")
+        #expect(
+            try CowHeader.reading(ofFile: bytes).mtime == 1_700_000_000,
+            "a build that swapped all eight bytes")
     }
 
     @Test func theAlignmentOfVersion3IsTheHeadersOwn() throws {

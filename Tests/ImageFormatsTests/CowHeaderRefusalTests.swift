@@ -3,9 +3,12 @@ import TestSupport
 import Testing
 
 /// Runs `body`, which must throw a `FormatError`, and returns it.
-func formatError(_ comment: Comment? = nil, _ body: () throws -> Void, at location: SourceLocation = #_sourceLocation) throws -> FormatError
-{
-    try #require(#expect(throws: FormatError.self, comment, sourceLocation: location, performing: body), comment, sourceLocation: location)
+func formatError(
+    _ comment: Comment? = nil, _ body: () throws -> Void, at location: SourceLocation = #_sourceLocation
+) throws -> FormatError {
+    try #require(
+        #expect(throws: FormatError.self, comment, sourceLocation: location, performing: body), comment,
+        sourceLocation: location)
 }
 
 struct CowHeaderRefusalTests {
@@ -34,7 +37,11 @@ struct CowHeaderRefusalTests {
             image.alignment = alignment
             let error = try refusal(of: image.header + sound[image.header.count...], as: layout)
             #expect(
-                error == FormatError(.invalid, "alignment at offset \(place) is \(alignment); expected a power of two up to 1073741824"))
+                error
+                    == FormatError(
+                        .invalid,
+                        "alignment at offset \(place) is \(alignment); expected a power of two up to 1073741824"
+                    ))
         }
     }
 
@@ -51,7 +58,9 @@ struct CowHeaderRefusalTests {
         var image = Writer(layout: .umlV3).image()
         image.version = version
         let bytes = image.header + [UInt8](repeating: 0, count: 100_000)
-        #expect(try refusal(of: bytes) == FormatError(.unsupported, "COW version at offset 4 is \(version); expected 1, 2 or 3"))
+        #expect(
+            try refusal(of: bytes)
+                == FormatError(.unsupported, "COW version at offset 4 is \(version); expected 1, 2 or 3"))
     }
 
     @Test(arguments: [(CowLayout.umlV2, 2), (.umlV3, 3)])
@@ -72,7 +81,9 @@ struct CowHeaderRefusalTests {
 
     @Test func refusesBytesWithoutTheMagic() throws {
         let error = try refusal(of: Array("QFI\u{fb}".utf8) + [UInt8](repeating: 0, count: 5000))
-        #expect(error.description == "magic at offset 0 is 0x514649c3; expected 0x4f4f4f4d, the magic number of COW files")
+        #expect(
+            error.description
+                == "magic at offset 0 is 0x514649c3; expected 0x4f4f4f4d, the magic number of COW files")
     }
 
     @Test func refusesALayoutOfAnotherVersionThanTheFiles() throws {
@@ -82,11 +93,13 @@ struct CowHeaderRefusalTests {
 
     @Test(
         arguments: zip(
-            Writer.all, [(8, 256), (8, 4096), (8, 4096), (8, 1024), (8, 1024), (32, 4096), (36, 4096), (8, 256)]))
+            Writer.all,
+            [(8, 256), (8, 4096), (8, 4096), (8, 1024), (8, 1024), (32, 4096), (36, 4096), (8, 256)]))
     func refusesAPathWithoutItsNUL(writer: Writer, buffer: (offset: Int, length: Int)) throws {
         let image = writer.image(backing: String(repeating: "x", count: buffer.length))
         let error = try refusal(of: image.bytes, as: writer.layout)
-        let text = "backing path at offset \(buffer.offset) is without an end; expected a NUL within \(buffer.length) bytes"
+        let text =
+            "backing path at offset \(buffer.offset) is without an end; expected a NUL within \(buffer.length) bytes"
         #expect(error == FormatError(.invalid, text))
     }
 
@@ -109,11 +122,15 @@ struct CowHeaderRefusalTests {
     @Test(arguments: Writer.all)
     func refusesSizesWhoseOffsetsPass63Bits(writer: Writer) throws {
         let longest = UInt64(Int64.max)
-        for size in [.max, .max - 1, .max - 511, .max - 512, longest + 1, longest, longest - 511, longest - 100_000] {
+        for size in [
+            .max, .max - 1, .max - 511, .max - 512, longest + 1, longest, longest - 511, longest - 100_000,
+        ] {
             let bytes = writer.image(size: size).header + [UInt8](repeating: 0, count: 100_000)
             let error = try refusal(of: bytes, as: writer.layout)
             #expect(error.kind == .invalid)
-            #expect(error.description.hasSuffix(" is \(size); expected a disk whose offsets fit 63 bits"), "\(error)")
+            #expect(
+                error.description.hasSuffix(" is \(size); expected a disk whose offsets fit 63 bits"),
+                "\(error)")
         }
     }
 

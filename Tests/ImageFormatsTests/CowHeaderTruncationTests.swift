@@ -8,8 +8,12 @@ struct CowHeaderTruncationTests {
         let image = writer.image()
         let bytes = image.bytes
         for length in 0..<Int(image.bitmapEnd) {
-            let error = try formatError("\(length)") { _ = try CowHeader.readings(ofFile: Array(bytes[..<length])) }
-            #expect(error.description == expected(length, writer, image) || expected(length, writer, image) == nil, "\(length)")
+            let error = try formatError("\(length)") {
+                _ = try CowHeader.readings(ofFile: Array(bytes[..<length]))
+            }
+            #expect(
+                error.description == expected(length, writer, image)
+                    || expected(length, writer, image) == nil, "\(length)")
         }
     }
 
@@ -18,7 +22,9 @@ struct CowHeaderTruncationTests {
         let image = writer.image()
         let bytes = image.bytes
         for length in 8..<Int(image.bitmapEnd) {
-            let error = try formatError("\(length)") { _ = try CowHeader.readings(ofFile: Array(bytes[..<length]), as: writer.layout) }
+            let error = try formatError("\(length)") {
+                _ = try CowHeader.readings(ofFile: Array(bytes[..<length]), as: writer.layout)
+            }
             #expect(error.kind == .truncated, "\(length): \(error)")
         }
     }
@@ -26,7 +32,9 @@ struct CowHeaderTruncationTests {
     @Test(arguments: Writer.all)
     func withTheWholeBitmapItIsRead(writer: Writer) throws {
         let image = writer.image()
-        #expect(try CowHeader.reading(ofFile: Array(image.bytes[..<Int(image.bitmapEnd)])).layout == writer.layout)
+        #expect(
+            try CowHeader.reading(ofFile: Array(image.bytes[..<Int(image.bitmapEnd)])).layout == writer.layout
+        )
     }
 
     @Test func aVersion2HeaderThatNoLayoutFitsNamesEveryReason() throws {
@@ -46,15 +54,21 @@ struct CowHeaderTruncationTests {
     private func expected(_ length: Int, _ writer: Writer, _ image: CowImageBuilder) -> String? {
         let name = writer.layout.rawValue
         switch (length, writer.layout) {
-        case (..<4, _): return "magic at offset 0 is past the end of the file; expected 0x4f4f4f4d, the magic number of COW files"
+        case (..<4, _):
+            return
+                "magic at offset 0 is past the end of the file; expected 0x4f4f4f4d, the magic number of COW files"
         case (..<8, _): return "the file ends at \(length) bytes; expected a COW header"
         case (..<1044, .umlV2), (..<1044, .umlV2Unpacked), (..<1044, .qemuV2), (..<1044, .qemuV2Packed):
             return "the file ends at \(length) bytes; expected a COW header and its bitmap"
         case (_, .umlV2), (_, .umlV2Unpacked), (_, .qemuV2), (_, .qemuV2Packed): return nil
-        case (..<36, .umlV3), (..<36, .umlV3Unpacked): return "the file ends at \(length) bytes; expected a COW header of version 3"
+        case (..<36, .umlV3), (..<36, .umlV3Unpacked):
+            return "the file ends at \(length) bytes; expected a COW header of version 3"
         case (..<image.header.count, _):
-            return "the file ends at \(length) bytes; expected a \(name) header of \(image.header.count) bytes"
-        default: return "the bitmap of a \(name) disk of 1048576 bytes ends at offset \(image.bitmapEnd), past the file's end at \(length)"
+            return
+                "the file ends at \(length) bytes; expected a \(name) header of \(image.header.count) bytes"
+        default:
+            return
+                "the bitmap of a \(name) disk of 1048576 bytes ends at offset \(image.bitmapEnd), past the file's end at \(length)"
         }
     }
 }

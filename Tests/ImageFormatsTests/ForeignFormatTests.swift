@@ -54,8 +54,13 @@ struct ForeignFormatTests {
     /// A tar header of one file, as GNU tar, POSIX and Unix V7 write it.
     private static func tar(_ magic: String, spoiled: Bool = false) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: 512)
-        func put(_ text: String, at offset: Int) { block.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8) }
-        for (text, offset) in [("base.img", 0), ("0000644\0", 100), ("00010000000\0", 124), ("        ", 148), ("0", 156), (magic, 257)] {
+        func put(_ text: String, at offset: Int) {
+            block.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8)
+        }
+        for (text, offset) in [
+            ("base.img", 0), ("0000644\0", 100), ("00010000000\0", 124), ("        ", 148), ("0", 156),
+            (magic, 257),
+        ] {
             put(text, at: offset)
         }
         let sum = String(block.reduce(0) { $0 + Int($1) } + (spoiled ? 1 : 0), radix: 8)
@@ -79,13 +84,16 @@ struct ForeignFormatTests {
         #expect(ForeignFormat(recognising: boot, end: boot) == nil)
     }
 
-    /// What real disks begin with: boot sectors of several loaders and partition tables, and file systems without one.
+    /// What real disks begin with: boot sectors of several loaders and partition tables, and file
+    /// systems without one.
     @Test(
         arguments: [
-            [0xeb, 0x63, 0x90, 0x10, 0x8e, 0xd0], [0xeb, 0x3c, 0x90] + Array("mkfs.fat".utf8), [0xeb, 0x52, 0x90] + Array("NTFS    ".utf8),
+            [0xeb, 0x63, 0x90, 0x10, 0x8e, 0xd0], [0xeb, 0x3c, 0x90] + Array("mkfs.fat".utf8),
+            [0xeb, 0x52, 0x90] + Array("NTFS    ".utf8),
             [0x33, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c], [0xfa, 0xb8, 0x00, 0x10], [0x45, 0x52, 0x08, 0x00],
             Array("LUKS".utf8) + [0xba, 0xbe, 0, 1],
-            Array("XFSB".utf8), Array("hsqs".utf8), [0x1f, 0x8b, 0x09], Array("BZh9".utf8), Array("PK".utf8), Array("Rar!".utf8),
+            Array("XFSB".utf8), Array("hsqs".utf8), [0x1f, 0x8b, 0x09], Array("BZh9".utf8), Array("PK".utf8),
+            Array("Rar!".utf8),
         ] as [[UInt8]])
     func noDiskIsTakenForSomethingElse(beginning: [UInt8]) {
         var sector = beginning + [UInt8](repeating: 0, count: 512 - beginning.count)

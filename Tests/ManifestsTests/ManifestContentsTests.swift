@@ -26,10 +26,14 @@ struct ManifestContentsTests {
         try manifest.begin(try #require(found.job))
         for segment in found.segments { try manifest.append(segment) }
         try manifest.append(try #require(found.completion))
-        let sorted = ManifestText.whole[..<2] + [ManifestText.whole[3], ManifestText.whole[2]] + ManifestText.whole[4...]
+        let sorted =
+            ManifestText.whole[..<2] + [ManifestText.whole[3], ManifestText.whole[2]]
+            + ManifestText.whole[4...]
         #expect(try ManifestText.withoutTimes(of: manifest.path) == ManifestText.bytes(Array(sorted)))
         let again = try manifest.load()
-        #expect(again.job == found.job && again.segments == found.segments && again.completion?.digest == found.completion?.digest)
+        #expect(
+            again.job == found.job && again.segments == found.segments
+                && again.completion?.digest == found.completion?.digest)
         #expect(again.segments.allSatisfy { $0.time ?? 0 > 1.7e9 })
     }
 
@@ -48,12 +52,15 @@ struct ManifestContentsTests {
         let torn = try ManifestContents(parsing: bytes.dropLast(2), path: ManifestText.path)
         #expect(torn.family == nil && torn.completion != nil)
         #expect(torn.wholeLength == ManifestText.bytes(ManifestText.whole).count)
-        #expect(throws: ManifestError.self) { try ManifestText.parse(ManifestText.whole.dropLast() + [family]) }
+        #expect(throws: ManifestError.self) {
+            try ManifestText.parse(ManifestText.whole.dropLast() + [family])
+        }
     }
 
     @Test func anEmptyManifestRecordsNothing() throws {
         let found = try ManifestContents(parsing: [], path: ManifestText.path)
-        #expect(found.job == nil && found.segments.isEmpty && found.completion == nil && found.wholeLength == 0)
+        #expect(
+            found.job == nil && found.segments.isEmpty && found.completion == nil && found.wholeLength == 0)
     }
 
     @Test func aTornLastLineIsDroppedWhereverItIsTorn() throws {
@@ -78,7 +85,9 @@ struct ManifestContentsTests {
         #expect(found.segments.count == 1)
         try manifest.cut(to: found.wholeLength)
         try manifest.append(ManifestSegment(1 << 20..<2 << 20, .zero))
-        #expect(try ManifestText.withoutTimes(of: manifest.path) == ManifestText.bytes(ManifestText.whole[..<2] + [ManifestText.whole[3]]))
+        #expect(
+            try ManifestText.withoutTimes(of: manifest.path)
+                == ManifestText.bytes(ManifestText.whole[..<2] + [ManifestText.whole[3]]))
     }
 
     @Test func itCoversADiskWhoseSegmentsLeaveNothingOut() throws {

@@ -19,12 +19,15 @@ struct ManifestDigestTests {
         }
     }
 
-    /// Records of `outcomes`; neighbours of one kind without data are taken together as chance has it.
+    /// Records of `outcomes`; neighbours of one kind without data are taken together as chance has
+    /// it.
     private func records(_ outcomes: [Outcome], _ generator: inout SplitMix64) -> [ManifestSegment] {
         var records: [(range: Range<UInt64>, outcome: Outcome)] = []
         for (index, outcome) in outcomes.enumerated() {
             let range = UInt64(index) << 20..<UInt64(index + 1) << 20
-            if let last = records.last, last.outcome == outcome, outcome == .zero || outcome == .backing, generator.chance(1, in: 2) {
+            if let last = records.last, last.outcome == outcome, outcome == .zero || outcome == .backing,
+                generator.chance(1, in: 2)
+            {
                 records[records.count - 1].range = last.range.lowerBound..<range.upperBound
             } else {
                 records.append((range, outcome))
@@ -53,21 +56,27 @@ struct ManifestDigestTests {
             let before = ManifestSegment.digest(of: records(outcomes, &generator))
             let index = Int.random(in: 0..<outcomes.count, using: &generator)
             outcomes[index] = outcomes[index] == .zero ? .backing : .zero
-            #expect(ManifestSegment.digest(of: records(outcomes, &generator)) != before, "\(seed), round \(round)")
+            #expect(
+                ManifestSegment.digest(of: records(outcomes, &generator)) != before, "\(seed), round \(round)"
+            )
         }
     }
 
     @Test func itIsTheDigestOfALineForEachRun() throws {
         let segments = try ManifestText.parse(ManifestText.whole).segments
         let lines = [
-            "0 2048 data \(String(repeating: "a", count: 32))", "2048 2048 zero \(String(repeating: "0", count: 32))",
-            "4096 2048 data \(String(repeating: "b", count: 32))", "6144 10240 zero \(String(repeating: "0", count: 32))",
+            "0 2048 data \(String(repeating: "a", count: 32))",
+            "2048 2048 zero \(String(repeating: "0", count: 32))",
+            "4096 2048 data \(String(repeating: "b", count: 32))",
+            "6144 10240 zero \(String(repeating: "0", count: 32))",
         ]
         #expect(ManifestSegment.digest(of: segments) == ContentDigest(of: ManifestText.bytes(lines)))
     }
 
     @Test func rangesAreToldInOrderWithNeighboursTogether() {
-        let segments = [3072, 0, 1024, 5120].map { (start: UInt64) in ManifestSegment(start..<start + 1024, .zero) }
+        let segments = [3072, 0, 1024, 5120].map { (start: UInt64) in
+            ManifestSegment(start..<start + 1024, .zero)
+        }
         let expected: [Range<UInt64>] = [0..<2048, 3072..<4096, 5120..<6144]
         #expect(ManifestSegment.ranges(of: segments) == expected)
         #expect(ManifestSegment.ranges(of: []).isEmpty)

@@ -28,12 +28,14 @@ struct SegmentDigestTests {
         for round in 0..<100 {
             var generator = seed.generator(round: round)
             let outcomes = (0..<Int.random(in: 1...9, using: &generator)).map { _ in
-                [.zero, .backing, data(.random(in: 0 ... .max, using: &generator))].randomElement(using: &generator) ?? .zero
+                [.zero, .backing, data(.random(in: 0 ... .max, using: &generator))].randomElement(
+                    using: &generator) ?? .zero
             }
             let order = Array(outcomes.indices)
             let expected = digest(outcomes, order)
             #expect(expected != nil)
-            #expect(digest(outcomes, order.shuffled(using: &generator)) == expected, "\(seed), round \(round)")
+            #expect(
+                digest(outcomes, order.shuffled(using: &generator)) == expected, "\(seed), round \(round)")
         }
     }
 
@@ -44,14 +46,16 @@ struct SegmentDigestTests {
 
     @Test func everyChunkAndItsPlaceCount() {
         let all: [[Outcome]] = [
-            [data(1), data(2)], [data(2), data(1)], [data(1), data(1)], [data(1), .zero], [.zero, data(1)], [data(1), .backing],
+            [data(1), data(2)], [data(2), data(1)], [data(1), data(1)], [data(1), .zero], [.zero, data(1)],
+            [data(1), .backing],
             [.zero, .backing], [.backing, .zero], [data(1)], [data(1), data(2), .zero],
         ]
         #expect(Set(all.compactMap { digest($0, Array($0.indices)) }).count == all.count)
     }
 
     @Test func itIsTheDigestOfTheChunksDigestsInOrder() {
-        let expected = ContentDigest(of: data(7).digest.bytes + [UInt8](repeating: 0, count: 16) + [UInt8](repeating: 0xff, count: 16))
+        let expected = ContentDigest(
+            of: data(7).digest.bytes + [UInt8](repeating: 0, count: 16) + [UInt8](repeating: 0xff, count: 16))
         #expect(digest([data(7), .zero, .backing], [2, 0, 1]) == .data(expected))
     }
 }

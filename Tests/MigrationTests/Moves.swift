@@ -8,16 +8,21 @@ import Testing
 @testable import Migration
 @testable import Stages
 
-/// A conversion in a directory of its own, with segments of 1 MiB: what the tests ask for, and what an interruption leaves behind.
+/// A conversion in a directory of its own, with segments of 1 MiB: what the tests ask for, and what
+/// an interruption leaves behind.
 struct Move {
     let directory: TemporaryDirectory
     var request: ConversionRequest
 
     /// Asks to convert `source` to `target`, both names in `directory`.
-    init(_ directory: TemporaryDirectory, _ source: String, to target: String = "out", as format: ConversionRequest.Format = .raw) throws {
+    init(
+        _ directory: TemporaryDirectory, _ source: String, to target: String = "out",
+        as format: ConversionRequest.Format = .raw
+    ) throws {
         self.directory = directory
         request = ConversionRequest(
-            source: directory(source), options: ChainOptions(location: try BackingLocation()), target: directory(target), format: format,
+            source: directory(source), options: ChainOptions(location: try BackingLocation()),
+            target: directory(target), format: format,
             segmentLength: 1 << 20, workers: WorkerSlots(limit: 2))
     }
 
@@ -42,7 +47,9 @@ struct Move {
 
     /// Does it.
     @discardableResult
-    func run(_ progress: Progress = Progress(isShown: false), stop: StopFlag = StopFlag()) async throws -> ConversionResult {
+    func run(_ progress: Progress = Progress(isShown: false), stop: StopFlag = StopFlag()) async throws
+        -> ConversionResult
+    {
         try await Conversion(request).run(progress: progress, stop: stop)
     }
 
@@ -54,14 +61,16 @@ struct Move {
     /// What the target's manifest says.
     var recorded: ManifestContents { get throws { try #require(try ManifestFile.read(of: target)) } }
 
-    /// Turns a finished move into one that died: the target has its staging name, and the manifest says no more than that the segments that begin
-    /// at `kept` segments are done.
+    /// Turns a finished move into one that died: the target has its staging name, and the manifest
+    /// says no more than that the segments that begin at `kept` segments are done.
     func interrupt(keeping kept: [UInt64]) throws {
         let manifest = try ManifestFile(of: target)
         let found = try manifest.load()
         try manifest.forget()
         try manifest.begin(try #require(found.job))
-        for segment in found.segments where kept.contains(segment.start / 2048) { try manifest.append(segment) }
+        for segment in found.segments where kept.contains(segment.start / 2048) {
+            try manifest.append(segment)
+        }
         try FileChanges.rename(target, to: partial)
     }
 }
@@ -85,7 +94,8 @@ func refusal(_ body: () throws -> Void) -> String {
     }
 }
 
-/// Runs `body` on `count` random chains; what goes wrong in a round names the seed, the round and the chain.
+/// Runs `body` on `count` random chains; what goes wrong in a round names the seed, the round and
+/// the chain.
 func onRandomChains(
     _ count: Int, test: StaticString = #function,
     _ body: (TemporaryDirectory, ModelChain, ImageChain, inout SplitMix64, Comment) async throws -> Void

@@ -13,12 +13,16 @@ struct FleetSourcesTests {
 
     init() throws { file = try PipelineFile() }
 
-    private func pipeline(_ sources: String, _ more: String = "") -> String { "target: {directory: out}\nsources: \(sources)\n\(more)" }
+    private func pipeline(_ sources: String, _ more: String = "") -> String {
+        "target: {directory: out}\nsources: \(sources)\n\(more)"
+    }
 
     @Test func matchesAreSortedAndComeOnce() throws {
         try file.make("g/b.cow", "g/a.cow", "g/B.cow", "g/ä.cow", "g/c.img", "g/.hidden.cow", "g/deep/x.cow")
         #expect(
-            try file.sources(pipeline("[g/*.cow, 'g/[ab].cow', g/../g/a.cow, ./g/b.cow]")) == ["g/B.cow", "g/a.cow", "g/b.cow", "g/ä.cow"])
+            try file.sources(pipeline("[g/*.cow, 'g/[ab].cow', g/../g/a.cow, ./g/b.cow]")) == [
+                "g/B.cow", "g/a.cow", "g/b.cow", "g/ä.cow",
+            ])
         #expect(try file.sources(pipeline("[g/?.*]")) == ["g/B.cow", "g/a.cow", "g/b.cow", "g/c.img"])
         #expect(try file.sources(pipeline("[g/.*.cow]")) == ["g/.hidden.cow"])
         #expect(try file.sources(pipeline("['\(file.directory.path)/g/[!ab].cow']")) == ["g/B.cow"])
@@ -27,7 +31,9 @@ struct FleetSourcesTests {
     @Test func aSourceKnowsItsFolderBelowTheFixedPart() throws {
         try file.make("vm/one/root.cow", "vm/one/disks/a.b.img", "vm/two/root", "vm/two/.hidden")
         func facts(_ pattern: String) throws -> [String] {
-            try file.load(pipeline(pattern)).findSources().map { "\($0.directory)|\($0.name)|\($0.extension)|\($0.line)" }
+            try file.load(pipeline(pattern)).findSources().map {
+                "\($0.directory)|\($0.name)|\($0.extension)|\($0.line)"
+            }
         }
         #expect(try facts("[vm/*/root*]") == ["one|root|cow|2", "two|root||2"])
         #expect(try facts("[vm/*/*/*]") == ["one/disks|a.b|img|2"])
@@ -40,7 +46,8 @@ struct FleetSourcesTests {
         try file.make("fleet[1]*?\\x/a.cow", "fleet[1]*?\\x/[b].cow", "fleet[1]*?\\x/c*.cow")
         let path = folder.appending("p.yaml")
         try FileChanges.write(
-            Array("target: {directory: out}\nsources: ['*.cow']\nexclude: ['\\[b].cow', 'c\\*.cow']\n".utf8), to: path, at: 0)
+            Array("target: {directory: out}\nsources: ['*.cow']\nexclude: ['\\[b].cow', 'c\\*.cow']\n".utf8),
+            to: path, at: 0)
         #expect(try PipelineSpec.load(path).findSources().map(\.path) == [folder.appending("a.cow")])
     }
 
@@ -48,14 +55,19 @@ struct FleetSourcesTests {
         try file.make("g/a.cow", "g/old-1.cow", "g/old/b.cow", "g/new/c.cow", "g/new/d.cow")
         let more = "exclude: [g/old-*, g/old, g/new/../new/d.cow, nothing*]\n"
         #expect(try file.sources(pipeline("[g/*.cow, g/*/*.cow]", more)) == ["g/a.cow", "g/new/c.cow"])
-        #expect(file.sourceProblems(pipeline("[g/*.cow]", "exclude: ['*/*']\n")) == ["3: 'exclude' leaves no source"])
+        #expect(
+            file.sourceProblems(pipeline("[g/*.cow]", "exclude: ['*/*']\n")) == [
+                "3: 'exclude' leaves no source"
+            ])
     }
 
     @Test func droversOwnFilesAreNoImages() throws {
         try file.make("g/a", "g/a.manifest", "g/b.partial", "g/b.manifest")
         #expect(try file.sources(pipeline("[g/*]")) == ["g/a"])
         #expect(
-            file.sourceProblems(pipeline("[g/b*]")) == ["2: pattern 'g/b*' matches nothing but files of Drover's own (.partial, .manifest)"]
+            file.sourceProblems(pipeline("[g/b*]")) == [
+                "2: pattern 'g/b*' matches nothing but files of Drover's own (.partial, .manifest)"
+            ]
         )
     }
 
@@ -80,7 +92,8 @@ struct FleetSourcesTests {
                 "5: pattern 'g/{a,b}.cow' matches no file (braces stand for themselves: write a pattern for each)",
                 "6: pattern 'g/a.cow/x' matches no file",
                 "7: source g/deep is a folder (write g/deep/* for the files in it, or exclude it)",
-                "8: source g/pipe is no regular file (exclude it)", "9: source g/nowhere is a link to nothing",
+                "8: source g/pipe is no regular file (exclude it)",
+                "9: source g/nowhere is a link to nothing",
             ])
     }
 
@@ -113,12 +126,15 @@ struct FleetSourcesTests {
 
     @Test func aNameThatIsNoTextIsRefused() throws {
         try file.make("g/a.cow")
-        let path = FilePath(bytes: file.directory("g/").pathBytes + Array("/".utf8) + [0xff] + Array(".cow".utf8))
+        let path = FilePath(
+            bytes: file.directory("g/").pathBytes + Array("/".utf8) + [0xff] + Array(".cow".utf8))
         let descriptor = path.withPlatformString { open($0, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600) }
         #expect(descriptor >= 0)
         close(descriptor)
         let problems = file.sourceProblems(pipeline("[g/*.cow]"))
-        #expect(problems.count == 1 && problems[0].hasSuffix("has a name that is not UTF-8 (rename it)"), "\(problems)")
+        #expect(
+            problems.count == 1 && problems[0].hasSuffix("has a name that is not UTF-8 (rename it)"),
+            "\(problems)")
     }
 
     @Test func whatIsNotThereIsUnavailable() throws {

@@ -6,13 +6,19 @@ import Testing
 
 /// YAML that is made to hold its reader up, to fill the memory or to end the process.
 struct HostilePipelineTests {
-    private static func times(_ count: Int, _ text: String) -> String { String(repeating: text, count: count) }
-    private static let anchor = "is an anchor, and a pipeline has none (write out what it stands for; a text that begins with & is quoted)"
-    private static let alias = "an unquoted * begins an alias, and a pipeline has none (quote the pattern: \"*.cow\", \"web-[12]*.cow\")"
-    private static let tag = "is a tag, and a pipeline has none (leave it out; a text that begins with ! is quoted)"
+    private static func times(_ count: Int, _ text: String) -> String {
+        String(repeating: text, count: count)
+    }
+    private static let anchor =
+        "is an anchor, and a pipeline has none (write out what it stands for; a text that begins with & is quoted)"
+    private static let alias =
+        "an unquoted * begins an alias, and a pipeline has none (quote the pattern: \"*.cow\", \"web-[12]*.cow\")"
+    private static let tag =
+        "is a tag, and a pipeline has none (leave it out; a text that begins with ! is quoted)"
     private static let deep = "is nested deeper than anything in a pipeline"
     private static let quote = "(a text with one of []{},:#&*!|>'\"%@` in it is quoted)"
-    private static let key = "a key is a list or a mapping; expected text (a text that begins with ? is quoted)"
+    private static let key =
+        "a key is a list or a mapping; expected text (a text that begins with ? is quoted)"
 
     @Test(arguments: [
         ("sources:\n  - *.cow\n", ["2: \(alias)"]),
@@ -26,14 +32,22 @@ struct HostilePipelineTests {
                 "1: '!!python/object/apply:os.system' \(tag)", "2: '!foo' \(tag)", "3: '!!int' \(tag)",
             ]
         ),
-        (soundPipeline + "---\na: b\n", ["3: another document begins, and a pipeline is one (remove the ---)"]),
+        (
+            soundPipeline + "---\na: b\n",
+            ["3: another document begins, and a pipeline is one (remove the ---)"]
+        ),
         (
             "target:\n  name: {directory}/{name}\n",
             [
                 "2: is no YAML: did not find expected key, while parsing a block mapping from line 2 \(quote)"
             ]
         ),
-        ("sources: [a\n", ["2: is no YAML: did not find expected ',' or ']', while parsing a flow sequence from line 1 \(quote)"]),
+        (
+            "sources: [a\n",
+            [
+                "2: is no YAML: did not find expected ',' or ']', while parsing a flow sequence from line 1 \(quote)"
+            ]
+        ),
         ("a: 1\nb: \u{1}", ["2: is no YAML: control characters are not allowed"]),
         ("a: 1\nb: \0", ["2: contains a NUL byte"]),
         (
@@ -58,16 +72,21 @@ struct HostilePipelineTests {
     func nestingOverflowsNoStack(opening: String) {
         let text = HostilePipelineTests.times((1 << 20) / opening.utf8.count, opening)
         let isKey = opening.contains("?")
-        #expect(pipelineProblems(text) == ["1: \(isKey ? HostilePipelineTests.key : HostilePipelineTests.deep)"])
+        #expect(
+            pipelineProblems(text) == ["1: \(isKey ? HostilePipelineTests.key : HostilePipelineTests.deep)"])
     }
 
     @Test func nestingThatTheParserAllowsNeedsNoMoreThanASmallStack() {
         // Two levels for each bracket: as deep as the parser goes.
         let text =
-            "sources: " + HostilePipelineTests.times(900, "[a: ") + HostilePipelineTests.times(900, "]") + "\ntarget: {directory: x}\n"
+            "sources: " + HostilePipelineTests.times(900, "[a: ") + HostilePipelineTests.times(900, "]")
+            + "\ntarget: {directory: x}\n"
         let thread = SmallStack {
             #expect(
-                pipelineProblems(text) == ["1: \(HostilePipelineTests.deep)", "1: an element of 'sources' is a mapping; expected text"])
+                pipelineProblems(text) == [
+                    "1: \(HostilePipelineTests.deep)",
+                    "1: an element of 'sources' is a mapping; expected text",
+                ])
         }
         #expect(thread.run())
     }
@@ -83,20 +102,27 @@ struct HostilePipelineTests {
 
     /// Every way to hide an anchor from whoever looks at the text alone.
     @Test(arguments: [
-        "k: {\"a\":&a0 [x]}", "k: [ &a0 [x]]", "k:\n - &a0 [x]", "? &a0 [x]", "k: [x,&a0 [x]]", "{&a0 [x]: y}", "k: !!seq &a0 [x]",
-        "# c\r&a0 [x]", "# c\u{85}&a0 [x]", "# c\u{2028}&a0 [x]", "k: [\"\n # \", &a0 [x]]", "k: ['\n # ', &a0 [x]]",
+        "k: {\"a\":&a0 [x]}", "k: [ &a0 [x]]", "k:\n - &a0 [x]", "? &a0 [x]", "k: [x,&a0 [x]]",
+        "{&a0 [x]: y}", "k: !!seq &a0 [x]",
+        "# c\r&a0 [x]", "# c\u{85}&a0 [x]", "# c\u{2028}&a0 [x]", "k: [\"\n # \", &a0 [x]]",
+        "k: ['\n # ', &a0 [x]]",
         "k: [\n # \"'\n&a0 [x]]",
         "\u{feff}&a0 [x]", "k: [?&a0 [x]]", "--- &a0 [x]", "k:\t&a0 [x]", "? k\n:\t&a0 [x]",
     ])
     func anAnchorIsFoundWhereverItStands(text: String) {
         // With an alias anywhere, the text goes no further than to the look at its bytes.
         let problems = pipelineProblems(text + "\n *b")
-        #expect(problems.count == 1 && problems[0].hasSuffix(": '&a0' \(HostilePipelineTests.anchor)"), "\(problems)")
+        #expect(
+            problems.count == 1 && problems[0].hasSuffix(": '&a0' \(HostilePipelineTests.anchor)"),
+            "\(problems)")
     }
 
     @Test func keysInKeysAreNotHashedOnEveryLevel() {
         let wide = HostilePipelineTests.times(250_000, "a,")
-        #expect(pipelineProblems(HostilePipelineTests.times(480, "? - ") + "[\(wide)]") == ["1: \(HostilePipelineTests.key)"])
+        #expect(
+            pipelineProblems(HostilePipelineTests.times(480, "? - ") + "[\(wide)]") == [
+                "1: \(HostilePipelineTests.key)"
+            ])
         let flow = HostilePipelineTests.times(240, "{? [") + wide + HostilePipelineTests.times(240, "]: 1}")
         #expect(pipelineProblems(flow) == ["1: \(HostilePipelineTests.key)"])
     }
@@ -110,14 +136,18 @@ private final class SmallStack {
 
     func run() -> Bool {
         withUnsafeTemporaryAllocation(of: pthread_attr_t.self, capacity: 1) { attributes in
-            guard let attributes = attributes.baseAddress, pthread_attr_init(attributes) == 0 else { return false }
+            guard let attributes = attributes.baseAddress, pthread_attr_init(attributes) == 0 else {
+                return false
+            }
             defer { pthread_attr_destroy(attributes) }
             var thread = pthread_t()
             guard pthread_attr_setstacksize(attributes, 256 << 10) == 0,
                 pthread_create(
                     &thread, attributes,
                     { pointer in
-                        if let pointer { Unmanaged<SmallStack>.fromOpaque(pointer).takeUnretainedValue().body() }
+                        if let pointer {
+                            Unmanaged<SmallStack>.fromOpaque(pointer).takeUnretainedValue().body()
+                        }
                         return nil
                     }, Unmanaged.passUnretained(self).toOpaque()) == 0
             else { return false }

@@ -5,18 +5,24 @@ import Testing
 
 /// Names of targets from names of sources.
 struct NameTemplateTests {
-    private func path(_ template: String, name: String = "web", extension: String = "cow", directory: FilePath = "a/b") -> String {
+    private func path(
+        _ template: String, name: String = "web", extension: String = "cow", directory: FilePath = "a/b"
+    ) -> String {
         do throws(NameTemplate.Fault) {
-            return try NameTemplate(template).path(name: name, extension: `extension`, directory: directory, format: "raw").string
+            return try NameTemplate(template).path(
+                name: name, extension: `extension`, directory: directory, format: "raw"
+            ).string
         } catch {
             return error.description
         }
     }
 
     @Test(arguments: [
-        ("{directory}/{name}.{format}", "a/b/web.raw"), ("{name}", "web"), ("{name}.{extension}.{format}", "web.cow.raw"),
+        ("{directory}/{name}.{format}", "a/b/web.raw"), ("{name}", "web"),
+        ("{name}.{extension}.{format}", "web.cow.raw"),
         ("fixed", "fixed"),
-        ("{directory}.{format}", "a/b.raw"), ("{format}//{directory}/x-{name}", "raw/a/b/x-web"), ("{name}{name}", "webweb"),
+        ("{directory}.{format}", "a/b.raw"), ("{format}//{directory}/x-{name}", "raw/a/b/x-web"),
+        ("{name}{name}", "webweb"),
     ])
     func placeholdersAreFilledIn(template: String, name: String) { #expect(path(template) == name) }
 
@@ -43,20 +49,30 @@ struct NameTemplateTests {
         ("../{name}", "gives the name '../name', which has a component .."),
         ("{directory}/../{name}", "gives the name '../name', which has a component .."),
         ("./{name}", "gives the name './name', which has a component ."),
-        ("{name}.partial", "gives the name 'name.partial', which has a component that ends in .partial or .manifest"),
+        (
+            "{name}.partial",
+            "gives the name 'name.partial', which has a component that ends in .partial or .manifest"
+        ),
         ("{name}\0", "gives the name 'name\0', which contains a NUL"),
         ("/\u{301}{name}", "gives the name '/\u{301}name', which is absolute"),
         ("{directory}", "gives the name '', which is empty"),
     ])
-    func aTemplateThatGivesNoGoodNamesIsRefused(template: String, fault: String) { #expect(path(template) == fault) }
+    func aTemplateThatGivesNoGoodNamesIsRefused(template: String, fault: String) {
+        #expect(path(template) == fault)
+    }
 
     @Test(arguments: [
         ("..", "gives the name '..', which has a component .."),
-        ("x.manifest", "gives the name 'x.manifest', which has a component that ends in .partial or .manifest"),
+        (
+            "x.manifest",
+            "gives the name 'x.manifest', which has a component that ends in .partial or .manifest"
+        ),
         (
             String(repeating: "x", count: 241),
             "gives the name '\(String(repeating: "x", count: 77))...', which has a component longer than 240 bytes"
         ),
     ])
-    func aSourceWhoseNameCannotBeATargetsIsRefused(name: String, fault: String) { #expect(path("{name}", name: name) == fault) }
+    func aSourceWhoseNameCannotBeATargetsIsRefused(name: String, fault: String) {
+        #expect(path("{name}", name: name) == fault)
+    }
 }

@@ -78,7 +78,8 @@ struct PipelineProblemsTests {
         (
             "sources: []\ntarget: {directory: ''}",
             [
-                "1: 'sources' is an empty list; expected patterns such as guests/*.cow", "2: 'directory' is empty; expected a path",
+                "1: 'sources' is an empty list; expected patterns such as guests/*.cow",
+                "2: 'directory' is empty; expected a path",
             ]
         ),
         (
@@ -115,8 +116,14 @@ struct PipelineProblemsTests {
         ("backing-map: {'': x}", "an old directory of 'backing-map' is empty; expected a path"),
         ("<<: {jobs: 1}", "'<<' is no key of a pipeline (mappings are not merged: write the keys out)"),
         ("layout: uml-v2", "'layout' is no key of a pipeline (it belongs under 'options')"),
-        ("? [a, b]\n: c", "a key is a list or a mapping; expected text (a text that begins with ? is quoted)"),
-        ("? {a: b}\n: c", "a key is a list or a mapping; expected text (a text that begins with ? is quoted)"),
+        (
+            "? [a, b]\n: c",
+            "a key is a list or a mapping; expected text (a text that begins with ? is quoted)"
+        ),
+        (
+            "? {a: b}\n: c",
+            "a key is a list or a mapping; expected text (a text that begins with ? is quoted)"
+        ),
         ("jobs: {a: 1, a: 2}", "'a' is there twice in one mapping"),
     ])
     func aValueThatCannotBeMeantIsRefused(line: String, problem: String) {
@@ -124,7 +131,10 @@ struct PipelineProblemsTests {
     }
 
     @Test(arguments: [
-        ("convert", "{directory: out, keep-chain: true}", ["'keep-chain' keeps overlays, and a raw image is none (add format: cow)"]),
+        (
+            "convert", "{directory: out, keep-chain: true}",
+            ["'keep-chain' keeps overlays, and a raw image is none (add format: cow)"]
+        ),
         (
             "convert", "{directory: out, options: {layout: uml-v2}}",
             ["'options' say something of COW files, and the format is raw (add format: cow)"]
@@ -133,7 +143,10 @@ struct PipelineProblemsTests {
             "convert", "{directory: out, format: cow, options: {layout: qemu-v2, alignment: 4k}}",
             ["qemu-v2 has no alignment (uml-v3 has one)"]
         ),
-        ("convert", "{directory: out, archive: x.drover}", ["'archive' is of operation pack or verify, and the operation is convert"]),
+        (
+            "convert", "{directory: out, archive: x.drover}",
+            ["'archive' is of operation pack or verify, and the operation is convert"]
+        ),
         (
             "pack", "{directory: out, format: cow, keep-chain: false, options: {}}",
             [
@@ -146,13 +159,21 @@ struct PipelineProblemsTests {
             "pack", "{archive: x.drover, name: '{name}'}",
             ["'name' has no say here: 'archive' is the one archive for all (remove one of them)"]
         ),
-        ("verify", "{archive: x.drover, format: raw}", ["'format' has no say here: an archive keeps every image and chain as it is"]),
-        ("pack", "{archive: x.partial}", ["'archive' has a component that ends in .partial or .manifest; expected the name of a file"]),
+        (
+            "verify", "{archive: x.drover, format: raw}",
+            ["'format' has no say here: an archive keeps every image and chain as it is"]
+        ),
+        (
+            "pack", "{archive: x.partial}",
+            ["'archive' has a component that ends in .partial or .manifest; expected the name of a file"]
+        ),
         ("pack", "{directory: out, name: '{name}.drover'}", []),
         ("verify", "{directory: out, format: cow, keep-chain: true, options: {alignment: 4k}}", []),
     ])
     func whatDoesNotGoTogetherIsRefused(operation: String, target: String, problems: [String]) {
-        #expect(pipelineProblems("operation: \(operation)\nsources: [a]\ntarget: \(target)\n") == problems.map { "3: \($0)" })
+        #expect(
+            pipelineProblems("operation: \(operation)\nsources: [a]\ntarget: \(target)\n")
+                == problems.map { "3: \($0)" })
     }
 
     @Test func aKeyTwiceHidesNothing() {
@@ -173,7 +194,8 @@ struct PipelineProblemsTests {
             pipelineProblems(text) == [
                 "4: 'sources-of' is no key of a pipeline (keys: \(PipelinePlace.pipeline.keys.joined(separator: ", ")))",
                 "5: 'sources' is there already, in line 1", "9: 'directory' is there already, in line 7",
-                "10: 'sources' is there already, in line 1", "11: 'job' is no key of a pipeline (did you mean 'jobs'?)",
+                "10: 'sources' is there already, in line 1",
+                "11: 'job' is no key of a pipeline (did you mean 'jobs'?)",
             ])
         #expect(pipelineProblems(text.replacing("\n", with: "\r\n")) == pipelineProblems(text))
     }
@@ -182,7 +204,8 @@ struct PipelineProblemsTests {
         let problems = pipelineProblems(soundPipeline + (1...150).map { "k\($0): 1\n" }.joined())
         #expect(problems.count == 101)
         #expect(problems.last == " has 50 more problems")
-        #expect(pipelineProblems(soundPipeline + String(repeating: "x", count: 1000) + ": 1")[0].utf8.count < 300)
+        #expect(
+            pipelineProblems(soundPipeline + String(repeating: "x", count: 1000) + ": 1")[0].utf8.count < 300)
     }
 
     @Test func whatEndsAPipelineIsKnownByItsKind() throws {
@@ -193,14 +216,21 @@ struct PipelineProblemsTests {
                 return "none"
             } catch { return "\(error.kind): \(error)" }
         }
-        let (missing, folder, fifo) = (file.directory("missing"), try file.directory.directory("folder"), try file.directory.fifo("fifo"))
+        let (missing, folder, fifo) = (
+            file.directory("missing"), try file.directory.directory("folder"), try file.directory.fifo("fifo")
+        )
         #expect(kind(missing) == "unavailable: \(missing): cannot be opened: No such file or directory")
         #expect(kind(folder) == "badData: \(folder): is no regular file")
         #expect(kind(fifo) == "badData: \(fifo): is no regular file")
         #expect(kind("/dev/zero") == "badData: /dev/zero: is no regular file")
         try file.write([UInt8](repeating: 0x23, count: (1 << 20) + 1))
-        #expect(kind(file.path) == "badData: \(file.path): is 1048577 bytes long; expected a pipeline of at most 1048576")
+        #expect(
+            kind(file.path)
+                == "badData: \(file.path): is 1048577 bytes long; expected a pipeline of at most 1048576")
         try FileChanges.truncate(file.path, to: 1 << 40)
-        #expect(kind(file.path) == "badData: \(file.path): is 1099511627776 bytes long; expected a pipeline of at most 1048576")
+        #expect(
+            kind(file.path)
+                == "badData: \(file.path): is 1099511627776 bytes long; expected a pipeline of at most 1048576"
+        )
     }
 }

@@ -3,10 +3,13 @@ import Testing
 @testable import Linux
 @testable import Stages
 
-/// The channel among tasks. Nothing here sleeps: who must be waiting is made to wait by what was sent before.
+/// The channel among tasks. Nothing here sleeps: who must be waiting is made to wait by what was
+/// sent before.
 struct BoundedChannelTests {
     /// Runs `body` in a task that is cancelled already.
-    private func cancelled<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
+    private func cancelled<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws
+        -> Value
+    {
         let task = Task {
             while !Task.isCancelled { await Task.yield() }
             return try await body()
@@ -41,7 +44,9 @@ struct BoundedChannelTests {
             try await withThrowingTaskGroup(of: Void.self) { senders in
                 for sender in 0..<8 {
                     senders.addTask {
-                        for element in 0..<250 { try await channel.send(sender * 250 + element, weight: element % 5 + 1) }
+                        for element in 0..<250 {
+                            try await channel.send(sender * 250 + element, weight: element % 5 + 1)
+                        }
                     }
                 }
                 for try await _ in senders {}

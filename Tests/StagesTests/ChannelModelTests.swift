@@ -7,7 +7,8 @@ import Testing
 struct ChannelModelTests {
     private typealias State = ChannelState<Int, Int, Int>
 
-    /// What is known of a channel from outside. Senders wait under their element's name, receivers under their own.
+    /// What is known of a channel from outside. Senders wait under their element's name, receivers
+    /// under their own.
     private struct Model {
         let limit: Int
         /// Taken and not received, in order.
@@ -38,7 +39,9 @@ struct ChannelModelTests {
     }
 
     /// One random call; what is wrong with its answer, or nil.
-    private func step(_ state: inout State, _ model: inout Model, _ step: Int, _ generator: inout SplitMix64) -> String? {
+    private func step(_ state: inout State, _ model: inout Model, _ step: Int, _ generator: inout SplitMix64)
+        -> String?
+    {
         switch Int.random(in: 0..<20, using: &generator) {
         case 0..<8: send(&state, &model, step, weight: Int.random(in: 1...10, using: &generator))
         case 8..<16: receive(&state, &model, step)
@@ -55,7 +58,9 @@ struct ChannelModelTests {
             return nil
         }
         if !model.receivers.isEmpty {
-            guard case .handOver(let name) = action, name == model.receivers.removeFirst().name else { return "a receiver was passed over" }
+            guard case .handOver(let name) = action, name == model.receivers.removeFirst().name else {
+                return "a receiver was passed over"
+            }
             return nil
         }
         if model.senders.isEmpty, model.queue.isEmpty || model.weight + weight <= model.limit {
@@ -65,7 +70,9 @@ struct ChannelModelTests {
         }
         guard case .wait = action else { return "there was no room" }
         let id = state.makeID()
-        guard case .waiting = state.wait(element, id, element, weight: weight) else { return "the sender must wait" }
+        guard case .waiting = state.wait(element, id, element, weight: weight) else {
+            return "the sender must wait"
+        }
         model.senders.append((element, id))
         return nil
     }
@@ -86,23 +93,34 @@ struct ChannelModelTests {
         guard case .element(first, let admitted) = action else { return "the oldest is \(first)" }
         model.queue.removeFirst()
         for element in admitted {
-            guard element == model.senders.first?.element else { return "\(element) was let in before its turn" }
+            guard element == model.senders.first?.element else {
+                return "\(element) was let in before its turn"
+            }
             model.queue.append(model.senders.removeFirst().element)
-            guard model.queue.count == 1 || model.weight <= model.limit else { return "more than \(model.limit) in the queue" }
+            guard model.queue.count == 1 || model.weight <= model.limit else {
+                return "more than \(model.limit) in the queue"
+            }
         }
-        if let next = model.senders.first, model.queue.isEmpty || model.weight + (model.weights[next.element] ?? 0) <= model.limit {
+        if let next = model.senders.first,
+            model.queue.isEmpty || model.weight + (model.weights[next.element] ?? 0) <= model.limit
+        {
             return "\(next.element) was left waiting although there is room"
         }
         return nil
     }
 
-    private func cancel(_ state: inout State, _ model: inout Model, _ generator: inout SplitMix64) -> String? {
+    private func cancel(_ state: inout State, _ model: inout Model, _ generator: inout SplitMix64) -> String?
+    {
         if let index = model.senders.indices.randomElement(using: &generator) {
             let sender = model.senders.remove(at: index)
-            guard case .sender(sender.element) = state.cancel(sender.id) else { return "the sender of \(sender.element) waits" }
+            guard case .sender(sender.element) = state.cancel(sender.id) else {
+                return "the sender of \(sender.element) waits"
+            }
         } else if let index = model.receivers.indices.randomElement(using: &generator) {
             let receiver = model.receivers.remove(at: index)
-            guard case .receiver(receiver.name) = state.cancel(receiver.id) else { return "receiver \(receiver.name) waits" }
+            guard case .receiver(receiver.name) = state.cancel(receiver.id) else {
+                return "receiver \(receiver.name) waits"
+            }
         } else {
             let id = state.makeID()
             guard case .none = state.cancel(id) else { return "nobody waits" }
@@ -114,7 +132,8 @@ struct ChannelModelTests {
     private func finish(_ state: inout State, _ model: inout Model) -> String? {
         let waiting = state.finish()
         defer { (model.isFinished, model.senders, model.receivers) = (true, [], []) }
-        return waiting.receivers == model.receivers.map(\.name) && waiting.senders == model.senders.map(\.element)
+        return waiting.receivers == model.receivers.map(\.name)
+            && waiting.senders == model.senders.map(\.element)
             ? nil : "somebody who waits was not told"
     }
 }

@@ -134,7 +134,8 @@ struct ChannelStateTests {
         }
         _ = state.send(1, weight: 1)
         let sender = state.makeID()
-        guard case .none = state.cancel(sender), case .cancelled = state.wait("s", sender, 2, weight: 1) else {
+        guard case .none = state.cancel(sender), case .cancelled = state.wait("s", sender, 2, weight: 1)
+        else {
             return #expect(Bool(false), "s must not wait")
         }
     }
@@ -142,10 +143,16 @@ struct ChannelStateTests {
     @Test func whoeverFindsThingsChangedTriesAgain() {
         var state = State(limit: 1)
         _ = state.send(1, weight: 1)
-        guard case .retry = state.wait("r", state.makeID()) else { return #expect(Bool(false), "there is an element") }
+        guard case .retry = state.wait("r", state.makeID()) else {
+            return #expect(Bool(false), "there is an element")
+        }
         _ = state.receive()
-        guard case .retry = state.wait("s", state.makeID(), 2, weight: 1) else { return #expect(Bool(false), "there is room") }
+        guard case .retry = state.wait("s", state.makeID(), 2, weight: 1) else {
+            return #expect(Bool(false), "there is room")
+        }
         _ = state.finish()
-        guard case .retry = state.wait("r", state.makeID()) else { return #expect(Bool(false), "it has ended") }
+        guard case .retry = state.wait("r", state.makeID()) else {
+            return #expect(Bool(false), "it has ended")
+        }
     }
 }

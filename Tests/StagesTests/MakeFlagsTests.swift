@@ -9,13 +9,16 @@ import Testing
 struct MakeFlagsTests {
     private func flags(_ text: String) -> MakeFlags { MakeFlags(parsing: Array(text.utf8)) }
 
-    @Test(arguments: ["", " ", "w", " --no-print-directory", "FLEET=n", " -- FLEET=n -j9 --jobserver-auth=3,4"])
+    @Test(arguments: [
+        "", " ", "w", " --no-print-directory", "FLEET=n", " -- FLEET=n -j9 --jobserver-auth=3,4",
+    ])
     func withoutAJobserverNothingIsSaid(text: String) {
         #expect(flags(text) == MakeFlags(parsing: []))
     }
 
     @Test(arguments: [
-        (" -j8 --jobserver-auth=3,4", 8), ("kw -j2 --jobserver-auth=3,4 -- OUT=x", 2), (" --jobserver-fds=3,4 -j", nil),
+        (" -j8 --jobserver-auth=3,4", 8), ("kw -j2 --jobserver-auth=3,4 -- OUT=x", 2),
+        (" --jobserver-fds=3,4 -j", nil),
         ("k --jobserver-auth=3,4", nil),
     ])
     func aPipeHasTwoDescriptors(text: String, jobs: Int?) {
@@ -25,7 +28,9 @@ struct MakeFlagsTests {
 
     @Test func aFIFOHasAPath() {
         #expect(flags(" -j4 --jobserver-auth=fifo:/tmp/GMfifo12").jobserver == .fifo("/tmp/GMfifo12"))
-        #expect(flags(#" -j4 --jobserver-auth=fifo:/tmp/a\ b\\c/GMfifo12 -- X=y"#).jobserver == .fifo(#"/tmp/a b\c/GMfifo12"#))
+        #expect(
+            flags(#" -j4 --jobserver-auth=fifo:/tmp/a\ b\\c/GMfifo12 -- X=y"#).jobserver
+                == .fifo(#"/tmp/a b\c/GMfifo12"#))
     }
 
     @Test func aFIFOMayHaveANameThatIsNoText() {
@@ -39,7 +44,8 @@ struct MakeFlagsTests {
     }
 
     @Test func theLastJobserverCounts() {
-        #expect(flags(" --jobserver-fds=7,8 -j --jobserver-auth=3,4").jobserver == .pipe(reading: 3, writing: 4))
+        #expect(
+            flags(" --jobserver-fds=7,8 -j --jobserver-auth=3,4").jobserver == .pipe(reading: 3, writing: 4))
         #expect(flags(" --jobserver-auth=3,4 --jobserver-auth=fifo:/f").jobserver == .fifo("/f"))
     }
 
@@ -49,7 +55,8 @@ struct MakeFlagsTests {
     }
 
     @Test(arguments: [
-        ("n", true), ("kn -j8", true), ("nk", true), ("k", false), (" -j8 n", false), (" --no-print-directory", false), ("n=1", false),
+        ("n", true), ("kn -j8", true), ("nk", true), ("k", false), (" -j8 n", false),
+        (" --no-print-directory", false), ("n=1", false),
     ])
     func theFirstWordsLettersSayWhetherItIsADryRun(text: String, isDryRun: Bool) {
         #expect(flags(text).isDryRun == isDryRun)

@@ -15,7 +15,9 @@ struct SlotStateTests {
             self.tokens = tokens
         }
 
-        private mutating func withToken<Result>(_ body: (inout SlotState<String>, () -> Bool) -> Result) -> Result {
+        private mutating func withToken<Result>(_ body: (inout SlotState<String>, () -> Bool) -> Result)
+            -> Result
+        {
             var left = tokens
             defer { tokens = left }
             return body(&state) {
@@ -26,7 +28,9 @@ struct SlotStateTests {
         }
 
         mutating func take() -> Bool { withToken { $0.take($1) } }
-        mutating func wait(_ name: String, _ id: UInt64, isUrgent: Bool = false) -> SlotState<String>.WaitAction {
+        mutating func wait(_ name: String, _ id: UInt64, isUrgent: Bool = false)
+            -> SlotState<String>.WaitAction
+        {
             withToken { $0.wait(name, id, isUrgent: isUrgent, $1) }
         }
         mutating func admit() -> [String] { withToken { $0.admit($1) } }
@@ -130,7 +134,8 @@ struct SlotStateTests {
                     case .waiting: waiting.insert(id)
                     case .cancelled: Issue.record("\(seed), round \(round): never cancelled")
                     }
-                case 2 where running > 0: if let next = model.give() { waiting.remove(UInt64(next) ?? 0) } else { running -= 1 }
+                case 2 where running > 0:
+                    if let next = model.give() { waiting.remove(UInt64(next) ?? 0) } else { running -= 1 }
                 case 3:
                     for next in model.admit() {
                         waiting.remove(UInt64(next) ?? 0)
@@ -138,7 +143,8 @@ struct SlotStateTests {
                     }
                 default: if let id = waiting.first, model.state.cancel(id) != nil { waiting.remove(id) }
                 }
-                #expect(model.state.inUse == running && running <= model.state.limit, "\(seed), round \(round)")
+                #expect(
+                    model.state.inUse == running && running <= model.state.limit, "\(seed), round \(round)")
                 #expect(model.tokens == all - max(0, running - 1), "\(seed), round \(round)")
                 #expect(waiting.isEmpty || running > 0, "\(seed), round \(round)")
             }

@@ -40,7 +40,11 @@ struct StagesTests {
                 try group.addStage {
                     var seen: Set<UInt> = []
                     for number in 0..<200 {
-                        if isSender { try await channel.send(number) } else { _ = try await channel.receive() }
+                        if isSender {
+                            try await channel.send(number)
+                        } else {
+                            _ = try await channel.receive()
+                        }
                         seen.insert(UInt(pthread_self()))
                     }
                     return [seen]

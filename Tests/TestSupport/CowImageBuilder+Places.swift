@@ -39,12 +39,15 @@ extension CowImageBuilder {
         return (committed + uncommitted.map { ($0.key, $0.value) }).sorted { $0.0 < $1.0 }
     }
 
-    /// Header, bitmap and data, in the order they stand in the file; blocks of bitmap without a bit are left out.
+    /// Header, bitmap and data, in the order they stand in the file; blocks of bitmap without a bit
+    /// are left out.
     func sparseFile() -> SparseFile {
         var file = SparseFile()
         file.put(header, at: 0)
         let blockBits: UInt64 = 8 * 4096
-        for (block, sectors) in Dictionary(grouping: allocated.keys, by: { $0 / blockBits }).sorted(by: { $0.key < $1.key }) {
+        for (block, sectors) in Dictionary(grouping: allocated.keys, by: { $0 / blockBits }).sorted(by: {
+            $0.key < $1.key
+        }) {
             var bits = [UInt8](repeating: 0, count: Int(min(4096, bitmapLength - block * 4096)))
             for sector in sectors { bits[Int(sector % blockBits / 8)] |= 1 << UInt8(sector % 8) }
             file.put(bits, at: bitmapOffset + block * 4096)

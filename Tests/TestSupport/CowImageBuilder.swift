@@ -1,8 +1,8 @@
 package import ImageFormats
 package import SystemPackage
 
-/// Writes COW files the way UML and QEMU did, field after field from their C structs, and shares no code with Drover's own reader and
-/// writer: the tests hold the two against each other.
+/// Writes COW files the way UML and QEMU did, field after field from their C structs, and shares no
+/// code with Drover's own reader and writer: the tests hold the two against each other.
 package struct CowImageBuilder {
     /// What an allocated sector has in the data area.
     package enum Sector: Equatable, Sendable {
@@ -29,7 +29,8 @@ package struct CowImageBuilder {
     package var allocated: [UInt64: Sector] = [:]
     /// Data of sectors without a bit: a guest died between writing the data and writing the bitmap.
     package var uncommitted: [UInt64: [UInt8]] = [:]
-    /// The file's length; nil is the writer's habit: UML sets the full length, QEMU writes as far as there is data.
+    /// The file's length; nil is the writer's habit: UML sets the full length, QEMU writes as far
+    /// as there is data.
     package var length: UInt64?
 
     package init(_ layout: CowLayout, backing: String, size: UInt64) {
@@ -51,7 +52,8 @@ package struct CowImageBuilder {
         fields.append(version)
         switch layout {
         case .umlV1, .umlV2, .qemuV2Packed:
-            fields.append(backing, garbage: garbage, length: layout == .umlV1 ? 256 : layout == .umlV2 ? 4096 : 1024)
+            fields.append(
+                backing, garbage: garbage, length: layout == .umlV1 ? 256 : layout == .umlV2 ? 4096 : 1024)
             fields.append(mtime)
             fields.append(size)
             fields.append(sectorSizeField)

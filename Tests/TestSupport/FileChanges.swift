@@ -9,7 +9,9 @@ package enum FileChanges {
     package static func write(_ bytes: [UInt8], to path: FilePath, at offset: Int) throws {
         let descriptor = try opened(path)
         defer { close(descriptor) }
-        guard pwrite(descriptor, bytes, bytes.count, off_t(offset)) == bytes.count else { throw SystemCallFailed("pwrite \(path)") }
+        guard pwrite(descriptor, bytes, bytes.count, off_t(offset)) == bytes.count else {
+            throw SystemCallFailed("pwrite \(path)")
+        }
     }
 
     /// Inverts the bits of the byte at `offset`.
@@ -26,11 +28,15 @@ package enum FileChanges {
 
     package static func setMtime(of path: FilePath, _ time: Timestamp) throws {
         let value = timespec(tv_sec: time.seconds, tv_nsec: time.nanoseconds)
-        guard utimensat(AT_FDCWD, path.string, [value, value], 0) == 0 else { throw SystemCallFailed("utimensat \(path)") }
+        guard utimensat(AT_FDCWD, path.string, [value, value], 0) == 0 else {
+            throw SystemCallFailed("utimensat \(path)")
+        }
     }
 
     package static func truncate(_ path: FilePath, to length: Int) throws {
-        guard Glibc.truncate(path.string, off_t(length)) == 0 else { throw SystemCallFailed("truncate \(path)") }
+        guard Glibc.truncate(path.string, off_t(length)) == 0 else {
+            throw SystemCallFailed("truncate \(path)")
+        }
     }
 
     package static func rename(_ path: FilePath, to other: FilePath) throws {
@@ -53,7 +59,9 @@ package enum FileChanges {
         return bytes
     }
 
-    package static func text(of path: FilePath) throws -> String { String(decoding: try bytes(of: path), as: UTF8.self) }
+    package static func text(of path: FilePath) throws -> String {
+        String(decoding: try bytes(of: path), as: UTF8.self)
+    }
 
     /// Whether the file has a hole at `offset`.
     package static func isHole(_ path: FilePath, at offset: Int) throws -> Bool {

@@ -1,11 +1,13 @@
 internal import Foundation
 package import SystemPackage
 
-/// Images that the original programs wrote, unpacked from an archive in `Fixtures` with their holes and modification times.
+/// Images that the original programs wrote, unpacked from an archive in `Fixtures` with their holes
+/// and modification times.
 package struct Fixture: Sendable {
     private let directory: TemporaryDirectory
 
-    /// Unpacks the member `name` of `Fixtures/ARCHIVE.tar.xz`, all of it where it is a directory. GNU tar is required.
+    /// Unpacks the member `name` of `Fixtures/ARCHIVE.tar.xz`, all of it where it is a directory.
+    /// GNU tar is required.
     package init(_ name: String, from archive: String) throws {
         directory = try TemporaryDirectory()
         let file = Fixture.directory.appending("\(archive).tar.xz")
@@ -30,6 +32,7 @@ package struct Fixture: Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private static let directory = FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent().appending(
-        "Fixtures")
+    private static let directory = FilePath(#filePath).removingLastComponent().removingLastComponent()
+        .removingLastComponent().appending(
+            "Fixtures")
 }

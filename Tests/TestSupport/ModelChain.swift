@@ -1,6 +1,7 @@
 package import SystemPackage
 
-/// What a chain of images means, sector by sector, with nothing clever in it: what Drover's extents are compared with.
+/// What a chain of images means, sector by sector, with nothing clever in it: what Drover's extents
+/// are compared with.
 package struct ModelChain {
     /// One file of the chain.
     package struct Layer {
@@ -49,7 +50,8 @@ package struct ModelChain {
             guard layer.held?.contains(number) ?? true else { continue }
             let bytes = layer.written[number]
             return Sector(
-                depth: depth, isPresent: true, offset: layer.dataOffset + 512 * number, isWritten: bytes != nil,
+                depth: depth, isPresent: true, offset: layer.dataOffset + 512 * number,
+                isWritten: bytes != nil,
                 bytes: Array(((bytes ?? []) + zeros).prefix(512)))
         }
         return Sector(depth: asked, isPresent: false, offset: nil, isWritten: false, bytes: zeros)

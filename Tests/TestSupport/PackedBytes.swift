@@ -9,8 +9,8 @@ package struct PackedBytes {
 
     package mutating func append(_ value: UInt64) { append(value, width: 8) }
 
-    /// A field of text, `length` bytes long: the text, a NUL, then `garbage` as far as it reaches, then zeros. A text that fills the
-    /// field has no NUL.
+    /// A field of text, `length` bytes long: the text, a NUL, then `garbage` as far as it reaches,
+    /// then zeros. A text that fills the field has no NUL.
     package mutating func append(_ text: [UInt8], garbage: [UInt8] = [], length: Int) {
         let field = (text + [0] + garbage).prefix(length)
         bytes += field + [UInt8](repeating: 0, count: length - field.count)

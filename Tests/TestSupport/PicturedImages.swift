@@ -2,8 +2,9 @@ package import DiskImages
 package import ImageFormats
 package import SystemPackage
 
-/// A disk as a line of text, a character for each `unit` bytes: a letter is data filled with that letter, `0` is zeros that were written, `.` is a
-/// hole, and in an overlay `-` is what it leaves to its backing file, so that there `.` is a set bit over a hole.
+/// A disk as a line of text, a character for each `unit` bytes: a letter is data filled with that
+/// letter, `0` is zeros that were written, `.` is a hole, and in an overlay `-` is what it leaves
+/// to its backing file, so that there `.` is a set bit over a hole.
 package struct Picture {
     package let characters: [UInt8]
     package let unit: Int
@@ -30,7 +31,9 @@ package struct Picture {
     fileprivate var data: [(offset: Int, bytes: [UInt8])] {
         characters.enumerated().compactMap { index, character in
             guard character != UInt8(ascii: "."), character != UInt8(ascii: "-") else { return nil }
-            return (index * unit, [UInt8](repeating: character == UInt8(ascii: "0") ? 0 : character, count: unit))
+            return (
+                index * unit, [UInt8](repeating: character == UInt8(ascii: "0") ? 0 : character, count: unit)
+            )
         }
     }
 }
@@ -49,7 +52,8 @@ extension TemporaryDirectory {
     /// Writes an overlay of `backing` that looks like `picture`; an empty `backing` is none.
     @discardableResult
     package func cow(
-        _ name: String, _ layout: CowLayout = .qemuV2, over backing: String, _ picture: String, unit: Int = 1 << 20,
+        _ name: String, _ layout: CowLayout = .qemuV2, over backing: String, _ picture: String,
+        unit: Int = 1 << 20,
         change: (inout CowImageBuilder) -> Void = { _ in }
     ) throws -> FilePath {
         let picture = Picture(picture, unit: unit)
@@ -58,7 +62,8 @@ extension TemporaryDirectory {
             let sectors = UInt64(index * unit / 512)..<UInt64((index + 1) * unit / 512)
             let content: CowImageBuilder.Sector =
                 character == UInt8(ascii: ".")
-                ? .hole : .data([UInt8](repeating: character == UInt8(ascii: "0") ? 0 : character, count: 512))
+                ? .hole
+                : .data([UInt8](repeating: character == UInt8(ascii: "0") ? 0 : character, count: 512))
             for sector in sectors { image.allocated[sector] = content }
         }
         change(&image)
@@ -68,7 +73,10 @@ extension TemporaryDirectory {
 
     /// The picture of what a guest reads from the image `name`.
     package func picture(of name: String, unit: Int = 1 << 20) throws -> String {
-        Picture(of: try ImageChain.open(self(name), ChainOptions(location: try BackingLocation())).guestBytes, unit: unit).text
+        Picture(
+            of: try ImageChain.open(self(name), ChainOptions(location: try BackingLocation())).guestBytes,
+            unit: unit
+        ).text
     }
 }
 
@@ -82,7 +90,8 @@ extension ImageChain {
                 guard case .data(let offset) = extent.content else { continue }
                 _ = try guest.withUnsafeMutableBytes {
                     try layers[extent.depth].file.readAvailable(
-                        into: UnsafeMutableRawBufferPointer(rebasing: $0[Int(extent.start)..<Int(extent.end)]), at: offset)
+                        into: UnsafeMutableRawBufferPointer(
+                            rebasing: $0[Int(extent.start)..<Int(extent.end)]), at: offset)
                 }
             }
             return guest

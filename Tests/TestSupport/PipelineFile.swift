@@ -38,7 +38,9 @@ package struct PipelineFile {
             try body()
             return []
         } catch let error as PipelineProblems {
-            return error.lines.map { $0.hasPrefix("\(error.file):") ? String($0.dropFirst("\(error.file):".count)) : "?\($0)" }
+            return error.lines.map {
+                $0.hasPrefix("\(error.file):") ? String($0.dropFirst("\(error.file):".count)) : "?\($0)"
+            }
         } catch {
             return ["\(error)"]
         }

@@ -7,7 +7,11 @@ package struct RequiredTool: Sendable {
     /// Finds `name` in `PATH`.
     package init(_ name: String) throws {
         let directories = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-        guard let found = directories.map({ "\($0)/\(name)" }).first(where: { FileManager.default.isExecutableFile(atPath: $0) }) else {
+        guard
+            let found = directories.map({ "\($0)/\(name)" }).first(where: {
+                FileManager.default.isExecutableFile(atPath: $0)
+            })
+        else {
             throw ToolFailed(description: "\(name) is not in PATH (the tests need it; install it)")
         }
         place = found
@@ -25,7 +29,9 @@ package struct RequiredTool: Sendable {
         let bytes = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
-            throw ToolFailed(description: "\(place) \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
+            throw ToolFailed(
+                description:
+                    "\(place) \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
         }
         return String(decoding: bytes, as: UTF8.self)
     }

@@ -1,6 +1,7 @@
 internal import Foundation
 
-/// A generator of numbers that look random and follow from one seed: SplitMix64, by Steele, Lea and Flood.
+/// A generator of numbers that look random and follow from one seed: SplitMix64, by Steele, Lea and
+/// Flood.
 package struct SplitMix64: RandomNumberGenerator {
     private var state: UInt64
 
@@ -20,7 +21,8 @@ package struct SplitMix64: RandomNumberGenerator {
     }
 }
 
-/// The seed of a random test: a new one for every run, or the one of an earlier run where `DROVER_TEST_SEED` has it.
+/// The seed of a random test: a new one for every run, or the one of an earlier run where
+/// `DROVER_TEST_SEED` has it.
 package struct TestSeed: Sendable, CustomStringConvertible {
     /// The environment variable that repeats a run.
     package static let variable = "DROVER_TEST_SEED"
@@ -29,7 +31,9 @@ package struct TestSeed: Sendable, CustomStringConvertible {
 
     /// Takes a seed and prints it, so that the log of a failure has it.
     package init(for test: StaticString = #function) {
-        value = ProcessInfo.processInfo.environment[TestSeed.variable].flatMap { UInt64($0) } ?? UInt64.random(in: 0 ... .max)
+        value =
+            ProcessInfo.processInfo.environment[TestSeed.variable].flatMap { UInt64($0) }
+            ?? UInt64.random(in: 0 ... .max)
         print("\(test): \(self)")
     }
 

@@ -8,7 +8,9 @@ package final class TemporaryDirectory: Sendable {
 
     package init() throws {
         var template = Array("\(NSTemporaryDirectory())/drover-test-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil, let real = realpath(template, nil) else { throw SystemCallFailed("mkdtemp") }
+        guard mkdtemp(&template) != nil, let real = realpath(template, nil) else {
+            throw SystemCallFailed("mkdtemp")
+        }
         defer { free(real) }
         path = FilePath(platformString: real)
     }
@@ -28,7 +30,8 @@ package final class TemporaryDirectory: Sendable {
     /// Makes a symbolic link called `name` that says `destination`.
     @discardableResult
     package func link(_ name: String, to destination: FilePath) throws -> FilePath {
-        try FileManager.default.createSymbolicLink(atPath: self(name).string, withDestinationPath: destination.string)
+        try FileManager.default.createSymbolicLink(
+            atPath: self(name).string, withDestinationPath: destination.string)
         return self(name)
     }
 

@@ -5,14 +5,18 @@ import Testing
 @testable import TransportArchive
 
 @Suite struct ArchiveHeaderTests {
-    private func layer(_ name: String, size: UInt64 = 4096, backing: Int? = nil, mtime: String = "1.000000000") -> ArchiveHeader.Layer {
+    private func layer(
+        _ name: String, size: UInt64 = 4096, backing: Int? = nil, mtime: String = "1.000000000"
+    ) -> ArchiveHeader.Layer {
         ArchiveHeader.Layer(
-            name: name, layout: backing == nil ? "raw" : "uml-v3", size: size, mtime: mtime, backing: backing, alignment: nil,
+            name: name, layout: backing == nil ? "raw" : "uml-v3", size: size, mtime: mtime, backing: backing,
+            alignment: nil,
             image: true)
     }
 
     private func header(_ layers: [ArchiveHeader.Layer]) -> ArchiveHeader {
-        ArchiveHeader(options: ArchiveHeader.Options(compression: "lz4", flatten: false, zeroRun: 4096), layers: layers)
+        ArchiveHeader(
+            options: ArchiveHeader.Options(compression: "lz4", flatten: false, zeroRun: 4096), layers: layers)
     }
 
     private func refusal(_ layers: [ArchiveHeader.Layer]) -> String? {
@@ -25,13 +29,16 @@ import Testing
     }
 
     @Test func whatIsWrittenIsReadBack() throws {
-        let original = header([layer("base/a.img"), layer("vm1/root.cow", backing: 0), layer("vm2/root.cow", backing: 0)])
+        let original = header([
+            layer("base/a.img"), layer("vm1/root.cow", backing: 0), layer("vm2/root.cow", backing: 0),
+        ])
         #expect(try ArchiveHeader(parsing: original.serialized()) == original)
         #expect(original.chain(of: 2) == [2, 0])
     }
 
     @Test(arguments: [
-        ("", "is empty"), ("/etc/passwd", "is absolute"), ("a/../b", "has a component .."), ("./a", "has a component ."),
+        ("", "is empty"), ("/etc/passwd", "is absolute"), ("a/../b", "has a component .."),
+        ("./a", "has a component ."),
         ("a//b", "has an empty component"), ("a/", "has an empty component"),
         ("x.partial", "has a component that ends in .partial or .manifest"),
         ("x.manifest/y", "has a component that ends in .partial or .manifest"), ("a\0b", "contains a NUL"),
@@ -58,17 +65,20 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "1", "1.5", "1.0000000000", "-.000000000", "+1.000000000", "1.-00000001", "-9223372036854775809.000000000", "1.00000000x",
+        "", "1", "1.5", "1.0000000000", "-.000000000", "+1.000000000", "1.-00000001",
+        "-9223372036854775809.000000000", "1.00000000x",
         "99999999999999999999.000000000",
     ])
     func aTimeThatIsNoneIsRefused(_ mtime: String) {
         #expect(
-            refusal([layer("a", mtime: mtime)]) == "a has the mtime \(mtime); expected SECONDS.NANOSECONDS, nine digits of them")
+            refusal([layer("a", mtime: mtime)])
+                == "a has the mtime \(mtime); expected SECONDS.NANOSECONDS, nine digits of them")
     }
 
     @Test(arguments: [
         ("-1.999999999", -1, 999_999_999), ("0.000000000", 0, 0), ("4294967296.000000001", 1 << 32, 1),
-        ("-9223372036854775808.000000001", Int.min, 1), ("9223372036854775807.999999999", Int.max, 999_999_999),
+        ("-9223372036854775808.000000001", Int.min, 1),
+        ("9223372036854775807.999999999", Int.max, 999_999_999),
     ])
     func aTimeMayBeAnySecond(_ mtime: String, _ seconds: Int, _ nanoseconds: Int) {
         #expect(refusal([layer("a", mtime: mtime)]) == nil)
@@ -77,7 +87,8 @@ import Testing
     }
 
     @Test func anotherVersionIsRefusedByName() throws {
-        let text = #"{"layers":[],"options":{"compression":"lz4","flatten":false,"zeroRun":4096},"version":7}"#
+        let text =
+            #"{"layers":[],"options":{"compression":"lz4","flatten":false,"zeroRun":4096},"version":7}"#
         #expect(throws: ArchiveError(.notAnArchive, "has format version 7; this program reads version 1")) {
             try ArchiveHeader(parsing: Array(text.utf8))
         }

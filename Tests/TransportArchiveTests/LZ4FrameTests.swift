@@ -7,7 +7,9 @@ import Testing
 @Suite struct LZ4FrameTests {
     private func frame(of content: [UInt8], _ compression: Compression) throws -> [UInt8] {
         let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
-        let count = try content.withUnsafeBytes { try FrameCompressor(compression).compress($0, into: frame.bytes) }
+        let count = try content.withUnsafeBytes {
+            try FrameCompressor(compression).compress($0, into: frame.bytes)
+        }
         return Array(frame.bytes[..<count])
     }
 
@@ -25,7 +27,9 @@ import Testing
         var random = TestSeed().generator()
         for length in [1, 511, 512, 65_536, RunRecord.longestContent] {
             for isRandom in [false, true] {
-                let bytes = (0..<length).map { isRandom ? UInt8.random(in: 0...255, using: &random) : UInt8($0 / 97 % 7) }
+                let bytes = (0..<length).map {
+                    isRandom ? UInt8.random(in: 0...255, using: &random) : UInt8($0 / 97 % 7)
+                }
                 let frame = try frame(of: bytes, compression)
                 #expect(frame.count <= LZ4Frame.longest)
                 #expect(try content(of: frame, length: length) == bytes)

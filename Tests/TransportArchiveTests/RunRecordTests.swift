@@ -11,7 +11,8 @@ import Testing
         let content = runs.reduce(0) { $0 + ($1.isZero ? 0 : Int($1.end - $1.start)) }
         if content == 0 { return RunRecord(emptyFor: 3, range: range, runs: runs) }
         return RunRecord(
-            layer: 3, range: range, runs: runs, contentLength: content, frameLength: content / 2 + 19, frameDigest: digest,
+            layer: 3, range: range, runs: runs, contentLength: content, frameLength: content / 2 + 19,
+            frameDigest: digest,
             contentDigest: digest)
     }
 
@@ -50,7 +51,8 @@ import Testing
         for _ in 0..<20_000 {
             var changed = bytes
             for _ in 0..<Int.random(in: 1..<6, using: &random) {
-                changed[Int.random(in: 0..<changed.count, using: &random)] = [0, 1, 0x7f, 0x80, 0xff].randomElement(using: &random) ?? 0
+                changed[Int.random(in: 0..<changed.count, using: &random)] =
+                    [0, 1, 0x7f, 0x80, 0xff].randomElement(using: &random) ?? 0
             }
             _ = try? RunRecord(parsing: changed)
         }
@@ -59,7 +61,8 @@ import Testing
     @Test(arguments: [(true, false), (false, true)])
     func withoutAFrameBothDigestsAreThatOfNothing(_ isOfFrame: Bool, _ isOfContent: Bool) {
         let untrue = RunRecord(
-            layer: 3, range: 0..<4096, runs: [], contentLength: 0, frameLength: 0, frameDigest: isOfFrame ? digest : .ofNothing,
+            layer: 3, range: 0..<4096, runs: [], contentLength: 0, frameLength: 0,
+            frameDigest: isOfFrame ? digest : .ofNothing,
             contentDigest: isOfContent ? digest : .ofNothing)
         #expect(throws: ArchiveError(.damaged, "there is a record whose parts do not add up")) {
             try RunRecord(parsing: untrue.serialized())

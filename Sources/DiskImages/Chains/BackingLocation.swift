@@ -2,7 +2,8 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// Where backing files may lie: headers hold absolute paths, fleets get moved, and a header of an unknown origin may name any file.
+/// Where backing files may lie: headers hold absolute paths, fleets get moved, and a header of an
+/// unknown origin may name any file.
 package struct BackingLocation: Sendable {
     /// Where a header's path begins with `old`, in whole components, the file lies under `new`.
     package struct Move: Equatable, Sendable {
@@ -20,10 +21,13 @@ package struct BackingLocation: Sendable {
     /// Directories, held open, outside of which no backing file is opened; nil allows every place.
     private let confinement: [Confinement]?
 
-    /// What is said of `image` where `place`, its backing file, cannot be opened: what to do depends on whether there is such a file.
-    static func error(_ error: DiskImageError, opening place: FilePath, of image: FilePath) -> DiskImageError {
+    /// What is said of `image` where `place`, its backing file, cannot be opened: what to do
+    /// depends on whether there is such a file.
+    static func error(_ error: DiskImageError, opening place: FilePath, of image: FilePath) -> DiskImageError
+    {
         let advice = error.isMissing ? " (where bases have moved, --backing-map OLD=NEW finds them)" : ""
-        return DiskImageError(error.kind, image, "backing file \(place) \(error.fact)\(advice)", cause: error.cause)
+        return DiskImageError(
+            error.kind, image, "backing file \(place) \(error.fact)\(advice)", cause: error.cause)
     }
 
     /// Throws where a directory of `confinement` is missing.
@@ -32,7 +36,8 @@ package struct BackingLocation: Sendable {
         self.confinement = try confinement?.map(Confinement.init(at:))
     }
 
-    /// The file that `name` in the header of `image` means: moved, absolute or relative to the image's own folder, and allowed.
+    /// The file that `name` in the header of `image` means: moved, absolute or relative to the
+    /// image's own folder, and allowed.
     func locate(_ name: FilePath, from image: FilePath) throws -> FilePath {
         let written = name.isAbsolute ? name : image.removingLastComponent().pushing(name)
         let lexical = written.lexicallyNormalized()
@@ -56,26 +61,33 @@ package struct BackingLocation: Sendable {
         return real
     }
 
-    /// Opens the file that `locate` found: with a confinement from the folder that is held, so that it lies there, whatever its path means by now.
+    /// Opens the file that `locate` found: with a confinement from the folder that is held, so that
+    /// it lies there, whatever its path means by now.
     func open(_ place: FilePath, synchronizing: Bool = false) throws -> ImageFile {
         guard let confinement else { return try ImageFile(opening: place, synchronizing: synchronizing) }
-        return try check(place, called: place, of: place, within: confinement).open(place, called: place, synchronizing: synchronizing)
+        return try check(place, called: place, of: place, within: confinement).open(
+            place, called: place, synchronizing: synchronizing)
     }
 
-    /// Opens a file that was named outright. Throws `confined` where it lies where none may be opened.
+    /// Opens a file that was named outright. Throws `confined` where it lies where none may be
+    /// opened.
     func open(named path: FilePath, synchronizing: Bool = false) throws -> ImageFile {
         guard let confinement else { return try ImageFile(opening: path, synchronizing: synchronizing) }
         let real = try resolved(path)
-        return try check(real, called: path, of: path, within: confinement).open(real, called: path, synchronizing: synchronizing)
+        return try check(real, called: path, of: path, within: confinement).open(
+            real, called: path, synchronizing: synchronizing)
     }
 
-    /// Throws `confined` where a backing file that was named outright lies where none may be opened.
+    /// Throws `confined` where a backing file that was named outright lies where none may be
+    /// opened.
     package func check(named path: FilePath) throws {
         if let confinement { _ = try check(try resolved(path), called: path, of: path, within: confinement) }
     }
 
     /// The directory in which `real` lies.
-    private func check(_ real: FilePath, called place: FilePath, of image: FilePath, within confinement: [Confinement]) throws
+    private func check(
+        _ real: FilePath, called place: FilePath, of image: FilePath, within confinement: [Confinement]
+    ) throws
         -> Confinement
     {
         guard let found = confinement.first(where: { $0.contains(real) }) else {

@@ -30,7 +30,8 @@ package struct ChainFacts: Sendable {
     package init(_ chain: ImageChain) {
         layers = chain.layers.map { layer in
             Layer(
-                path: layer.path, identity: layer.file.identity, layout: layer.layoutName, isRaw: layer.header == nil,
+                path: layer.path, identity: layer.file.identity, layout: layer.layoutName,
+                isRaw: layer.header == nil,
                 format: layer.header.map { .cow($0.layout) } ?? .raw, guestLength: layer.guestLength)
         }
         guestLength = chain.guestLength

@@ -5,19 +5,23 @@ package import SystemPackage
 extension ImageChain {
     /// Opens `path` and every file below it.
     ///
-    /// Throws `unavailable` where a file is missing, unreadable or in use by somebody who may write to it, `badData` where a file is not what it should be, lies
-    /// outside the confinement, or no longer fits its overlay.
+    /// Throws `unavailable` where a file is missing, unreadable or in use by somebody who may write
+    /// to it, `badData` where a file is not what it should be, lies outside the confinement, or no
+    /// longer fits its overlay.
     package static func open(_ path: FilePath, _ options: ChainOptions) throws -> ImageChain {
         var opener = ChainOpener(options: options, isExamining: false)
         let chain = try opener.open(path)
         // One wait serves all that is opened later, too: what changed before it is settled by then.
-        guard options.settles, let wait = chain.layers.compactMap(\.file.unsettled).max() else { return chain }
+        guard options.settles, let wait = chain.layers.compactMap(\.file.unsettled).max() else {
+            return chain
+        }
         SystemClock.sleep(wait)
         opener = ChainOpener(options: options, isExamining: false)
         return try opener.open(path)
     }
 
-    /// Opens `path` and as much below it as can be opened, and says what is wrong with the rest; throws only where `path` itself is no image.
+    /// Opens `path` and as much below it as can be opened, and says what is wrong with the rest;
+    /// throws only where `path` itself is no image.
     package static func examine(_ path: FilePath, _ options: ChainOptions) throws -> ImageChain {
         var opener = ChainOpener(options: options, isExamining: true)
         return try opener.open(path)
@@ -40,11 +44,14 @@ struct ChainOpener {
     mutating func open(_ path: FilePath) throws -> ImageChain {
         let file =
             try options.confinesImage
-            ? options.location.open(named: path, synchronizing: options.settles) : ImageFile(opening: path, synchronizing: options.settles)
+            ? options.location.open(named: path, synchronizing: options.settles)
+            : ImageFile(opening: path, synchronizing: options.settles)
         try append(ImageLayer(file: file, content: try content(of: file, options.format, depth: 0)))
         do {
             while let next = try openBacking(of: layers[layers.count - 1]) { try append(next) }
-        } catch let error as DiskImageError where isExamining && [.badData, .confined, .unavailable].contains(error.kind) {
+        } catch let error as DiskImageError
+            where isExamining && [.badData, .confined, .unavailable].contains(error.kind)
+        {
             let kind: ChainProblem.Kind =
                 switch error.kind {
                 case .unavailable: error.isMissing ? .missing : .unreadable
@@ -83,7 +90,8 @@ struct ChainOpener {
     }
 
     /// What the bytes of `file` mean, where it is asked for by name or stands at the top.
-    private func content(of file: ImageFile, _ format: ImageFormat?, depth: Int) throws -> ImageLayer.Content {
+    private func content(of file: ImageFile, _ format: ImageFormat?, depth: Int) throws -> ImageLayer.Content
+    {
         if format == .raw { return .raw }
         let prefix = try prefix(of: file)
         if case .cow(let layout) = format { return .cow(try header(of: file, prefix, layout, depth)) }
@@ -92,7 +100,8 @@ struct ChainOpener {
             let option = depth == 0 ? "\(options.formatOption) raw" : "--backing-format raw"
             throw DiskImageError(
                 .badData, file.path,
-                "is \(foreign.name), which Drover does not read (\(foreign.advice); \(option) takes its bytes as they are)")
+                "is \(foreign.name), which Drover does not read (\(foreign.advice); \(option) takes its bytes as they are)"
+            )
         }
         return .raw
     }
@@ -119,18 +128,24 @@ struct ChainOpener {
         }
     }
 
-    /// The one header that fits; where several layouts do, the one whose size is the backing file's.
-    private func header(of file: ImageFile, _ prefix: [UInt8], _ layout: CowLayout?, _ depth: Int) throws -> CowHeader {
+    /// The one header that fits; where several layouts do, the one whose size is the backing
+    /// file's.
+    private func header(of file: ImageFile, _ prefix: [UInt8], _ layout: CowLayout?, _ depth: Int) throws
+        -> CowHeader
+    {
         let readings = try readings(of: file, prefix, layout)
         if readings.count == 1 { return readings[0] }
         let fitting = readings.filter { backingSizes(of: $0, from: file.path).contains($0.size) }
         if fitting.count == 1 { return fitting[0] }
         let names = readings.map(\.layout.rawValue).joined(separator: ", ")
-        let option = depth == 0 ? options.formatOption : depth == 1 ? "--backing-format" : "-f, on that image itself,"
-        throw DiskImageError(.badData, file.path, "its header fits more than one layout: \(names) (choose with \(option))")
+        let option =
+            depth == 0 ? options.formatOption : depth == 1 ? "--backing-format" : "-f, on that image itself,"
+        throw DiskImageError(
+            .badData, file.path, "its header fits more than one layout: \(names) (choose with \(option))")
     }
 
-    /// The sizes that the backing file of a possible header may be said to have: its length, and its guest disk's where it is a COW file.
+    /// The sizes that the backing file of a possible header may be said to have: its length, and
+    /// its guest disk's where it is a COW file.
     private func backingSizes(of header: CowHeader, from path: FilePath) -> [UInt64] {
         guard !header.backingPath.isEmpty,
             let place = try? options.location.locate(FilePath(bytes: header.backingPath), from: path),
@@ -145,7 +160,8 @@ struct ChainOpener {
         guard let header = layer.header, let name = layer.backingPath else { return nil }
         let depth = layers.count
         guard depth < ImageChain.deepest else {
-            throw DiskImageError(.badData, layer.path, "the chain is deeper than \(ImageChain.deepest) layers")
+            throw DiskImageError(
+                .badData, layer.path, "the chain is deeper than \(ImageChain.deepest) layers")
         }
         let place = try options.location.locate(name, from: layer.path)
         let file: ImageFile
@@ -155,7 +171,8 @@ struct ChainOpener {
             throw BackingLocation.error(error, opening: place, of: layer.path)
         }
         if let loop = layers.firstIndex(where: { $0.file.identity.isSameFile(as: file.identity) }) {
-            throw DiskImageError(.badData, layer.path, "backing file \(place) is layer \(loop) of the same chain (a loop)")
+            throw DiskImageError(
+                .badData, layer.path, "backing file \(place) is layer \(loop) of the same chain (a loop)")
         }
         let asked = depth == 1 ? options.backingFormat : nil
         let backing = ImageLayer(file: file, content: try backingContent(of: file, asked, header, layer.path))
@@ -163,11 +180,16 @@ struct ChainOpener {
         return backing
     }
 
-    /// UML reads its backing file as raw bytes, whatever it holds; whether that is meant shows in the overlay's size.
-    private func backingContent(of file: ImageFile, _ format: ImageFormat?, _ overlay: CowHeader, _ referrer: FilePath) throws
+    /// UML reads its backing file as raw bytes, whatever it holds; whether that is meant shows in
+    /// the overlay's size.
+    private func backingContent(
+        of file: ImageFile, _ format: ImageFormat?, _ overlay: CowHeader, _ referrer: FilePath
+    ) throws
         -> ImageLayer.Content
     {
-        guard format == nil, overlay.layout.isUML else { return try content(of: file, format, depth: layers.count) }
+        guard format == nil, overlay.layout.isUML else {
+            return try content(of: file, format, depth: layers.count)
+        }
         let prefix = try prefix(of: file)
         guard CowHeader.isCow(prefix) else { return try content(of: file, nil, depth: layers.count) }
         let isRaw = overlay.size == file.length
@@ -178,7 +200,10 @@ struct ChainOpener {
             let fitting = try readings(of: file, prefix, nil).filter { $0.size == overlay.size }
             return .cow(fitting.count == 1 ? fitting[0] : try header(of: file, prefix, nil, layers.count))
         default:
-            let fact = isRaw ? "both its length and its guest disk have" : "neither its length (\(file.length)) nor its guest disk has"
+            let fact =
+                isRaw
+                ? "both its length and its guest disk have"
+                : "neither its length (\(file.length)) nor its guest disk has"
             throw DiskImageError(
                 .badData, referrer,
                 "backing file \(file.path) is a COW file, and \(fact) the size of \(overlay.size) bytes that the overlay expects (--backing-format raw or cow decides)"
@@ -186,8 +211,11 @@ struct ChainOpener {
         }
     }
 
-    /// What UML insists on before it opens an overlay: the backing file's size and mtime. QEMU looked at neither, and its mtime 0 is unknown.
-    private mutating func checkFit(of backing: ImageLayer, _ header: CowHeader, _ overlay: ImageLayer, _ depth: Int) throws {
+    /// What UML insists on before it opens an overlay: the backing file's size and mtime. QEMU
+    /// looked at neither, and its mtime 0 is unknown.
+    private mutating func checkFit(
+        of backing: ImageLayer, _ header: CowHeader, _ overlay: ImageLayer, _ depth: Int
+    ) throws {
         if header.layout.isUML, backing.size != header.size {
             try report(
                 .size, depth,

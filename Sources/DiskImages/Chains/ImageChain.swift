@@ -21,7 +21,8 @@ package struct ImageChain: Sendable {
     /// Throws where a file of the chain is no longer what it was when it was opened.
     package func checkUnchanged() throws {
         guard let layer = try firstChanged() else { return }
-        throw DiskImageError(.badData, layer.path, "changed while it was read (begin again when nothing writes to it)")
+        throw DiskImageError(
+            .badData, layer.path, "changed while it was read (begin again when nothing writes to it)")
     }
 
     /// Throws where somebody may write to a file of the chain by now.
@@ -62,16 +63,18 @@ package struct ChainOptions: Sendable {
     package var ignoreMtime: Bool
     /// Reads files that somebody may write to.
     package var forceShare: Bool
-    /// Whether the image itself, too, must lie where its backing files may: one that nobody named, or that others will stand on.
+    /// Whether the image itself, too, must lie where its backing files may: one that nobody named,
+    /// or that others will stand on.
     package var confinesImage = false
-    /// Opens files that are to be moved: what was written to them is on the disk before they are looked at, and one that changed in this very moment is
-    /// waited for.
+    /// Opens files that are to be moved: what was written to them is on the disk before they are
+    /// looked at, and one that changed in this very moment is waited for.
     package var settles = false
     /// The option that says what the image is, for messages.
     package var formatOption = "-f"
 
     package init(
-        format: ImageFormat? = nil, backingFormat: ImageFormat? = nil, location: BackingLocation, ignoreMtime: Bool = false,
+        format: ImageFormat? = nil, backingFormat: ImageFormat? = nil, location: BackingLocation,
+        ignoreMtime: Bool = false,
         forceShare: Bool = false
     ) {
         self.format = format

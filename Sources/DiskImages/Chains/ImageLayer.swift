@@ -2,7 +2,8 @@ package import ImageFormats
 internal import Linux
 package import SystemPackage
 
-/// What a user says an image is, where its content is not to decide: the value of `-f`, `-F` and `--backing-format`.
+/// What a user says an image is, where its content is not to decide: the value of `-f`, `-F` and
+/// `--backing-format`.
 package enum ImageFormat: Equatable, Sendable {
     case raw
     /// A COW file of any layout, or of one.
@@ -36,8 +37,11 @@ package struct ImageLayer: Sendable {
         self.content = content
     }
 
-    /// Opens `path` alone as what it is known to be, whatever its bytes look like: a COW file of `layout`, or raw where that is nil.
-    package init(opening path: FilePath, as layout: CowLayout?) throws { try self.init(try ImageFile(opening: path), as: layout) }
+    /// Opens `path` alone as what it is known to be, whatever its bytes look like: a COW file of
+    /// `layout`, or raw where that is nil.
+    package init(opening path: FilePath, as layout: CowLayout?) throws {
+        try self.init(try ImageFile(opening: path), as: layout)
+    }
 
     /// As above, of a file that is open.
     package init(_ file: ImageFile, as layout: CowLayout?) throws {
@@ -48,7 +52,8 @@ package struct ImageLayer: Sendable {
         var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)
         let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
         do throws(FormatError) {
-            let readings = try CowHeader.readings(of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
+            let readings = try CowHeader.readings(
+                of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
             self.init(file: file, content: .cow(readings[0]))
         } catch {
             throw DiskImageError.format(error, file.path)
@@ -80,7 +85,8 @@ package struct ImageLayer: Sendable {
         return FilePath(bytes: path)
     }
 
-    /// What the file is taken for by its bytes although it is meant as raw, as UML reads every backing file; nil where there is no doubt.
+    /// What the file is taken for by its bytes although it is meant as raw, as UML reads every
+    /// backing file; nil where there is no doubt.
     package func disguise() throws -> RawDisguise? {
         guard header == nil else { return nil }
         var bytes = [UInt8](repeating: 0, count: RawDisguise.prefixLength)
@@ -88,9 +94,11 @@ package struct ImageLayer: Sendable {
         return RawDisguise(Array(bytes[..<count]), fileLength: file.length)
     }
 
-    /// The first allocated sector whose data the file does not hold, or nil: the file was truncated where there is one.
+    /// The first allocated sector whose data the file does not hold, or nil: the file was truncated
+    /// where there is one.
     ///
-    /// Only bits past the file's end are looked at. Bytes that a last partial sector lacks do not count.
+    /// Only bits past the file's end are looked at. Bytes that a last partial sector lacks do not
+    /// count.
     package func firstTruncatedSector() throws -> UInt64? {
         guard let header else { return nil }
         let geometry = header.geometry
@@ -106,7 +114,8 @@ package struct ImageLayer: Sendable {
         return nil
     }
 
-    /// Bytes of guest disk that this layer holds itself, counted from its bitmap; a raw layer holds what is not hole.
+    /// Bytes of guest disk that this layer holds itself, counted from its bitmap; a raw layer holds
+    /// what is not hole.
     package func allocatedBytes() throws -> UInt64 {
         var cursor = LayerCursor(self)
         var position: UInt64 = 0

@@ -1,6 +1,7 @@
 package import ImageFormats
 
-/// What a file that is meant as raw bytes is taken for by whoever looks at them. A guest can write any bytes to its disk.
+/// What a file that is meant as raw bytes is taken for by whoever looks at them. A guest can write
+/// any bytes to its disk.
 package enum RawDisguise: Equatable, Sendable {
     /// A COW file; `sizes` are the guest disks that its header may speak of.
     case cow(sizes: [UInt64])
@@ -13,7 +14,8 @@ package enum RawDisguise: Equatable, Sendable {
     package init?(_ prefix: [UInt8], fileLength: UInt64) {
         if CowHeader.isCow(prefix) {
             // A header that is none in any layout has no size.
-            self = .cow(sizes: ((try? CowHeader.readings(of: prefix, fileLength: fileLength)) ?? []).map(\.size))
+            self = .cow(
+                sizes: ((try? CowHeader.readings(of: prefix, fileLength: fileLength)) ?? []).map(\.size))
         } else if let format = ForeignFormat(recognising: prefix) {
             self = .foreign(format)
         } else {

@@ -1,8 +1,9 @@
 internal import Glibc
 package import SystemPackage
 
-/// A folder that is held open, outside of which nothing is opened or made. Links below it may lead about within it: a path is resolved and checked, and
-/// then gone again from the folder that is held, through no link. Where one was swapped in meanwhile that is an error.
+/// A folder that is held open, outside of which nothing is opened or made. Links below it may lead
+/// about within it: a path is resolved and checked, and then gone again from the folder that is
+/// held, through no link. Where one was swapped in meanwhile that is an error.
 package struct Confinement: Sendable {
     /// Absolute, links resolved.
     package let path: FilePath
@@ -26,16 +27,19 @@ package struct Confinement: Sendable {
         }
         do {
             if let parent = try folder.descend(below.dropLast(), makes: false) {
-                return try ImageFile(opening: FilePlace(folder: parent, name: last, path: name), synchronizing: synchronizing)
+                return try ImageFile(
+                    opening: FilePlace(folder: parent, name: last, path: name), synchronizing: synchronizing)
             }
         } catch let error as DiskImageError where error.kind == .target {
             throw DiskImageError(.unavailable, name, "cannot be opened: \(error.path) \(error.fact)")
         }
-        throw DiskImageError(.unavailable, name, "cannot be opened: its folder was moved meanwhile (run the same command again)")
+        throw DiskImageError(
+            .unavailable, name,
+            "cannot be opened: its folder was moved meanwhile (run the same command again)")
     }
 
-    /// Where `target`, an absolute path, leads to, links followed, whether or not there is a file. `makes` makes the folders that are missing. Throws
-    /// `target` where that is outside.
+    /// Where `target`, an absolute path, leads to, links followed, whether or not there is a file.
+    /// `makes` makes the folders that are missing. Throws `target` where that is outside.
     package func place(following target: FilePath, makes: Bool) throws -> FilePlace {
         var path = target
         for _ in 0..<40 {
@@ -44,7 +48,9 @@ package struct Confinement: Sendable {
             let real = try Confinement.real(parent)
             guard contains(real) else {
                 throw DiskImageError(
-                    .target, target, "lies at \(real.appending(name)), outside of \(self.path) (a link leads there; remove it)")
+                    .target, target,
+                    "lies at \(real.appending(name)), outside of \(self.path) (a link leads there; remove it)"
+                )
             }
             let folder = try folder.descend(names(of: real), makes: makes) ?? Folder(missing: real)
             let place = FilePlace(folder: folder, name: name, path: path)
@@ -54,7 +60,9 @@ package struct Confinement: Sendable {
         throw DiskImageError(.target, target, "leads through too many symbolic links")
     }
 
-    private func names(of real: FilePath) -> [FilePath.Component] { Array(real.components.dropFirst(path.components.count)) }
+    private func names(of real: FilePath) -> [FilePath.Component] {
+        Array(real.components.dropFirst(path.components.count))
+    }
 
     /// `folder` without links; in what is not there yet are none.
     private static func real(_ folder: FilePath) throws -> FilePath {

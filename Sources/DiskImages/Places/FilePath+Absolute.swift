@@ -5,7 +5,8 @@ extension FilePath {
     /// The path from the root, without `.` and `..`; links are not resolved.
     package var absolute: FilePath {
         // A `..` behind a link leads elsewhere than it looks: the folder is resolved then.
-        if components.contains(where: { $0.kind == .parentDirectory }), let last = lastComponent, last.kind == .regular,
+        if components.contains(where: { $0.kind == .parentDirectory }), let last = lastComponent,
+            last.kind == .regular,
             let folder = try? resolved(isRelative && components.count == 1 ? "." : removingLastComponent())
         {
             return folder.appending(last)

@@ -3,13 +3,15 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// A folder that is held open: names are looked up in this very folder, whatever its path means by then.
+/// A folder that is held open: names are looked up in this very folder, whatever its path means by
+/// then.
 ///
 /// It may be missing: then nothing is found in it, and nothing can be made.
 package final class Folder: Sendable {
     /// What messages call it; empty for the current one.
     package let path: FilePath
-    /// Only good for looking up names (O_PATH): a folder need not be readable. -1 where it is missing.
+    /// Only good for looking up names (O_PATH): a folder need not be readable. -1 where it is
+    /// missing.
     let descriptor: CInt
     /// Why it is missing.
     private let missing: Errno?
@@ -55,7 +57,8 @@ package final class Folder: Sendable {
     /// The place of `name` in it.
     package func place(of name: FilePath.Component) -> FilePlace { FilePlace(folder: self, name: name) }
 
-    /// The folder called `name` in it, which must be one itself and no link; nil where nothing has the name. `makes` makes it then, durably.
+    /// The folder called `name` in it, which must be one itself and no link; nil where nothing has
+    /// the name. `makes` makes it then, durably.
     func folder(_ name: FilePath.Component, makes: Bool) throws -> Folder? {
         let path = path.appending(name)
         guard name.kind == .regular else { throw DiskImageError(.target, path, "is no name for a folder") }
@@ -70,14 +73,17 @@ package final class Folder: Sendable {
                 }
                 try synchronize()
             case .notDirectory, .tooManySymbolicLinkLevels:
-                guard try place(of: name).isLink() else { throw DiskImageError(.target, path, "is no folder (remove it)") }
+                guard try place(of: name).isLink() else {
+                    throw DiskImageError(.target, path, "is no folder (remove it)")
+                }
                 throw DiskImageError(.target, path, "is a symbolic link, which is not followed (remove it)")
             case let error: throw DiskImageError.system(path, "cannot be opened", error, .target)
             }
         }
     }
 
-    /// The folder at the end of `names`, each of which is looked up in the one before it and must be no link; nil where one is missing.
+    /// The folder at the end of `names`, each of which is looked up in the one before it and must
+    /// be no link; nil where one is missing.
     func descend<Names: Sequence<FilePath.Component>>(_ names: Names, makes: Bool) throws -> Folder? {
         var folder = self
         for name in names {
@@ -91,9 +97,12 @@ package final class Folder: Sendable {
     package func synchronize() throws {
         // A descriptor that only looks up names cannot be synced.
         let descriptor = clinux_open_at(descriptor, ".", O_RDONLY | O_DIRECTORY, 0)
-        guard descriptor >= 0 else { throw DiskImageError.system(path.isEmpty ? "." : path, "cannot be opened") }
+        guard descriptor >= 0 else {
+            throw DiskImageError.system(path.isEmpty ? "." : path, "cannot be opened")
+        }
         defer { close(descriptor) }
-        // Some file systems do not sync folders, and say so; on one that is only read nothing can be lost.
+        // Some file systems do not sync folders, and say so; on one that is only read nothing can
+        // be lost.
         guard retried({ fsync(descriptor) }) == 0 || [EINVAL, EROFS].contains(errno) else {
             throw DiskImageError.system(path.isEmpty ? "." : path, "syncing to disk")
         }
@@ -102,12 +111,15 @@ package final class Folder: Sendable {
     /// Its present state.
     func identity() throws -> FileIdentity {
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw DiskImageError.system(path, "cannot be examined", .current, .target) }
+        guard fstat(descriptor, &status) == 0 else {
+            throw DiskImageError.system(path, "cannot be examined", .current, .target)
+        }
         return FileIdentity(status, size: 0)
     }
 
-    /// Whether it lies among devices or on a file system that has something else than ordinary files: no target is ever made there. What is mounted
-    /// below /dev for ordinary files, as /dev/shm is, is fine.
+    /// Whether it lies among devices or on a file system that has something else than ordinary
+    /// files: no target is ever made there. What is mounted below /dev for ordinary files, as
+    /// /dev/shm is, is fine.
     package func isOfDevices() throws -> Bool {
         guard exists else { return false }
         switch clinux_holds_no_files(descriptor) {
@@ -115,8 +127,11 @@ package final class Folder: Sendable {
         case 1: return true
         default: throw DiskImageError.system(path, "cannot be examined", .current, .target)
         }
-        guard let devices = try ImageFile.identity(at: "/dev"), try identity().device == devices.device else { return false }
-        // One file system for all of them: wherever it is mounted. Else /dev is a folder like others, and its path decides.
+        guard let devices = try ImageFile.identity(at: "/dev"), try identity().device == devices.device else {
+            return false
+        }
+        // One file system for all of them: wherever it is mounted. Else /dev is a folder like
+        // others, and its path decides.
         if try ImageFile.identity(at: "/")?.device != devices.device { return true }
         return try resolved(path.isEmpty ? "." : path).starts(with: "/dev")
     }

@@ -2,7 +2,8 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// A folder below which files are created by names of somebody else's choice: it is held open, no link is followed, nothing is touched outside.
+/// A folder below which files are created by names of somebody else's choice: it is held open, no
+/// link is followed, nothing is touched outside.
 package struct FolderTree: Sendable {
     /// Absolute, links resolved.
     package let root: FilePath
@@ -22,9 +23,12 @@ package struct FolderTree: Sendable {
         folder = try tree.folder.descend([name], makes: true) ?? Folder(missing: root)
     }
 
-    /// Creates `folder` and what is missing above it, durably. Throws `target` where something else has one of the names.
+    /// Creates `folder` and what is missing above it, durably. Throws `target` where something else
+    /// has one of the names.
     package static func make(_ folder: FilePath) throws {
-        guard !folder.isEmpty, try mode(following: folder).map({ $0 & S_IFMT == S_IFDIR }) != true else { return }
+        guard !folder.isEmpty, try mode(following: folder).map({ $0 & S_IFMT == S_IFDIR }) != true else {
+            return
+        }
         let parent = folder.removingLastComponent()
         if parent != folder { try make(parent) }
         try create(folder)
@@ -33,7 +37,8 @@ package struct FolderTree: Sendable {
         }
     }
 
-    /// Creates `folder` where nothing has its name, and makes that durable; where something has, an earlier run may have died before it did.
+    /// Creates `folder` where nothing has its name, and makes that durable; where something has, an
+    /// earlier run may have died before it did.
     private static func create(_ folder: FilePath) throws {
         guard folder.withPlatformString({ mkdir($0, 0o777) }) == 0 || errno == EEXIST else {
             throw DiskImageError.system(folder, "cannot be created", .current, .target)
@@ -41,7 +46,8 @@ package struct FolderTree: Sendable {
         try TargetFile.synchronizeFolder(of: folder)
     }
 
-    /// Throws `target` where files could not be created in `folder`, or the folder itself in what there is above it.
+    /// Throws `target` where files could not be created in `folder`, or the folder itself in what
+    /// there is above it.
     package static func checkWritable(_ folder: FilePath) throws {
         var place = folder.isEmpty ? "." : folder
         while try mode(of: place) == nil, place.removeLastComponent(), !place.isEmpty {}
@@ -68,24 +74,34 @@ package struct FolderTree: Sendable {
         if try mode(of: root) != nil { return try resolved(root) }
         guard let last = root.lastComponent, last.kind == .regular else { return try resolved(root) }
         let parent = root.removingLastComponent()
-        guard let folder = try mode(of: parent.isEmpty ? "." : parent).map({ _ in try resolved(parent.isEmpty ? "." : parent) }) else {
+        guard
+            let folder = try mode(of: parent.isEmpty ? "." : parent).map({ _ in
+                try resolved(parent.isEmpty ? "." : parent)
+            })
+        else {
             throw DiskImageError(.target, root, "cannot be created: the folder that it lies in is missing")
         }
         return folder.appending(last)
     }
 
-    /// The place of `name`, components joined by `/` that were checked; its folders are created. Throws `target` where a link or something else than a
-    /// folder is in the way, or where the name itself is taken by a link.
+    /// The place of `name`, components joined by `/` that were checked; its folders are created.
+    /// Throws `target` where a link or something else than a folder is in the way, or where the
+    /// name itself is taken by a link.
     package func place(for name: String) throws -> FilePlace {
         let path = FilePath(name)
         let parent = try folder.descend(path.components.dropLast(), makes: true)
-        guard let parent, let last = path.lastComponent else { throw DiskImageError(.target, root.pushing(path), "is no name for a file") }
+        guard let parent, let last = path.lastComponent else {
+            throw DiskImageError(.target, root.pushing(path), "is no name for a file")
+        }
         let place = parent.place(of: last)
-        if try place.isLink() { throw DiskImageError(.target, place.path, "is a symbolic link, which is not followed (remove it)") }
+        if try place.isLink() {
+            throw DiskImageError(.target, place.path, "is a symbolic link, which is not followed (remove it)")
+        }
         return place
     }
 
-    /// Removes the files called `names` and the folders they leave empty, and the root from `tree`; what else is there stays.
+    /// Removes the files called `names` and the folders they leave empty, and the root from `tree`;
+    /// what else is there stays.
     package func remove(_ names: [String], from tree: FolderTree) {
         var folders: Set<FilePath> = []
         for name in names {
@@ -93,11 +109,14 @@ package struct FolderTree: Sendable {
             if let place = existing(path) { place.remove() }
             while path.removeLastComponent(), !path.isEmpty { folders.insert(path) }
         }
-        for folder in folders.sorted(by: { $0.components.count > $1.components.count }) { existing(folder)?.removeFolder() }
+        for folder in folders.sorted(by: { $0.components.count > $1.components.count }) {
+            existing(folder)?.removeFolder()
+        }
         if let name = root.lastComponent { tree.folder.place(of: name).removeFolder() }
     }
 
-    /// The place of what is called `path`; nil where there is no such folder, or a link leads there: that is not ours to remove.
+    /// The place of what is called `path`; nil where there is no such folder, or a link leads
+    /// there: that is not ours to remove.
     private func existing(_ path: FilePath) -> FilePlace? {
         guard let last = path.lastComponent else { return nil }
         do {

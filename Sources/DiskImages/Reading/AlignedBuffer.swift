@@ -3,7 +3,8 @@ internal import SystemPackage
 
 /// A block of memory on a page boundary, of a size fixed for its life; freed with its owner.
 ///
-/// One owner uses it at a time: the pipeline hands it from stage to stage and never shares it. That is why it may cross tasks.
+/// One owner uses it at a time: the pipeline hands it from stage to stage and never shares it. That
+/// is why it may cross tasks.
 package final class AlignedBuffer: @unchecked Sendable {
     package let bytes: UnsafeMutableRawBufferPointer
 

@@ -2,7 +2,8 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// Bytes that come one after the other: from a pipe, or from a file that can also be read from another place.
+/// Bytes that come one after the other: from a pipe, or from a file that can also be read from
+/// another place.
 package final class ByteStream: @unchecked Sendable {
     private enum Source {
         case pipe(CInt, isStopped: @Sendable () -> Bool)
@@ -32,7 +33,8 @@ package final class ByteStream: @unchecked Sendable {
         if case .file(let file) = source { file } else { nil }
     }
 
-    /// Reads until `buffer` is full or the bytes end; returns how many there were. Throws `stopped` where a pipe stalls and somebody asks to stop.
+    /// Reads until `buffer` is full or the bytes end; returns how many there were. Throws `stopped`
+    /// where a pipe stalls and somebody asks to stop.
     package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         var done = 0
         switch source {
@@ -59,18 +61,23 @@ package final class ByteStream: @unchecked Sendable {
     private static func checkEnd(of descriptor: CInt, _ path: FilePath) throws {
         let position = lseek(descriptor, 0, SEEK_CUR)
         var status = stat()
-        guard position >= 0, fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
+        guard position >= 0, fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            return
+        }
         try ImageFile.checkEnd(of: descriptor, at: UInt64(position), path)
     }
 
-    /// At most `count` bytes; fewer at the end. Memory grows with what there is, not with what is asked for.
+    /// At most `count` bytes; fewer at the end. Memory grows with what there is, not with what is
+    /// asked for.
     package func read(_ count: Int) throws -> [UInt8] {
         var bytes: [UInt8] = []
         while bytes.count < count {
             let piece = min(count - bytes.count, 1 << 20)
             let start = bytes.count
             bytes.append(contentsOf: repeatElement(0, count: piece))
-            let found = try bytes.withUnsafeMutableBytes { try read(into: UnsafeMutableRawBufferPointer(rebasing: $0[start...])) }
+            let found = try bytes.withUnsafeMutableBytes {
+                try read(into: UnsafeMutableRawBufferPointer(rebasing: $0[start...]))
+            }
             if found < piece {
                 bytes.removeLast(piece - found)
                 break

@@ -20,8 +20,9 @@ package struct ReadRun: Equatable, Sendable {
 
 /// Reads the runs of a chunk, scattered over layers, with few system calls.
 ///
-/// A fragmented overlay has a run every few sectors. Short gaps between the runs of one file are read into a waste buffer, because
-/// one vectored call over a gap of a few pages costs less than two calls; longer gaps are skipped.
+/// A fragmented overlay has a run every few sectors. Short gaps between the runs of one file are
+/// read into a waste buffer, because one vectored call over a gap of a few pages costs less than
+/// two calls; longer gaps are skipped.
 package struct ChunkReader {
     /// The longest gap that is read over, in bytes.
     private static let longestGap = 16 << 10
@@ -37,7 +38,8 @@ package struct ChunkReader {
         waste = try AlignedBuffer(capacity: ChunkReader.longestGap)
     }
 
-    /// Fills `buffer` from `runs`, which come in the buffer's order and do not overlap; what no run covers becomes zeros.
+    /// Fills `buffer` from `runs`, which come in the buffer's order and do not overlap; what no run
+    /// covers becomes zeros.
     package func read(_ runs: [ReadRun], into buffer: UnsafeMutableRawBufferPointer) throws {
         var covered = 0
         var deepest = 0
@@ -51,15 +53,18 @@ package struct ChunkReader {
         for layer in 0...deepest { try read(layer, of: runs, into: buffer) }
     }
 
-    /// The part of a run that its file holds. A last sector may be partial: what it lacks becomes zeros.
+    /// The part of a run that its file holds. A last sector may be partial: what it lacks becomes
+    /// zeros.
     private func clip(_ run: ReadRun, _ buffer: UnsafeMutableRawBufferPointer) -> ReadRun? {
         let length = layers[run.layer].file.length
         let held = run.offset < length ? Int(min(UInt64(run.length), length - run.offset)) : 0
         if held < run.length { memset(buffer.baseAddress! + run.position + held, 0, run.length - held) }
-        return held == 0 ? nil : ReadRun(layer: run.layer, offset: run.offset, position: run.position, length: held)
+        return held == 0
+            ? nil : ReadRun(layer: run.layer, offset: run.offset, position: run.position, length: held)
     }
 
-    /// Reads one layer's runs. Host offsets rise with guest offsets in every layout, so the runs come in the file's order.
+    /// Reads one layer's runs. Host offsets rise with guest offsets in every layout, so the runs
+    /// come in the file's order.
     private func read(_ layer: Int, of runs: [ReadRun], into buffer: UnsafeMutableRawBufferPointer) throws {
         var pieces: [iovec] = []
         var start: UInt64 = 0

@@ -1,6 +1,7 @@
 internal import CXXHash
 
-/// A 128-bit XXH3 digest: finds damage, by chance or by carelessness, at memory speed. It does not prove who wrote the bytes.
+/// A 128-bit XXH3 digest: finds damage, by chance or by carelessness, at memory speed. It does not
+/// prove who wrote the bytes.
 package struct ContentDigest: Hashable, Sendable, CustomStringConvertible {
     package let high: UInt64
     package let low: UInt64
@@ -23,7 +24,8 @@ package struct ContentDigest: Hashable, Sendable, CustomStringConvertible {
 
     /// The digest written as 32 hexadecimal digits, most significant first.
     package init?(hex: some StringProtocol) {
-        guard hex.utf8.count == 32, hex.utf8.allSatisfy({ $0 < 0x80 && Character(UnicodeScalar($0)).isHexDigit }),
+        guard hex.utf8.count == 32,
+            hex.utf8.allSatisfy({ $0 < 0x80 && Character(UnicodeScalar($0)).isHexDigit }),
             let high = UInt64(hex.prefix(16), radix: 16), let low = UInt64(hex.suffix(16), radix: 16)
         else { return nil }
         self.init(high: high, low: low)

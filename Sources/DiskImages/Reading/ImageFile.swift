@@ -3,7 +3,8 @@ internal import Glibc
 package import Linux
 package import SystemPackage
 
-/// A file of an image, open for reading: a regular file or a block device. The only place that reads image data.
+/// A file of an image, open for reading: a regular file or a block device. The only place that
+/// reads image data.
 ///
 /// Reads name their own offset, so that many tasks may read at once.
 package final class ImageFile: Sendable {
@@ -18,9 +19,10 @@ package final class ImageFile: Sendable {
     /// Length in bytes when it was opened.
     package var length: UInt64 { identity.size }
 
-    /// Opens `path` for reading. Throws `unavailable` where there is none or it cannot be read, `badData` where it is neither a regular
-    /// file nor a block device: a FIFO or a terminal is never opened. With `synchronizing`, what was written to it is on the disk before it is looked
-    /// at: stores through a mapping move its time from then on.
+    /// Opens `path` for reading. Throws `unavailable` where there is none or it cannot be read,
+    /// `badData` where it is neither a regular file nor a block device: a FIFO or a terminal is
+    /// never opened. With `synchronizing`, what was written to it is on the disk before it is
+    /// looked at: stores through a mapping move its time from then on.
     package convenience init(opening path: FilePath, synchronizing: Bool = false) throws {
         try self.init(path, looking: try ImageFile.status(of: path), synchronizing) { flags in
             path.withPlatformString { clinux_open($0, flags, 0) }
@@ -40,16 +42,22 @@ package final class ImageFile: Sendable {
         try self.init(adopting: fcntl(descriptor, F_DUPFD_CLOEXEC, 0), path, synchronizing: false)
     }
 
-    private convenience init(_ path: FilePath, looking before: stat, _ synchronizing: Bool, _ open: (CInt) -> CInt) throws {
+    private convenience init(
+        _ path: FilePath, looking before: stat, _ synchronizing: Bool, _ open: (CInt) -> CInt
+    ) throws {
         guard [S_IFREG, S_IFBLK].contains(before.st_mode & S_IFMT) else {
-            throw DiskImageError(.badData, path, "is \(ImageFile.name(ofMode: before.st_mode)); expected a regular file or a block device")
+            throw DiskImageError(
+                .badData, path,
+                "is \(ImageFile.name(ofMode: before.st_mode)); expected a regular file or a block device")
         }
         try self.init(adopting: open(O_RDONLY | O_NONBLOCK), path, synchronizing: synchronizing)
     }
 
     /// What an opening of `path` returned.
     private init(adopting descriptor: CInt, _ path: FilePath, synchronizing: Bool) throws {
-        guard descriptor >= 0 else { throw DiskImageError.system(path, "cannot be opened", .current, .unavailable) }
+        guard descriptor >= 0 else {
+            throw DiskImageError.system(path, "cannot be opened", .current, .unavailable)
+        }
         do {
             if synchronizing { try ImageFile.synchronize(descriptor, path) }
             opened = SystemClock.now
@@ -62,7 +70,9 @@ package final class ImageFile: Sendable {
         self.descriptor = descriptor
         // The name may mean another file by now than the one that was looked at.
         guard identity.isRegular || identity.isBlockDevice, identity.size <= UInt64(Int64.max) else {
-            throw DiskImageError(.badData, path, "changed while it was opened; expected a regular file or a block device below 2^63 bytes")
+            throw DiskImageError(
+                .badData, path,
+                "changed while it was opened; expected a regular file or a block device below 2^63 bytes")
         }
     }
 
@@ -86,14 +96,20 @@ package final class ImageFile: Sendable {
         return FileIdentity(status, size: UInt64(max(0, status.st_size)))
     }
 
-    /// Whether a process holds a lock that keeps others from reading, and its process id where that is known.
-    package func writeLockHolder() throws -> (isLocked: Bool, process: Int32?) { try lockHolder(countingReaders: false) }
+    /// Whether a process holds a lock that keeps others from reading, and its process id where that
+    /// is known.
+    package func writeLockHolder() throws -> (isLocked: Bool, process: Int32?) {
+        try lockHolder(countingReaders: false)
+    }
 
-    /// Whether a process holds any lock on the file, and its process id where that is known: a running UML locks its backing file, too.
-    package func lockHolder() throws -> (isLocked: Bool, process: Int32?) { try lockHolder(countingReaders: true) }
+    /// Whether a process holds any lock on the file, and its process id where that is known: a
+    /// running UML locks its backing file, too.
+    package func lockHolder() throws -> (isLocked: Bool, process: Int32?) {
+        try lockHolder(countingReaders: true)
+    }
 
-    /// A lock of anybody on the byte at `offset`: where it begins, its length (0: to the file's end), and the process where that is known. Of several
-    /// it is one.
+    /// A lock of anybody on the byte at `offset`: where it begins, its length (0: to the file's
+    /// end), and the process where that is known. Of several it is one.
     func lock(at offset: Int64) throws -> (start: Int64, length: Int64, process: Int32?)? {
         var (process, start, length): (pid_t, off_t, off_t) = (0, 0, 0)
         switch clinux_lock_at(descriptor, off_t(offset), 1, &process, &start, &length) {
@@ -108,12 +124,17 @@ package final class ImageFile: Sendable {
     /// The type of the file system that it lies on, as statfs(2) has it.
     func fileSystemType() throws -> UInt32 {
         var type: UInt32 = 0
-        guard clinux_file_system_type(descriptor, &type) == 0 else { throw DiskImageError.system(path, "asking for its file system") }
+        guard clinux_file_system_type(descriptor, &type) == 0 else {
+            throw DiskImageError.system(path, "asking for its file system")
+        }
         return type
     }
 
-    /// A file system without locks knows of nobody. Whoever needs one of his own is told when he takes it.
-    private static func isWithoutLocks(_ error: Errno) -> Bool { [.noLocks, .noFunction, .notSupported, .invalidArgument].contains(error) }
+    /// A file system without locks knows of nobody. Whoever needs one of his own is told when he
+    /// takes it.
+    private static func isWithoutLocks(_ error: Errno) -> Bool {
+        [.noLocks, .noFunction, .notSupported, .invalidArgument].contains(error)
+    }
 
     private func lockHolder(countingReaders: Bool) throws -> (isLocked: Bool, process: Int32?) {
         var process: pid_t = 0
@@ -126,18 +147,23 @@ package final class ImageFile: Sendable {
         }
     }
 
-    /// Fills `buffer` from `offset`; throws where the file ends before the buffer is full, which means that it has changed.
+    /// Fills `buffer` from `offset`; throws where the file ends before the buffer is full, which
+    /// means that it has changed.
     package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
         let count = try readAvailable(into: buffer, at: offset)
-        guard count == buffer.count else { throw endsEarly(at: offset + UInt64(count), wanted: offset + UInt64(buffer.count)) }
+        guard count == buffer.count else {
+            throw endsEarly(at: offset + UInt64(count), wanted: offset + UInt64(buffer.count))
+        }
     }
 
-    /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes there were. Throws `io` where nothing comes although the file
-    /// system says that there is more: a network file system's hiccup is no end.
+    /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes there
+    /// were. Throws `io` where nothing comes although the file system says that there is more: a
+    /// network file system's hiccup is no end.
     package func readAvailable(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
         var done = 0
         while done < buffer.count {
-            let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            let count = pread(
+                descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
             if count > 0 {
                 done += count
             } else if count == 0 {
@@ -150,7 +176,8 @@ package final class ImageFile: Sendable {
         return done
     }
 
-    /// Fills the `pieces` one after the other from `offset` with as few calls as it takes; at most 1024 pieces.
+    /// Fills the `pieces` one after the other from `offset` with as few calls as it takes; at most
+    /// 1024 pieces.
     func read(scatteredInto pieces: inout [iovec], at offset: UInt64) throws {
         var position = offset
         var first = 0
@@ -179,7 +206,8 @@ package final class ImageFile: Sendable {
         }
     }
 
-    /// Where the next data begins at or after `offset`, or nil where there is none; where the file system does not say, `offset`.
+    /// Where the next data begins at or after `offset`, or nil where there is none; where the file
+    /// system does not say, `offset`.
     func nextData(from offset: UInt64) throws -> UInt64? {
         let found = clinux_seek_data(descriptor, off_t(offset))
         if found >= 0 { return UInt64(found) }
@@ -201,19 +229,24 @@ package final class ImageFile: Sendable {
     }
 
     /// Throws where the file goes on behind `offset`, at which a read found nothing.
-    private func checkEnd(at offset: UInt64) throws { try ImageFile.checkEnd(of: descriptor, at: offset, path) }
+    private func checkEnd(at offset: UInt64) throws {
+        try ImageFile.checkEnd(of: descriptor, at: offset, path)
+    }
 
     /// As above, of any open file.
     static func checkEnd(of descriptor: CInt, at offset: UInt64, _ path: FilePath) throws {
         let size = try identity(of: descriptor, path).size
         guard offset >= size else {
             throw DiskImageError(
-                .io, path, "reading at offset \(offset) gave nothing, but the file has \(size) bytes (run the same command again)")
+                .io, path,
+                "reading at offset \(offset) gave nothing, but the file has \(size) bytes (run the same command again)"
+            )
         }
     }
 
-    /// What cannot be synced, as on a read-only file system, has nothing to sync. What this process synced before and is as it was then is not synced
-    /// again: a base is opened for each of its overlays.
+    /// What cannot be synced, as on a read-only file system, has nothing to sync. What this process
+    /// synced before and is as it was then is not synced again: a base is opened for each of its
+    /// overlays.
     private static func synchronize(_ descriptor: CInt, _ path: FilePath) throws {
         let before = try identity(of: descriptor, path)
         guard SyncedFiles.isNews(before) else { return }
@@ -224,7 +257,9 @@ package final class ImageFile: Sendable {
     }
 
     private func endsEarly(at end: UInt64, wanted: UInt64) -> DiskImageError {
-        DiskImageError(.badData, path, "ends at offset \(end); expected data up to \(wanted) (it changed while it was read)")
+        DiskImageError(
+            .badData, path,
+            "ends at offset \(end); expected data up to \(wanted) (it changed while it was read)")
     }
 
     private static func status(of path: FilePath) throws -> stat {
@@ -240,7 +275,9 @@ package final class ImageFile: Sendable {
         guard fstat(descriptor, &status) == 0 else { throw DiskImageError.system(path, "cannot be examined") }
         if status.st_mode & S_IFMT == S_IFBLK {
             var size: UInt64 = 0
-            guard clinux_block_device_size(descriptor, &size) == 0 else { throw DiskImageError.system(path, "asking for its size") }
+            guard clinux_block_device_size(descriptor, &size) == 0 else {
+                throw DiskImageError.system(path, "asking for its size")
+            }
             return FileIdentity(status, size: size)
         }
         return FileIdentity(status, size: UInt64(max(0, status.st_size)))

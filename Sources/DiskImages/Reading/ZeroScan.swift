@@ -1,6 +1,7 @@
 /// Finding zeros at memory speed.
 package enum ZeroScan {
-    /// Whether all of `bytes` are zero. Eight 64-bit words are ORed for each branch: near the speed of memory without vector code.
+    /// Whether all of `bytes` are zero. Eight 64-bit words are ORed for each branch: near the speed
+    /// of memory without vector code.
     package static func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard let base = bytes.baseAddress else { return true }
         var offset = 0
@@ -21,11 +22,15 @@ package enum ZeroScan {
         return true
     }
 
-    /// The ranges of `range` within `bytes` that are to be written when runs of at least `shortest` zero bytes are left out.
+    /// The ranges of `range` within `bytes` that are to be written when runs of at least `shortest`
+    /// zero bytes are left out.
     ///
-    /// Blocks of 4096 bytes are looked at (of `shortest`, where that is less), counted from the start of `bytes`; `shortest` 0 leaves
-    /// nothing out, and a range that is zeros from end to end is left out whatever its length. Ranges come in order and do not touch.
-    package static func dataRanges(in bytes: UnsafeRawBufferPointer, _ range: Range<Int>, leavingOut shortest: Int) -> [Range<Int>] {
+    /// Blocks of 4096 bytes are looked at (of `shortest`, where that is less), counted from the
+    /// start of `bytes`; `shortest` 0 leaves nothing out, and a range that is zeros from end to end
+    /// is left out whatever its length. Ranges come in order and do not touch.
+    package static func dataRanges(
+        in bytes: UnsafeRawBufferPointer, _ range: Range<Int>, leavingOut shortest: Int
+    ) -> [Range<Int>] {
         guard shortest > 0, !range.isEmpty else { return range.isEmpty ? [] : [range] }
         let block = min(shortest, 4096)
         var found: [Range<Int>] = []

@@ -1,10 +1,10 @@
 internal import ImageFormats
 
-/// The block status of a chain, small enough to be drawn: the disk in cells of equal length, and for each how many of its bytes come
-/// from where.
+/// The block status of a chain, small enough to be drawn: the disk in cells of equal length, and
+/// for each how many of its bytes come from where.
 ///
-/// Made in one pass over the extents; no data is read. Takes 8 bytes for each cell and source: at most `mostCells` cells of the
-/// chain's layers and two sources more.
+/// Made in one pass over the extents; no data is read. Takes 8 bytes for each cell and source: at
+/// most `mostCells` cells of the chain's layers and two sources more.
 package struct BlockPicture: Equatable, Sendable {
     /// Where guest bytes come from.
     package enum Source: Hashable, Sendable {
@@ -29,9 +29,12 @@ package struct BlockPicture: Equatable, Sendable {
     /// The cells one after the other, in each one number for every source.
     private var bytes: [UInt64]
 
-    /// A picture without content: `add` fills it. `cellLength` is rounded up to whole sectors, and to what `mostCells` allows.
+    /// A picture without content: `add` fills it. `cellLength` is rounded up to whole sectors, and
+    /// to what `mostCells` allows.
     package init(guestLength: UInt64, layerCount: Int, cellLength: UInt64) {
-        func dividedUp(_ number: UInt64, by divisor: UInt64) -> UInt64 { number / divisor + (number % divisor == 0 ? 0 : 1) }
+        func dividedUp(_ number: UInt64, by divisor: UInt64) -> UInt64 {
+            number / divisor + (number % divisor == 0 ? 0 : 1)
+        }
         let least = max(cellLength, dividedUp(guestLength, by: UInt64(BlockPicture.mostCells)), 1)
         let length = min(dividedUp(least, by: sectorSize), 1 << 54) * sectorSize
         self.guestLength = guestLength
@@ -44,7 +47,9 @@ package struct BlockPicture: Equatable, Sendable {
     /// A picture of at most `cells` cells without content.
     package init(guestLength: UInt64, layerCount: Int, cells: Int) {
         let cells = UInt64(max(cells, 1))
-        self.init(guestLength: guestLength, layerCount: layerCount, cellLength: guestLength / cells + (guestLength % cells == 0 ? 0 : 1))
+        self.init(
+            guestLength: guestLength, layerCount: layerCount,
+            cellLength: guestLength / cells + (guestLength % cells == 0 ? 0 : 1))
     }
 
     /// Draws `chain` in at most `cells` cells.
@@ -62,7 +67,8 @@ package struct BlockPicture: Equatable, Sendable {
     /// Every source there can be, the top layer first.
     package var sources: [Source] { (0..<layerCount).map { .data(depth: $0) } + [.zeros, .hole] }
 
-    /// Counts the part of the disk in `range` as coming from `source`; its depth is below `layerCount`.
+    /// Counts the part of the disk in `range` as coming from `source`; its depth is below
+    /// `layerCount`.
     package mutating func add(_ source: Source, _ range: Range<UInt64>) {
         var position = range.lowerBound
         let end = min(range.upperBound, guestLength)

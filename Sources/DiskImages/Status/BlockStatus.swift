@@ -1,4 +1,5 @@
-/// The block status of a whole chain, from the start of the guest disk to its end: bitmaps and holes are asked, no data is read.
+/// The block status of a whole chain, from the start of the guest disk to its end: bitmaps and
+/// holes are asked, no data is read.
 ///
 /// Holds one window of bitmap for each layer, whatever the disk's size.
 package struct BlockStatus: Sendable {
@@ -15,7 +16,8 @@ package struct BlockStatus: Sendable {
         position = start
     }
 
-    /// The next extent, seamless neighbours merged; nil past the disk's end. Extents follow one another without gaps.
+    /// The next extent, seamless neighbours merged; nil past the disk's end. Extents follow one
+    /// another without gaps.
     package mutating func next() throws -> Extent? {
         var current: Extent? = pending
         pending = nil
@@ -42,8 +44,12 @@ package struct BlockStatus: Sendable {
             let (answer, stop) = try cursors[depth].answer(at: position, upTo: end)
             end = stop
             switch answer {
-            case .data(let offset): return Extent(start: position, length: end - position, depth: depth, content: .data(offset: offset))
-            case .zero(let offset): return Extent(start: position, length: end - position, depth: depth, content: .zero(offset: offset))
+            case .data(let offset):
+                return Extent(
+                    start: position, length: end - position, depth: depth, content: .data(offset: offset))
+            case .zero(let offset):
+                return Extent(
+                    start: position, length: end - position, depth: depth, content: .zero(offset: offset))
             case .unallocated: break
             }
             // Past the end of the next layer its overlay answers: zeros.
@@ -52,6 +58,7 @@ package struct BlockStatus: Sendable {
             }
             end = min(end, chain.layers[depth + 1].guestLength)
         }
-        return Extent(start: position, length: end - position, depth: chain.layers.count - 1, content: .absent)
+        return Extent(
+            start: position, length: end - position, depth: chain.layers.count - 1, content: .absent)
     }
 }

@@ -9,7 +9,8 @@ struct DataMap: Sendable {
 
     init(_ file: ImageFile) { self.file = file }
 
-    /// Whether there is data at `offset`, and where that stretch ends. Past the file's end is a hole without end.
+    /// Whether there is data at `offset`, and where that stretch ends. Past the file's end is a
+    /// hole without end.
     mutating func stretch(at offset: UInt64) throws -> (isData: Bool, end: UInt64) {
         if offset < start || offset >= end {
             start = offset

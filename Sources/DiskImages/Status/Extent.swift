@@ -1,12 +1,15 @@
-/// A run of a guest disk that one layer of the chain answers for. `start`, `length` and offsets are bytes, whole sectors.
+/// A run of a guest disk that one layer of the chain answers for. `start`, `length` and offsets are
+/// bytes, whole sectors.
 package struct Extent: Equatable, Sendable {
     /// What a guest reads there, and where it comes from.
     package enum Content: Equatable, Sendable {
         /// Data in the layer's file, from `offset` on.
         case data(offset: UInt64)
-        /// Allocated in the layer, but a hole in its file: known to be zero. A COW layer's set bit over a hole is this.
+        /// Allocated in the layer, but a hole in its file: known to be zero. A COW layer's set bit
+        /// over a hole is this.
         case zero(offset: UInt64)
-        /// Allocated in no layer: zeros, because the chain ends here or the next layer is too short.
+        /// Allocated in no layer: zeros, because the chain ends here or the next layer is too
+        /// short.
         case absent
     }
 

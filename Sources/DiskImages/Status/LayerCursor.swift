@@ -1,6 +1,7 @@
 internal import ImageFormats
 
-/// What one layer says of a stretch of its disk; walks forward through bitmap and holes and holds a window of the bitmap, no more.
+/// What one layer says of a stretch of its disk; walks forward through bitmap and holes and holds a
+/// window of the bitmap, no more.
 struct LayerCursor: Sendable {
     /// The layer's answer.
     enum Answer: Equatable {
@@ -25,9 +26,12 @@ struct LayerCursor: Sendable {
         bitmapHoles = DataMap(layer.file)
     }
 
-    /// The answer for guest offset `position` and where it stops being valid, at most `end`; both whole sectors within the layer.
+    /// The answer for guest offset `position` and where it stops being valid, at most `end`; both
+    /// whole sectors within the layer.
     mutating func answer(at position: UInt64, upTo end: UInt64) throws -> (Answer, end: UInt64) {
-        guard case .cow(let header) = layer.content else { return try stored(at: position, upTo: end, dataOffset: 0) }
+        guard case .cow(let header) = layer.content else {
+            return try stored(at: position, upTo: end, dataOffset: 0)
+        }
         let geometry = header.geometry
         let sector = position / sectorSize
         let lastSector = min((end + sectorSize - 1) / sectorSize, geometry.sectorCount)
@@ -39,21 +43,29 @@ struct LayerCursor: Sendable {
         return try stored(at: position, upTo: runEnd, dataOffset: geometry.dataOffset)
     }
 
-    /// Data or hole of sectors that this layer holds. A stretch that is hole in part is taken for data to whole sectors.
-    private mutating func stored(at position: UInt64, upTo end: UInt64, dataOffset: UInt64) throws -> (Answer, end: UInt64) {
+    /// Data or hole of sectors that this layer holds. A stretch that is hole in part is taken for
+    /// data to whole sectors.
+    private mutating func stored(at position: UInt64, upTo end: UInt64, dataOffset: UInt64) throws -> (
+        Answer, end: UInt64
+    ) {
         let offset = dataOffset + position
         let stretch = try data.stretch(at: offset)
         if stretch.isData {
             let dataEnd = stretch.end - dataOffset
             return (.data(offset: offset), min((dataEnd + sectorSize - 1) / sectorSize * sectorSize, end))
         }
-        let holeEnd = stretch.end == .max ? end : min((stretch.end - dataOffset) / sectorSize * sectorSize, end)
+        let holeEnd =
+            stretch.end == .max ? end : min((stretch.end - dataOffset) / sectorSize * sectorSize, end)
         // A hole that does not reach the end of its first sector leaves that sector to be read.
-        return holeEnd > position ? (.zero(offset: offset), holeEnd) : (.data(offset: offset), min(position + sectorSize, end))
+        return holeEnd > position
+            ? (.zero(offset: offset), holeEnd) : (.data(offset: offset), min(position + sectorSize, end))
     }
 
-    /// The run of equal bits that begins at sector `first`, ending at `last` at most; holes of the bitmap are not read.
-    private mutating func bits(from first: UInt64, to last: UInt64, _ header: CowHeader) throws -> (isSet: Bool, end: UInt64) {
+    /// The run of equal bits that begins at sector `first`, ending at `last` at most; holes of the
+    /// bitmap are not read.
+    private mutating func bits(from first: UInt64, to last: UInt64, _ header: CowHeader) throws -> (
+        isSet: Bool, end: UInt64
+    ) {
         let byte = first / 8
         if byte < windowStart || byte >= windowStart + UInt64(window.count) {
             let offset = header.geometry.bitmapOffset + byte
@@ -75,6 +87,8 @@ struct LayerCursor: Sendable {
         let count = Int(min(UInt64(LayerCursor.windowLength), header.geometry.bitmapLength - byte))
         if window.count != count { window = [UInt8](repeating: 0, count: count) }
         windowStart = byte
-        try window.withUnsafeMutableBytes { try layer.file.read(into: $0, at: header.geometry.bitmapOffset + byte) }
+        try window.withUnsafeMutableBytes {
+            try layer.file.read(into: $0, at: header.geometry.bitmapOffset + byte)
+        }
     }
 }

@@ -3,8 +3,9 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// The block devices that this process has for itself, each opened once and exclusively, by whatever name: a second exclusive open is refused by the
-/// kernel, also to the one who has the first. They are held to the process's end, so that nobody mounts one while it is read.
+/// The block devices that this process has for itself, each opened once and exclusively, by
+/// whatever name: a second exclusive open is refused by the kernel, also to the one who has the
+/// first. They are held to the process's end, so that nobody mounts one while it is read.
 final class DeviceClaims: @unchecked Sendable {
     private static let shared = DeviceClaims()
     private let turn = Locked(())

@@ -2,7 +2,8 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// Somebody who may write to a file while it is read. Readers are none: a running guest's backing file can be read.
+/// Somebody who may write to a file while it is read. Readers are none: a running guest's backing
+/// file can be read.
 package enum SourceUser: Equatable, Sendable {
     /// A process with a write lock, as a running UML has on its COW file.
     case writer(process: Int32?)
@@ -30,7 +31,8 @@ package enum SourceUser: Equatable, Sendable {
 }
 
 extension ImageFile {
-    /// Who may write to this file now; nil where nobody says so. Whoever uses no locks, as QEMU with `locking=off`, is not seen.
+    /// Who may write to this file now; nil where nobody says so. Whoever uses no locks, as QEMU
+    /// with `locking=off`, is not seen.
     ///
     /// A block device is held by this process from the first time on that it is asked for and free.
     package func user() throws -> SourceUser? {
@@ -47,10 +49,12 @@ extension ImageFile {
     }
 }
 
-/// The locks by which QEMU's processes tell each other what they do with a file: read locks on single bytes, which nobody takes for the data's sake.
-/// Source: `block/file-posix.c` (`RAW_LOCK_PERM_BASE` 100, `RAW_LOCK_SHARED_BASE` 200) and `include/block/block-common.h`.
+/// The locks by which QEMU's processes tell each other what they do with a file: read locks on
+/// single bytes, which nobody takes for the data's sake. Source: `block/file-posix.c`
+/// (`RAW_LOCK_PERM_BASE` 100, `RAW_LOCK_SHARED_BASE` 200) and `include/block/block-common.h`.
 enum QEMULocks {
-    /// 100 + BLK_PERM_WRITE, 100 + BLK_PERM_RESIZE: it writes. 200 + BLK_PERM_CONSISTENT_READ: nobody else is to read it as it is.
+    /// 100 + BLK_PERM_WRITE, 100 + BLK_PERM_RESIZE: it writes. 200 + BLK_PERM_CONSISTENT_READ:
+    /// nobody else is to read it as it is.
     private static let writing: [Int64] = [101, 103, 200]
     /// Where such locks lie; neighbours are one lock to the kernel.
     private static let place: Range<Int64> = 100..<264
@@ -60,7 +64,8 @@ enum QEMULocks {
         for byte in writing {
             guard let found = try file.lock(at: byte) else { continue }
             if isQEMUs(found.start, found.length) { return .qemu(process: found.process) }
-            // The kernel names one lock of several: that of a guest's backing file, on all of it, may hide another.
+            // The kernel names one lock of several: that of a guest's backing file, on all of it,
+            // may hide another.
             if try isInTable(byte, file.identity) { return .qemu(process: nil) }
         }
         return nil
@@ -70,13 +75,16 @@ enum QEMULocks {
         length > 0 && place.contains(start) && start + length <= place.upperBound
     }
 
-    /// Whether the kernel's table of locks has one of QEMU's on `byte`. Its lines: `1: OFDLCK ADVISORY READ -1 00:2a:1234 100 101`. The device is not
-    /// compared: some file systems show another one there.
+    /// Whether the kernel's table of locks has one of QEMU's on `byte`. Its lines: `1: OFDLCK
+    /// ADVISORY READ -1 00:2a:1234 100 101`. The device is not compared: some file systems show
+    /// another one there.
     private static func isInTable(_ byte: Int64, _ identity: FileIdentity) throws -> Bool {
         try SystemText.lines(of: "/proc/locks").contains { line in
             let words = line.split(separator: " ")
-            guard words.count >= 8, words[words.count - 3].split(separator: ":").last.flatMap({ UInt64($0) }) == identity.inode,
-                let first = Int64(words[words.count - 2]), let last = Int64(words[words.count - 1]), first <= byte, byte <= last
+            guard words.count >= 8,
+                words[words.count - 3].split(separator: ":").last.flatMap({ UInt64($0) }) == identity.inode,
+                let first = Int64(words[words.count - 2]), let last = Int64(words[words.count - 1]),
+                first <= byte, byte <= last
             else { return false }
             return isQEMUs(first, last - first + 1)
         }

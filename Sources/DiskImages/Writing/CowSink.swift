@@ -1,6 +1,7 @@
 package import ImageFormats
 
-/// A COW image: header and bitmap before the data. A marked sector whose data was not written is a hole, which reads as zeros.
+/// A COW image: header and bitmap before the data. A marked sector whose data was not written is a
+/// hole, which reads as zeros.
 package struct CowSink: ImageSink {
     package let file: TargetFile
     package let header: CowHeader
@@ -25,10 +26,14 @@ package struct CowSink: ImageSink {
 
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) throws {
         let first = offset / sectorSize / 8
-        // The last byte of a bitmap that UML rounded down has no place; the plan has made sure that it holds no bit.
-        let count = Int(min(UInt64(bitmap.count), header.geometry.bitmapLength - min(first, header.geometry.bitmapLength)))
+        // The last byte of a bitmap that UML rounded down has no place; the plan has made sure that
+        // it holds no bit.
+        let count = Int(
+            min(UInt64(bitmap.count), header.geometry.bitmapLength - min(first, header.geometry.bitmapLength))
+        )
         guard count > 0, !ZeroScan.isZero(bitmap) else { return }
-        try file.write(UnsafeRawBufferPointer(rebasing: bitmap[..<count]), at: header.geometry.bitmapOffset + first)
+        try file.write(
+            UnsafeRawBufferPointer(rebasing: bitmap[..<count]), at: header.geometry.bitmapOffset + first)
     }
 
     package func markAll(_ range: Range<UInt64>) throws {

@@ -1,6 +1,7 @@
 internal import ImageFormats
 
-/// An image that is being written: guest offsets in, file offsets out. Many tasks may write at once, each to its own ranges.
+/// An image that is being written: guest offsets in, file offsets out. Many tasks may write at
+/// once, each to its own ranges.
 package protocol ImageSink: Sendable {
     var file: TargetFile { get }
 
@@ -10,10 +11,12 @@ package protocol ImageSink: Sendable {
     /// Writes `bytes` as the guest's bytes from `offset` on.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws
 
-    /// Marks sectors as held by this image; `bitmap` is what `range`, whose start is a multiple of 4096 bytes, has for its sectors.
+    /// Marks sectors as held by this image; `bitmap` is what `range`, whose start is a multiple of
+    /// 4096 bytes, has for its sectors.
     func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) throws
 
-    /// Marks all sectors of `range`, which begins at a multiple of 4096 bytes, as held by this image.
+    /// Marks all sectors of `range`, which begins at a multiple of 4096 bytes, as held by this
+    /// image.
     func markAll(_ range: Range<UInt64>) throws
 
     /// Makes `range`, which begins at a multiple of 4096 bytes, as it was after `prepare`.
@@ -39,7 +42,9 @@ package struct RawSink: ImageSink {
     /// A file may end within its last sector; what a guest sees behind that is zeros.
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
         guard offset < length else { return }
-        try file.write(UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(min(UInt64(bytes.count), length - offset)))), at: offset)
+        try file.write(
+            UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(min(UInt64(bytes.count), length - offset)))),
+            at: offset)
     }
 
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) {}

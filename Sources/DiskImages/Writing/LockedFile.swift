@@ -8,17 +8,21 @@ package final class LockedFile: @unchecked Sendable {
     private let place: FilePlace
     private let descriptor: CInt
     private let usesLock: Bool
-    /// What we have written; a file of another length was written to by somebody else. One task appends.
+    /// What we have written; a file of another length was written to by somebody else. One task
+    /// appends.
     package private(set) var length = 0
 
     package var path: FilePath { place.path }
 
-    /// Opens or creates the file at `place` and locks it. Throws `target` where another process holds the lock, the file is no regular one, or it has
-    /// another name as well. Without `usesLock` the caller sees to it that no other process works on the file.
+    /// Opens or creates the file at `place` and locks it. Throws `target` where another process
+    /// holds the lock, the file is no regular one, or it has another name as well. Without
+    /// `usesLock` the caller sees to it that no other process works on the file.
     package init(_ place: FilePlace, usesLock: Bool = true) throws {
         try place.folder.checkExists(for: place)
         let descriptor = place.open(O_RDWR | O_CREAT | O_NONBLOCK, mode: 0o600)
-        guard descriptor >= 0 else { throw DiskImageError.system(place.path, "cannot be created", .current, .target) }
+        guard descriptor >= 0 else {
+            throw DiskImageError.system(place.path, "cannot be created", .current, .target)
+        }
         do {
             try place.checkIsOnlyName(of: descriptor)
             guard !usesLock || clinux_lock_exclusive(descriptor) == 0 else {
@@ -26,7 +30,9 @@ package final class LockedFile: @unchecked Sendable {
                 guard [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) else {
                     throw DiskImageError.system(place.path, "cannot be locked", error, .target)
                 }
-                throw DiskImageError(.locked, place.path, "is locked by another drover that works on this target (wait for it)")
+                throw DiskImageError(
+                    .locked, place.path, "is locked by another drover that works on this target (wait for it)"
+                )
             }
             // Asked again: whoever held the lock until now may have written meanwhile.
             length = try Int(place.checkIsOnlyName(of: descriptor).size)
@@ -47,7 +53,9 @@ package final class LockedFile: @unchecked Sendable {
         var bytes = [UInt8](repeating: 0, count: length)
         var done = 0
         while done < length {
-            let count = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress! + done, length - done, off_t(done)) }
+            let count = bytes.withUnsafeMutableBytes {
+                pread(descriptor, $0.baseAddress! + done, length - done, off_t(done))
+            }
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw DiskImageError.system(path, "reading") }
             guard count > 0 else {
@@ -90,21 +98,30 @@ package final class LockedFile: @unchecked Sendable {
         }
     }
 
-    /// Gives the file who may read it and whose it is, or, where the process may not give it away, `mode` alone.
+    /// Gives the file who may read it and whose it is, or, where the process may not give it away,
+    /// `mode` alone.
     package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws {
         try access.give(to: descriptor, path, orMode: mode)
     }
 
     /// Returns when all records are on the disk.
     package func synchronize() throws {
-        guard retried({ fsync(descriptor) }) == 0 else { throw DiskImageError.system(path, "syncing to disk") }
+        guard retried({ fsync(descriptor) }) == 0 else {
+            throw DiskImageError.system(path, "syncing to disk")
+        }
     }
 
-    /// Throws where the lock was lost, somebody else wrote to the file, or its name means another file by now.
+    /// Throws where the lock was lost, somebody else wrote to the file, or its name means another
+    /// file by now.
     package func checkStillLocked() throws {
         var status = stat()
-        guard !usesLock || clinux_lock_exclusive(descriptor) == 0, fstat(descriptor, &status) == 0, Int(status.st_size) == length,
+        guard !usesLock || clinux_lock_exclusive(descriptor) == 0, fstat(descriptor, &status) == 0,
+            Int(status.st_size) == length,
             try place.identity()?.isSameFile(as: FileIdentity(status, size: 0)) == true
-        else { throw DiskImageError(.io, path, "is no longer ours: the lock was lost or the file replaced (run the same command again)") }
+        else {
+            throw DiskImageError(
+                .io, path,
+                "is no longer ours: the lock was lost or the file replaced (run the same command again)")
+        }
     }
 }

@@ -9,7 +9,8 @@ package final class PipeWriter: Sendable {
     private static let safePiece = 4096
 
     private let isStopped: @Sendable () -> Bool
-    /// Standard output, or the same pipe opened again: to be set to not block without a word to those who share it.
+    /// Standard output, or the same pipe opened again: to be set to not block without a word to
+    /// those who share it.
     private let descriptor: CInt
     /// What is written in one call.
     private let longestPiece: Int
@@ -19,7 +20,8 @@ package final class PipeWriter: Sendable {
         self.isStopped = isStopped
         var status = stat()
         let mode = fstat(STDOUT_FILENO, &status) == 0 ? status.st_mode & S_IFMT : 0
-        let own = mode == S_IFIFO ? clinux_open("/proc/self/fd/\(STDOUT_FILENO)", O_WRONLY | O_NONBLOCK, 0) : -1
+        let own =
+            mode == S_IFIFO ? clinux_open("/proc/self/fd/\(STDOUT_FILENO)", O_WRONLY | O_NONBLOCK, 0) : -1
         descriptor = own >= 0 ? own : STDOUT_FILENO
         longestPiece = own >= 0 || mode == S_IFREG ? .max : PipeWriter.safePiece
     }
@@ -32,7 +34,8 @@ package final class PipeWriter: Sendable {
         var done = 0
         while done < bytes.count {
             try PipeWait.wait(for: descriptor, POLLOUT, name, isStopped)
-            let count = Glibc.write(descriptor, bytes.baseAddress! + done, min(bytes.count - done, longestPiece))
+            let count = Glibc.write(
+                descriptor, bytes.baseAddress! + done, min(bytes.count - done, longestPiece))
             if count >= 0 {
                 done += count
             } else if errno != EINTR, errno != EAGAIN {
@@ -42,7 +45,8 @@ package final class PipeWriter: Sendable {
     }
 }
 
-/// Waiting for the other side of a pipe, no longer than until somebody asks to stop or the task is cancelled.
+/// Waiting for the other side of a pipe, no longer than until somebody asks to stop or the task is
+/// cancelled.
 enum PipeWait {
     /// After so many milliseconds a request to stop is looked for.
     private static let interval: CInt = 100
@@ -56,7 +60,9 @@ enum PipeWait {
             guard count == 0 || errno == EINTR else { throw DiskImageError.system(name, "waiting for it") }
             // Another stage of the pipeline failed: nobody waits for these bytes any more.
             try Task.checkCancellation()
-            if isStopped() { throw DiskImageError(.stopped, name, "stopped by a signal (run the same command again)") }
+            if isStopped() {
+                throw DiskImageError(.stopped, name, "stopped by a signal (run the same command again)")
+            }
         }
     }
 }

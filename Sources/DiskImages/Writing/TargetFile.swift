@@ -3,7 +3,8 @@ internal import Glibc
 package import Linux
 package import SystemPackage
 
-/// A file that gets its name only when it is whole: it is written under a staging name beside it, `NAME.partial`, and renamed at the end.
+/// A file that gets its name only when it is whole: it is written under a staging name beside it,
+/// `NAME.partial`, and renamed at the end.
 ///
 /// Writes name their own offset, so that many tasks may write at once, each to its own ranges.
 package final class TargetFile: Sendable {
@@ -11,11 +12,12 @@ package final class TargetFile: Sendable {
     package let place: FilePlace
     /// Where it is until then.
     package let partial: FilePlace
-    /// Whether no later run can go on with it: it goes away with this object, unless it got its name.
+    /// Whether no later run can go on with it: it goes away with this object, unless it got its
+    /// name.
     private let isPassing: Bool
     private let descriptor: CInt
-    /// One thread at a time writes. The kernel does the same with a lock of its own, but whoever waits for that one spins, and takes the processor from
-    /// whoever could read meanwhile.
+    /// One thread at a time writes. The kernel does the same with a lock of its own, but whoever
+    /// waits for that one spins, and takes the processor from whoever could read meanwhile.
     private let turn = Locked(())
 
     /// What messages call it.
@@ -27,11 +29,13 @@ package final class TargetFile: Sendable {
     /// The staging place of `place`.
     package static func partial(of place: FilePlace) -> FilePlace { place.withSuffix(".partial") }
 
-    /// Opens the staging file of `place`, with what an earlier run left in it, and locks it. Throws `locked` where another process writes to it,
-    /// `target` where it cannot be created, is no regular file, or has another name as well.
+    /// Opens the staging file of `place`, with what an earlier run left in it, and locks it. Throws
+    /// `locked` where another process writes to it, `target` where it cannot be created, is no
+    /// regular file, or has another name as well.
     package convenience init(staging place: FilePlace) throws { try self.init(place, isPassing: false) }
 
-    /// As above, for what is written at once and goes away with this object, unless it got its name.
+    /// As above, for what is written at once and goes away with this object, unless it got its
+    /// name.
     package convenience init(passing place: FilePlace) throws { try self.init(place, isPassing: true) }
 
     private init(_ place: FilePlace, isPassing: Bool) throws {
@@ -41,15 +45,19 @@ package final class TargetFile: Sendable {
         descriptor = try TargetFile.open(partial)
     }
 
-    /// Opens and locks the staging file; once more, where whoever had the lock until then gave it its final name.
+    /// Opens and locks the staging file; once more, where whoever had the lock until then gave it
+    /// its final name.
     private static func open(_ partial: FilePlace) throws -> CInt {
         while true {
             let descriptor = partial.open(O_RDWR | O_CREAT | O_NONBLOCK, mode: 0o600)
-            guard descriptor >= 0 else { throw DiskImageError.system(partial.path, "cannot be created", .current, .target) }
+            guard descriptor >= 0 else {
+                throw DiskImageError.system(partial.path, "cannot be created", .current, .target)
+            }
             do {
                 let file = try partial.checkIsOnlyName(of: descriptor)
                 guard TargetFile.lock(descriptor, .writing) || !isLocked(.current) else {
-                    throw DiskImageError(.locked, partial.path, "is locked by another drover that writes it (wait for it)")
+                    throw DiskImageError(
+                        .locked, partial.path, "is locked by another drover that writes it (wait for it)")
                 }
                 if try partial.identity()?.isSameFile(as: file) == true {
                     // Nobody else reads it before it is known who may.
@@ -71,20 +79,31 @@ package final class TargetFile: Sendable {
         case writing = 2
     }
 
-    private static func lock(_ descriptor: CInt, _ lock: Lock) -> Bool { clinux_lock_start(descriptor, lock.rawValue) == 0 }
+    private static func lock(_ descriptor: CInt, _ lock: Lock) -> Bool {
+        clinux_lock_start(descriptor, lock.rawValue) == 0
+    }
 
-    /// Whether somebody has the lock; any other error is that of a file system without locks, where the manifest's lock decides what is done.
-    private static func isLocked(_ error: Errno) -> Bool { [.resourceTemporarilyUnavailable, .permissionDenied].contains(error) }
+    /// Whether somebody has the lock; any other error is that of a file system without locks, where
+    /// the manifest's lock decides what is done.
+    private static func isLocked(_ error: Errno) -> Bool {
+        [.resourceTemporarilyUnavailable, .permissionDenied].contains(error)
+    }
 
     deinit {
         // Nobody else writes it while it is locked; the name may mean another file by now.
-        if isPassing, let named = try? partial.identity(), let own = try? identity(), named.isSameFile(as: own) { partial.remove() }
+        if isPassing, let named = try? partial.identity(), let own = try? identity(),
+            named.isSameFile(as: own)
+        {
+            partial.remove()
+        }
         close(descriptor)
     }
 
     /// Drops what is there and makes the file `length` bytes of hole.
     package func reset(length: UInt64) throws {
-        guard retried({ ftruncate(descriptor, 0) }) == 0, retried({ ftruncate(descriptor, off_t(length)) }) == 0 else {
+        guard retried({ ftruncate(descriptor, 0) }) == 0,
+            retried({ ftruncate(descriptor, off_t(length)) }) == 0
+        else {
             throw DiskImageError.system(partialPath, "making it \(length) bytes long")
         }
     }
@@ -100,7 +119,8 @@ package final class TargetFile: Sendable {
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
         var done = 0
         while done < bytes.count {
-            let count = turn.withLock { _ in pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
+            let count = turn.withLock { _ in
+                pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
             }
             if count > 0 {
                 done += count
@@ -115,30 +135,44 @@ package final class TargetFile: Sendable {
     /// Turns `range` back into a hole; where the file system has none, writes zeros.
     package func clear(_ range: Range<UInt64>) throws {
         guard !range.isEmpty else { return }
-        if retried({ clinux_punch_hole(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound)) }) == 0 { return }
-        guard errno == EOPNOTSUPP || errno == ENOSYS else { throw DiskImageError.system(partialPath, "punching a hole") }
+        if retried({
+            clinux_punch_hole(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound))
+        }) == 0 {
+            return
+        }
+        guard errno == EOPNOTSUPP || errno == ENOSYS else {
+            throw DiskImageError.system(partialPath, "punching a hole")
+        }
         let zeros = [UInt8](repeating: 0, count: 1 << 20)
         var position = range.lowerBound
         while position < range.upperBound {
             let count = Int(min(UInt64(zeros.count), range.upperBound - position))
-            try zeros.withUnsafeBytes { try write(UnsafeRawBufferPointer(rebasing: $0[..<count]), at: position) }
+            try zeros.withUnsafeBytes {
+                try write(UnsafeRawBufferPointer(rebasing: $0[..<count]), at: position)
+            }
             position += UInt64(count)
         }
     }
 
-    /// Asks the kernel to begin writing `range` to the disk, and does not wait: the sync that follows has less to do.
+    /// Asks the kernel to begin writing `range` to the disk, and does not wait: the sync that
+    /// follows has less to do.
     package func startWriteback(_ range: Range<UInt64>) {
-        _ = clinux_start_writeback(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound))
+        _ = clinux_start_writeback(
+            descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound))
     }
 
     /// Returns when all that was written is on the disk.
     package func synchronize() throws {
-        guard retried({ fdatasync(descriptor) }) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
+        guard retried({ fdatasync(descriptor) }) == 0 else {
+            throw DiskImageError.system(partialPath, "syncing to disk")
+        }
     }
 
     /// Returns when data, length and times are on the disk.
     package func synchronizeWithTimes() throws {
-        guard retried({ fsync(descriptor) }) == 0 else { throw DiskImageError.system(partialPath, "syncing to disk") }
+        guard retried({ fsync(descriptor) }) == 0 else {
+            throw DiskImageError.system(partialPath, "syncing to disk")
+        }
     }
 
     /// Gives the file another one's modification time, to the nanosecond.
@@ -148,7 +182,8 @@ package final class TargetFile: Sendable {
         }
     }
 
-    /// Gives the file who may read it and whose it is, or, where the process may not give it away, `mode` alone.
+    /// Gives the file who may read it and whose it is, or, where the process may not give it away,
+    /// `mode` alone.
     package func setAccess(_ access: FileAccess, orMode mode: UInt32) throws {
         try access.give(to: descriptor, partialPath, orMode: mode)
     }
@@ -156,15 +191,18 @@ package final class TargetFile: Sendable {
     /// The staging file's present state.
     package func identity() throws -> FileIdentity {
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw DiskImageError.system(partialPath, "cannot be examined") }
+        guard fstat(descriptor, &status) == 0 else {
+            throw DiskImageError.system(partialPath, "cannot be examined")
+        }
         return FileIdentity(status, size: UInt64(max(0, status.st_size)))
     }
 
     /// The staging file, for reading.
     package func reading() throws -> ImageFile { try ImageFile(sharing: descriptor, partial.path) }
 
-    /// Gives the file its final name and makes that durable. The caller has synced the data. `check` throws where the file that has the name may not
-    /// be replaced; one that appears behind its back is not. Throws `io` where somebody else has taken the staging name.
+    /// Gives the file its final name and makes that durable. The caller has synced the data.
+    /// `check` throws where the file that has the name may not be replaced; one that appears behind
+    /// its back is not. Throws `io` where somebody else has taken the staging name.
     package func publish(replacing check: (FileIdentity) throws -> Void) throws {
         // Under its final name it is no longer written to, and others may use it at once.
         _ = TargetFile.lock(descriptor, .reading)
@@ -172,13 +210,18 @@ package final class TargetFile: Sendable {
         try TargetFile.publish(place, try identity(), replacing: check)
     }
 
-    /// As above, for the staging file of `place` that an earlier run left and that was found to be `file`.
-    package static func publish(_ place: FilePlace, _ file: FileIdentity, replacing check: (FileIdentity) throws -> Void) throws {
+    /// As above, for the staging file of `place` that an earlier run left and that was found to be
+    /// `file`.
+    package static func publish(
+        _ place: FilePlace, _ file: FileIdentity, replacing check: (FileIdentity) throws -> Void
+    ) throws {
         let partial = partial(of: place)
         while true {
             guard try partial.identity()?.isSameFile(as: file) == true else {
                 throw DiskImageError(
-                    .io, partial.path, "is no longer the file that was written (somebody took its name; run the same command again)")
+                    .io, partial.path,
+                    "is no longer the file that was written (somebody took its name; run the same command again)"
+                )
             }
             if let existing = try place.identity() {
                 try check(existing)
@@ -196,7 +239,9 @@ package final class TargetFile: Sendable {
             // What was renamed instead is no target: it gets back the name that its owner gave it.
             _ = place.rename(to: partial, replaces: false)
             throw DiskImageError(
-                .io, place.path, "is not the file that was written: somebody took the name \(partial.path) (run the same command again)")
+                .io, place.path,
+                "is not the file that was written: somebody took the name \(partial.path) (run the same command again)"
+            )
         }
         try place.folder.synchronize()
     }
@@ -212,5 +257,7 @@ package final class TargetFile: Sendable {
     }
 
     /// Makes the names in the folder of `path` durable.
-    package static func synchronizeFolder(of path: FilePath) throws { try Folder(at: path.removingLastComponent()).synchronize() }
+    package static func synchronizeFolder(of path: FilePath) throws {
+        try Folder(at: path.removingLastComponent()).synchronize()
+    }
 }

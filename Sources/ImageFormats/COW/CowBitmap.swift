@@ -1,11 +1,17 @@
-/// Runs of equal bits in a COW bitmap: one bit a sector, least significant bit first in each byte, 1 = the data is in this file.
+/// Runs of equal bits in a COW bitmap: one bit a sector, least significant bit first in each byte,
+/// 1 = the data is in this file.
 package enum CowBitmap {
-    /// The length of the run of equal bits that begins at bit `start` and goes no further than bit `end`, and what the bits are.
+    /// The length of the run of equal bits that begins at bit `start` and goes no further than bit
+    /// `end`, and what the bits are.
     ///
-    /// `bytes` must hold bit `end - 1`, and `start < end`. Reads 64 bits at a time: planning costs next to nothing.
-    package static func run(in bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) -> (isSet: Bool, length: Int) {
+    /// `bytes` must hold bit `end - 1`, and `start < end`. Reads 64 bits at a time: planning costs
+    /// next to nothing.
+    package static func run(in bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) -> (
+        isSet: Bool, length: Int
+    ) {
         let isSet = bytes[start / 8] >> UInt8(start % 8) & 1 == 1
-        // Searching for the first bit that differs is searching for the first 1 in the bits XORed with the run's own value.
+        // Searching for the first bit that differs is searching for the first 1 in the bits XORed
+        // with the run's own value.
         let flip: UInt64 = isSet ? .max : 0
         var position = start
         while position < end {

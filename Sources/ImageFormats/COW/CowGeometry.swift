@@ -1,7 +1,8 @@
 /// The unit of every bitmap and of every guest disk: 512 bytes.
 package let sectorSize: UInt64 = 512
 
-/// `value` rounded up to the next multiple of `unit`, or nil where that is past 2^63 - 1 (no file offset is larger).
+/// `value` rounded up to the next multiple of `unit`, or nil where that is past 2^63 - 1 (no file
+/// offset is larger).
 func roundUp(_ value: UInt64, to unit: UInt64) -> UInt64? {
     let (sum, overflow) = value.addingReportingOverflow(unit - 1)
     guard !overflow else { return nil }
@@ -9,12 +10,13 @@ func roundUp(_ value: UInt64, to unit: UInt64) -> UInt64? {
     return rounded <= UInt64(Int64.max) ? rounded : nil
 }
 
-/// Where bitmap and data of a COW file lie. All offsets and lengths are bytes; every sum of them fits an `Int64`.
+/// Where bitmap and data of a COW file lie. All offsets and lengths are bytes; every sum of them
+/// fits an `Int64`.
 package struct CowGeometry: Equatable, Sendable {
     /// Sectors of the guest disk; a last partial sector counts.
     package let sectorCount: UInt64
-    /// Sectors that have a bit. UML V1 and V2 round the bitmap's length down, so up to 7 last sectors have none and always read
-    /// from the backing file.
+    /// Sectors that have a bit. UML V1 and V2 round the bitmap's length down, so up to 7 last
+    /// sectors have none and always read from the backing file.
     package let mappedSectorCount: UInt64
     package let bitmapOffset: UInt64
     package let bitmapLength: UInt64
@@ -30,7 +32,8 @@ package struct CowGeometry: Equatable, Sendable {
         let header = UInt64(layout.fields.headerLength)
         func fits(_ value: UInt64?) throws(FormatError) -> UInt64 {
             guard let value else {
-                throw .field("size", at: layout.fields.size, is: size, expected: "a disk whose offsets fit 63 bits")
+                throw .field(
+                    "size", at: layout.fields.size, is: size, expected: "a disk whose offsets fit 63 bits")
             }
             return value
         }

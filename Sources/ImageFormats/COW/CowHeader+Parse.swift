@@ -1,15 +1,19 @@
 extension CowHeader {
-    /// Whether a file that begins with `bytes` is a COW file of some version: by its magic number, in either byte order.
+    /// Whether a file that begins with `bytes` is a COW file of some version: by its magic number,
+    /// in either byte order.
     package static func isCow(_ bytes: [UInt8]) -> Bool {
         bytes.number(UInt32.self, at: 0, .big) == magic || bytes.number(UInt32.self, at: 0, .little) == magic
     }
 
     /// Every reading of a COW header that is plausible, at least one.
     ///
-    /// `bytes` is the file's beginning, `longestHeader` bytes or all there are; `fileLength` the whole file's length in bytes.
-    /// `layout` asks for one layout and no other. More than one reading can fit in version 2 alone, where four layouts share one magic
-    /// number and version; the caller then compares sizes with the backing file's. Throws where none fits.
-    package static func readings(of bytes: [UInt8], fileLength: UInt64, layout: CowLayout? = nil) throws(FormatError) -> [CowHeader] {
+    /// `bytes` is the file's beginning, `longestHeader` bytes or all there are; `fileLength` the
+    /// whole file's length in bytes. `layout` asks for one layout and no other. More than one
+    /// reading can fit in version 2 alone, where four layouts share one magic number and version;
+    /// the caller then compares sizes with the backing file's. Throws where none fits.
+    package static func readings(of bytes: [UInt8], fileLength: UInt64, layout: CowLayout? = nil)
+        throws(FormatError) -> [CowHeader]
+    {
         let order: ByteOrder
         switch bytes.number(UInt32.self, at: 0, .big) {
         case magic: order = .big
@@ -23,10 +27,13 @@ extension CowHeader {
         }
         if let layout {
             guard order == .big || layout == .umlV1 else {
-                throw .field("magic", at: 0, is: "little-endian", expected: "big-endian in \(layout.rawValue)")
+                throw .field(
+                    "magic", at: 0, is: "little-endian", expected: "big-endian in \(layout.rawValue)")
             }
             guard version == layout.fields.version else {
-                throw .field("version", at: 4, is: version, expected: "\(layout.fields.version) for \(layout.rawValue)")
+                throw .field(
+                    "version", at: 4, is: version, expected: "\(layout.fields.version) for \(layout.rawValue)"
+                )
             }
             return [try reading(of: bytes, as: layout, order, fileLength)]
         }
@@ -38,7 +45,9 @@ extension CowHeader {
                 let header = try reading(of: bytes, as: layout, order, fileLength)
                 // A QEMU disk of size 0 has neither bitmap nor data: its file is its header.
                 guard header.size > 0 || fileLength == UInt64(layout.fields.headerLength) else {
-                    throw FormatError.field("size", at: layout.fields.size, is: 0, expected: "more, as the file goes on behind its header")
+                    throw FormatError.field(
+                        "size", at: layout.fields.size, is: 0,
+                        expected: "more, as the file goes on behind its header")
                 }
                 readings.append(header)
             } catch {
@@ -48,21 +57,26 @@ extension CowHeader {
         guard readings.isEmpty else { return readings }
         if refusals.count == 1 { throw refusals[0].1 }
         if refusals.allSatisfy({ $0.1.kind == .truncated }) {
-            throw FormatError(.truncated, "the file ends at \(fileLength) bytes; expected a COW header and its bitmap")
+            throw FormatError(
+                .truncated, "the file ends at \(fileLength) bytes; expected a COW header and its bitmap")
         }
         let reasons = refusals.map { "\($0.0.rawValue): \($0.1)" }.joined(separator: "; ")
         throw FormatError(.invalid, "no layout of version \(version) fits: \(reasons)")
     }
 
     /// The layouts that a version may be, told apart where one field does it.
-    private static func layouts(of bytes: [UInt8], version: UInt32, _ order: ByteOrder) throws(FormatError) -> [CowLayout] {
+    private static func layouts(of bytes: [UInt8], version: UInt32, _ order: ByteOrder) throws(FormatError)
+        -> [CowLayout]
+    {
         switch (version, order) {
         case (1, _): return [.umlV1]
         case (2, .big): return [.umlV2, .umlV2Unpacked, .qemuV2, .qemuV2Packed]
         case (3, .big):
-            // A packed header has its path at 32, which is never empty; an unpacked one has cow_format there, which is always 0.
+            // A packed header has its path at 32, which is never empty; an unpacked one has
+            // cow_format there, which is always 0.
             guard let word = bytes.number(UInt32.self, at: 32, .big) else {
-                throw FormatError(.truncated, "the file ends at \(bytes.count) bytes; expected a COW header of version 3")
+                throw FormatError(
+                    .truncated, "the file ends at \(bytes.count) bytes; expected a COW header of version 3")
             }
             return [word == 0 ? .umlV3Unpacked : .umlV3]
         case (2, .little), (3, .little):
@@ -83,23 +97,31 @@ extension CowHeader {
             let mtime = mtime(in: bytes, layout, order)
         else {
             throw FormatError(
-                .truncated, "the file ends at \(fileLength) bytes; expected a \(layout.rawValue) header of \(fields.headerLength) bytes")
+                .truncated,
+                "the file ends at \(fileLength) bytes; expected a \(layout.rawValue) header of \(fields.headerLength) bytes"
+            )
         }
-        // UML takes 512 whatever the header says, uml_moo follows the header: any other value has no one meaning.
+        // UML takes 512 whatever the header says, uml_moo follows the header: any other value has
+        // no one meaning.
         guard UInt64(sector) == sectorSize else {
             throw .field("sector size", at: fields.sectorSize, is: sector, expected: "512")
         }
-        if let place = fields.cowFormat, let format = bytes.number(UInt32.self, at: place, order), format != 0 {
+        if let place = fields.cowFormat, let format = bytes.number(UInt32.self, at: place, order), format != 0
+        {
             throw .field("cow_format", at: place, is: format, expected: "0 (a bitmap)")
         }
         let buffer = bytes[fields.path..<fields.path + fields.pathLength]
         // The bytes after the first NUL may be garbage: UML did not clear the buffer.
         guard let end = buffer.firstIndex(of: 0) else {
-            throw .field("backing path", at: fields.path, is: "without an end", expected: "a NUL within \(fields.pathLength) bytes")
+            throw .field(
+                "backing path", at: fields.path, is: "without an end",
+                expected: "a NUL within \(fields.pathLength) bytes")
         }
-        let alignment = fields.alignment.flatMap { bytes.number(UInt32.self, at: $0, order) } ?? usualAlignment
+        let alignment =
+            fields.alignment.flatMap { bytes.number(UInt32.self, at: $0, order) } ?? usualAlignment
         let header = try CowHeader(
-            layout: layout, byteOrder: order, backingPath: Array(buffer[..<end]), mtime: mtime, size: size, alignment: alignment)
+            layout: layout, byteOrder: order, backingPath: Array(buffer[..<end]), mtime: mtime, size: size,
+            alignment: alignment)
         let bitmapEnd = header.geometry.bitmapOffset + header.geometry.bitmapLength
         guard bitmapEnd <= fileLength else {
             throw FormatError(
@@ -110,7 +132,8 @@ extension CowHeader {
         return header
     }
 
-    /// Unpacked 64-bit builds gave mtime eight bytes: the value is in the first four, and in the last four where a build swapped all eight.
+    /// Unpacked 64-bit builds gave mtime eight bytes: the value is in the first four, and in the
+    /// last four where a build swapped all eight.
     private static func mtime(in bytes: [UInt8], _ layout: CowLayout, _ order: ByteOrder) -> UInt32? {
         let place = layout.fields.mtime
         let first = bytes.number(UInt32.self, at: place, order)

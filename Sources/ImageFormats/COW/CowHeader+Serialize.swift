@@ -1,5 +1,6 @@
 extension CowHeader {
-    /// The header's bytes as they stand at the start of a file; the rest of the path's buffer is zeros.
+    /// The header's bytes as they stand at the start of a file; the rest of the path's buffer is
+    /// zeros.
     package func serialized() -> [UInt8] {
         let fields = layout.fields
         var bytes = [UInt8](repeating: 0, count: fields.headerLength)

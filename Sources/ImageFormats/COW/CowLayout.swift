@@ -1,6 +1,8 @@
-/// The layouts of copy-on-write files that User-Mode Linux and QEMU wrote under the magic number 0x4f4f4f4d.
+/// The layouts of copy-on-write files that User-Mode Linux and QEMU wrote under the magic number
+/// 0x4f4f4f4d.
 ///
-/// The raw value is the name users see. Where fields lie (offsets in bytes; all numbers are big-endian, but `uml-v1` follows its writer's host):
+/// The raw value is the name users see. Where fields lie (offsets in bytes; all numbers are
+/// big-endian, but `uml-v1` follows its writer's host):
 ///
 /// | layout     | version | path, length | mtime | size | sector size | alignment | cow_format | header |
 /// |------------|---------|--------------|-------|------|-------------|-----------|------------|--------|
@@ -12,8 +14,9 @@
 /// | uml-v3     | 3       | 32, 4096     | 8     | 12   | 20          | 24        | 28         | 4128   |
 /// | uml-v3-64  | 3       | 36, 4096     | 8     | 16   | 24          | 28        | 32         | 4136   |
 ///
-/// mtime is 32 bits wide; unpacked 64-bit builds gave it eight bytes and stored the value in the first four. size is 64 bits wide,
-/// sector size, alignment and cow_format 32. Sources: User-Mode Linux `arch/um/drivers/cow_user.c`, QEMU 2.1 `block/cow.c`.
+/// mtime is 32 bits wide; unpacked 64-bit builds gave it eight bytes and stored the value in the
+/// first four. size is 64 bits wide, sector size, alignment and cow_format 32. Sources: User-Mode
+/// Linux `arch/um/drivers/cow_user.c`, QEMU 2.1 `block/cow.c`.
 package enum CowLayout: String, CaseIterable, Sendable {
     case umlV1 = "uml-v1"
     case umlV2 = "uml-v2"
@@ -42,27 +45,40 @@ package enum CowLayout: String, CaseIterable, Sendable {
     var fields: Fields {
         switch self {
         case .umlV1:
-            Fields(version: 1, path: 8, pathLength: 256, mtime: 264, size: 268, sectorSize: 276, headerLength: 280)
+            Fields(
+                version: 1, path: 8, pathLength: 256, mtime: 264, size: 268, sectorSize: 276,
+                headerLength: 280)
         case .umlV2:
-            Fields(version: 2, path: 8, pathLength: 4096, mtime: 4104, size: 4108, sectorSize: 4116, headerLength: 4120)
+            Fields(
+                version: 2, path: 8, pathLength: 4096, mtime: 4104, size: 4108, sectorSize: 4116,
+                headerLength: 4120)
         case .umlV2Unpacked:
-            Fields(version: 2, path: 8, pathLength: 4096, mtime: 4104, size: 4112, sectorSize: 4120, headerLength: 4128)
+            Fields(
+                version: 2, path: 8, pathLength: 4096, mtime: 4104, size: 4112, sectorSize: 4120,
+                headerLength: 4128)
         case .qemuV2:
-            Fields(version: 2, path: 8, pathLength: 1024, mtime: 1032, size: 1040, sectorSize: 1048, headerLength: 1056)
+            Fields(
+                version: 2, path: 8, pathLength: 1024, mtime: 1032, size: 1040, sectorSize: 1048,
+                headerLength: 1056)
         case .qemuV2Packed:
-            Fields(version: 2, path: 8, pathLength: 1024, mtime: 1032, size: 1036, sectorSize: 1044, headerLength: 1048)
+            Fields(
+                version: 2, path: 8, pathLength: 1024, mtime: 1032, size: 1036, sectorSize: 1044,
+                headerLength: 1048)
         case .umlV3:
             Fields(
-                version: 3, path: 32, pathLength: 4096, mtime: 8, size: 12, sectorSize: 20, alignment: 24, cowFormat: 28,
+                version: 3, path: 32, pathLength: 4096, mtime: 8, size: 12, sectorSize: 20, alignment: 24,
+                cowFormat: 28,
                 headerLength: 4128)
         case .umlV3Unpacked:
             Fields(
-                version: 3, path: 36, pathLength: 4096, mtime: 8, size: 16, sectorSize: 24, alignment: 28, cowFormat: 32,
+                version: 3, path: 36, pathLength: 4096, mtime: 8, size: 16, sectorSize: 24, alignment: 28,
+                cowFormat: 32,
                 headerLength: 4136)
         }
     }
 
-    /// Written by User-Mode Linux: it insists on the backing file's size and mtime, and reads it as raw bytes.
+    /// Written by User-Mode Linux: it insists on the backing file's size and mtime, and reads it as
+    /// raw bytes.
     package var isUML: Bool {
         switch self {
         case .qemuV2, .qemuV2Packed: false
@@ -73,7 +89,8 @@ package enum CowLayout: String, CaseIterable, Sendable {
     /// The longest backing path the header holds, in bytes, without its NUL.
     package var longestPath: Int { fields.pathLength - 1 }
 
-    /// The layout that takes this one's place when an image is written anew: itself where Drover writes it.
+    /// The layout that takes this one's place when an image is written anew: itself where Drover
+    /// writes it.
     package var writableEquivalent: CowLayout {
         switch self {
         case .umlV1, .umlV2Unpacked, .umlV3Unpacked, .umlV3: .umlV3

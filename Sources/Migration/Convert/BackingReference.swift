@@ -3,7 +3,8 @@ internal import ImageFormats
 internal import Linux
 package import SystemPackage
 
-/// What a new header must know of the backing file that it names, whether the file is there or still to be written.
+/// What a new header must know of the backing file that it names, whether the file is there or
+/// still to be written.
 package struct BackingReference {
     /// The path that the header gets.
     let name: FilePath
@@ -16,7 +17,10 @@ package struct BackingReference {
     /// What it looks like, where it is meant as raw bytes.
     var disguise: RawDisguise? = nil
 
-    init(name: FilePath, path: FilePath, size: UInt64, mtime: Timestamp, isCow: Bool, disguise: RawDisguise? = nil) {
+    init(
+        name: FilePath, path: FilePath, size: UInt64, mtime: Timestamp, isCow: Bool,
+        disguise: RawDisguise? = nil
+    ) {
         self.name = name
         self.path = path
         self.size = size
@@ -27,7 +31,9 @@ package struct BackingReference {
 
     /// The raw copy of `base`, of `size` bytes, that is to be made at `path`.
     package init(copyOf base: ChainFacts.Layer, size: UInt64, at path: FilePath, disguise: RawDisguise?) {
-        self.init(name: path.absolute, path: path, size: size, mtime: base.identity.mtime, isCow: false, disguise: disguise)
+        self.init(
+            name: path.absolute, path: path, size: size, mtime: base.identity.mtime, isCow: false,
+            disguise: disguise)
     }
 
     /// The disk's length in bytes as a guest sees it.
@@ -38,22 +44,26 @@ extension BackingReference {
     /// A file that is there.
     init(_ layer: ImageLayer, name: FilePath) throws {
         self.init(
-            name: name, path: layer.path, size: layer.size, mtime: layer.file.identity.mtime, isCow: layer.header != nil,
+            name: name, path: layer.path, size: layer.size, mtime: layer.file.identity.mtime,
+            isCow: layer.header != nil,
             disguise: try layer.disguise())
     }
 }
 
 extension BackingReference {
-    /// Why an overlay in `layout` that names this backing file would show another disk, or none, when it is opened again: no header says that the file
-    /// is raw. nil where it is read as what it is.
+    /// Why an overlay in `layout` that names this backing file would show another disk, or none,
+    /// when it is opened again: no header says that the file is raw. nil where it is read as what
+    /// it is.
     ///
-    /// QEMU looks at the content. UML reads raw bytes; Drover, which reads chains of UML overlays too, goes by the size, where that tells.
+    /// QEMU looks at the content. UML reads raw bytes; Drover, which reads chains of UML overlays
+    /// too, goes by the size, where that tells.
     func misreading(under layout: CowLayout) -> String? {
         let what = "an overlay of \(path) as raw bytes, because it"
         switch disguise {
         case nil: return nil
         case .cow(let sizes) where layout.isUML:
-            return sizes.contains(size) ? "\(what) is a COW file, whose disk has the same size as the file" : nil
+            return sizes.contains(size)
+                ? "\(what) is a COW file, whose disk has the same size as the file" : nil
         case .cow: return "\(what) is a COW file"
         case .foreign where layout.isUML: return nil
         case .foreign(let format): return "\(what) begins as if it were \(format.name)"

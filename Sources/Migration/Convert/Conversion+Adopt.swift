@@ -6,22 +6,28 @@ package import Stages
 internal import SystemPackage
 
 extension Conversion {
-    /// Takes the file that has the target's name for this conversion's own, where it is what would be written, byte for byte of the disk and of the
-    /// header: records it as complete. The file stays as it is, its time too. Returns what differs; nil where it was adopted.
+    /// Takes the file that has the target's name for this conversion's own, where it is what would
+    /// be written, byte for byte of the disk and of the header: records it as complete. The file
+    /// stays as it is, its time too. Returns what differs; nil where it was adopted.
     ///
-    /// Both are read: the sources as if they were converted, then the target as if it were verified against that. Throws `stopped` where `stop`
-    /// was requested before the end.
+    /// Both are read: the sources as if they were converted, then the target as if it were verified
+    /// against that. Throws `stopped` where `stop` was requested before the end.
     package func adopt(progress: Progress, stop: StopFlag) async throws -> String? {
         guard let existing = place.existing else { return "it is not there" }
-        if existing.size != job.target.size { return "it is \(existing.size) bytes long; expected \(job.target.size)" }
+        if existing.size != job.target.size {
+            return "it is \(existing.size) bytes long; expected \(job.target.size)"
+        }
         // The overlays' headers name it.
-        if let mtime = move.mtime, existing.mtime != mtime { return "its mtime is \(existing.mtime); expected \(mtime)" }
+        if let mtime = move.mtime, existing.mtime != mtime {
+            return "its mtime is \(existing.mtime); expected \(mtime)"
+        }
         let manifest = try ManifestFile(of: place.file, usesLock: request.usesLock)
         try manifest.checkIsOurs()
         if let user = try ReplacementPolicy.user(of: place.path) { return "it is in use by \(user)" }
         let segments = try await digestSources(progress, stop)
         let completion = ManifestCompletion(
-            digest: ManifestSegment.digest(of: segments).description, header: plan.header?.digest.description, size: existing.size,
+            digest: ManifestSegment.digest(of: segments).description, header: plan.header?.digest.description,
+            size: existing.size,
             mtime: existing.mtime.description)
         let target = Verification(path: place.path, job: job, completion: completion, segments: segments)
         let finding = try await target.run(
@@ -40,12 +46,16 @@ extension Conversion {
         progress.begin(Progress.Snapshot(name: request.source.description, length: chain.guestLength))
         let segments = Locked([ManifestSegment]())
         try await readSources(progress, stop) { pipeline in
-            try await pipeline.digest { range, outcome in segments.withLock { $0.append(ManifestSegment(range, outcome)) } }
+            try await pipeline.digest { range, outcome in
+                segments.withLock { $0.append(ManifestSegment(range, outcome)) }
+            }
         }
         return segments.withLock { $0.sorted { $0.start < $1.start } }
     }
 
-    private func record(_ segments: [ManifestSegment], _ completion: ManifestCompletion, in manifest: ManifestFile) throws {
+    private func record(
+        _ segments: [ManifestSegment], _ completion: ManifestCompletion, in manifest: ManifestFile
+    ) throws {
         var job = job
         job.time = WallClock.now
         try manifest.begin(job)
@@ -59,6 +69,7 @@ extension CowHeader {
     /// The digest of what a file that is written with this header has before its bitmap.
     var digest: ContentDigest {
         let bytes = serialized()
-        return ContentDigest(of: bytes + [UInt8](repeating: 0, count: Int(geometry.bitmapOffset) - bytes.count))
+        return ContentDigest(
+            of: bytes + [UInt8](repeating: 0, count: Int(geometry.bitmapOffset) - bytes.count))
     }
 }

@@ -18,16 +18,20 @@ package struct Conversion {
         try self.init(request, chain: try ImageChain.open(request.source, request.options))
     }
 
-    /// As above, of a chain that is open. Where its files only stand for something else, `job` is what the manifest is to say of that, and `access`
-    /// who may read it.
-    init(_ request: ConversionRequest, chain: ImageChain, job: ManifestJob? = nil, access: TargetAccess? = nil) throws {
+    /// As above, of a chain that is open. Where its files only stand for something else, `job` is
+    /// what the manifest is to say of that, and `access` who may read it.
+    init(
+        _ request: ConversionRequest, chain: ImageChain, job: ManifestJob? = nil, access: TargetAccess? = nil
+    ) throws {
         self.request = request
         self.chain = chain
         var files = chain.layers.map(\.file.identity)
         if let backing = request.backing {
-            files += try ImageChain.open(request.stagedBacking ?? backing, request.backingOptions).layers.map(\.file.identity)
+            files += try ImageChain.open(request.stagedBacking ?? backing, request.backingOptions).layers.map(
+                \.file.identity)
         }
-        place = try TargetPlace(try request.place ?? FilePlace(following: request.target), called: request.target, sources: files)
+        place = try TargetPlace(
+            try request.place ?? FilePlace(following: request.target), called: request.target, sources: files)
         plan = try ConversionPlan(request, chain, at: place)
         self.job = job ?? plan.job
         // What stays in the backing file is not in the target.
@@ -37,7 +41,9 @@ package struct Conversion {
 
     /// What a user should know although the conversion can begin.
     package var warnings: [String] {
-        chain.layers.compactMap { $0.header?.isPastUMLLimit == true ? "\($0.path): \(CowHeader.pastUMLLimit)" : nil }
+        chain.layers.compactMap {
+            $0.header?.isPastUMLLimit == true ? "\($0.path): \(CowHeader.pastUMLLimit)" : nil
+        }
     }
 
     /// What is there already, and what it means for this very conversion.
@@ -47,22 +53,28 @@ package struct Conversion {
         TargetMove(
             name: request.target, place: place, job: job, header: plan.header, access: access,
             mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart,
-            replacing: ReplacementPolicy(request.target, force: request.force, only: request.replacing), usesLock: request.usesLock,
+            replacing: ReplacementPolicy(request.target, force: request.force, only: request.replacing),
+            usesLock: request.usesLock,
             naming: request.naming)
     }
 
-    /// Throws what `run` would throw before it begins to write; nothing is changed. A backing file's proof is left out.
+    /// Throws what `run` would throw before it begins to write; nothing is changed. A backing
+    /// file's proof is left out.
     package func checkStart() throws { try move.checkStart() }
 
-    /// Does what is left to do; safe to repeat after any interruption.
-    /// Throws `stopped` when `stop` was requested before the end; everything up to the last checkpoint is kept.
-    /// `tell` hears what a user wants to know at once.
-    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws -> ConversionResult {
+    /// Does what is left to do; safe to repeat after any interruption. Throws `stopped` when `stop`
+    /// was requested before the end; everything up to the last checkpoint is kept. `tell` hears
+    /// what a user wants to know at once.
+    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws
+        -> ConversionResult
+    {
         var move = move
         if request.reread, !request.restart {
             let differs = try await differsFromRecord(move, progress, stop)
             if differs {
-                tell("\(request.source): is not what was recorded of it, whatever its times say: \(request.target) is made again")
+                tell(
+                    "\(request.source): is not what was recorded of it, whatever its times say: \(request.target) is made again"
+                )
             }
             move = try again(move, differs: differs)
         }
@@ -93,7 +105,8 @@ package struct Conversion {
     /// The flow that reads the chain.
     func pipeline(_ progress: Progress, _ stop: StopFlag) -> CopyPipeline {
         CopyPipeline(
-            chain: chain, holding: plan.holding, segmentLength: request.segmentLength, shortestZeroRun: request.shortestZeroRun,
+            chain: chain, holding: plan.holding, segmentLength: request.segmentLength,
+            shortestZeroRun: request.shortestZeroRun,
             workers: request.workers, rate: request.rate, progress: progress, stop: stop)
     }
 
@@ -102,7 +115,8 @@ package struct Conversion {
         let covered = finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) }
         progress.begin(
             Progress.Snapshot(
-                name: request.source.description, total: data?.all, done: data?.within ?? 0, resumed: data?.within ?? 0,
+                name: request.source.description, total: data?.all, done: data?.within ?? 0,
+                resumed: data?.within ?? 0,
                 length: chain.guestLength,
                 covered: covered))
     }

@@ -23,11 +23,13 @@ package struct ConversionRequest: Sendable {
     package var backingFormat: ImageFormat?
     /// Where the backing file may lie; nil means where the source's may.
     package var backingLocation: BackingLocation? = nil
-    /// The file that is to have the name `backing` and has another until its family is complete; nil where `backing` is there.
+    /// The file that is to have the name `backing` and has another until its family is complete;
+    /// nil where `backing` is there.
     package var stagedBacking: FilePath? = nil
     /// When the target takes its name.
     package var naming = TargetNaming.atOnce
-    /// Whether the target is a base that overlays will name: raw, as long as the source to the byte, with its mtime to the nanosecond.
+    /// Whether the target is a base that overlays will name: raw, as long as the source to the
+    /// byte, with its mtime to the nanosecond.
     package var asBase: Bool
     /// Bytes; a multiple of 512, 0 writes zeros too.
     package var shortestZeroRun: Int
@@ -37,11 +39,13 @@ package struct ConversionRequest: Sendable {
     package var rate: RateLimit?
     /// Forgets a checkpoint.
     package var restart: Bool
-    /// Believes nothing that times say of the sources: what is complete is held against them again, what is not begins anew.
+    /// Believes nothing that times say of the sources: what is complete is held against them again,
+    /// what is not begins anew.
     package var reread = false
     /// Replaces an existing target.
     package var force: Bool
-    /// The one existing target that may be replaced, whatever `force` says; nil lets `force` decide alone.
+    /// The one existing target that may be replaced, whatever `force` says; nil lets `force` decide
+    /// alone.
     package var replacing: FileIdentity?
     /// False where the file system has no locks, and nothing else works on the target.
     package var usesLock = true
@@ -49,7 +53,9 @@ package struct ConversionRequest: Sendable {
     /// How the backing file is opened.
     var backingOptions: ChainOptions {
         var options = options
-        (options.format, options.backingFormat, options.confinesImage, options.formatOption) = (backingFormat, nil, true, "-F")
+        (options.format, options.backingFormat, options.confinesImage, options.formatOption) = (
+            backingFormat, nil, true, "-F"
+        )
         if let backingLocation { options.location = backingLocation }
         return options
     }
@@ -57,7 +63,8 @@ package struct ConversionRequest: Sendable {
     package init(
         source: FilePath, options: ChainOptions, target: FilePath, format: Format, backing: FilePath? = nil,
         backingFormat: ImageFormat? = nil, asBase: Bool = false,
-        shortestZeroRun: Int = 4096, segmentLength: UInt64 = Segment.usual, workers: WorkerSlots, rate: RateLimit? = nil,
+        shortestZeroRun: Int = 4096, segmentLength: UInt64 = Segment.usual, workers: WorkerSlots,
+        rate: RateLimit? = nil,
         restart: Bool = false,
         force: Bool = false
     ) {
@@ -83,9 +90,11 @@ package enum ConversionResult: Equatable, Sendable {
     case upToDate
     /// An earlier run had written all of it and died before giving it its name.
     case named
-    /// The target is whole, and takes its name with its family; `resumed` bytes of guest disk were there from an earlier run.
+    /// The target is whole, and takes its name with its family; `resumed` bytes of guest disk were
+    /// there from an earlier run.
     case held(resumed: UInt64)
-    /// The target was written; `resumed` bytes of guest disk were there from an earlier run. `hasChanged`: a source that is shared by force
-    /// changed meanwhile, so that the target is of no one moment.
+    /// The target was written; `resumed` bytes of guest disk were there from an earlier run.
+    /// `hasChanged`: a source that is shared by force changed meanwhile, so that the target is of
+    /// no one moment.
     case converted(resumed: UInt64, hasChanged: Bool)
 }

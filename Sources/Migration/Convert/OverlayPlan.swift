@@ -4,7 +4,8 @@ internal import Manifests
 internal import Stages
 internal import SystemPackage
 
-/// A target that is to be an overlay of a backing file: which of the source's layers it holds, and its header.
+/// A target that is to be an overlay of a backing file: which of the source's layers it holds, and
+/// its header.
 struct OverlayPlan {
     /// The backing file, opened.
     let backing: ImageLayer
@@ -12,7 +13,8 @@ struct OverlayPlan {
     let chain: ImageChain
     /// Layers of the source above it: they are merged into the target.
     let depth: Int
-    /// Whether the backing file only stands for the layer at `depth` and must be shown to hold the same bytes.
+    /// Whether the backing file only stands for the layer at `depth` and must be shown to hold the
+    /// same bytes.
     let needsProof: Bool
     /// The name that the header has for it.
     let name: FilePath
@@ -20,16 +22,19 @@ struct OverlayPlan {
     private let path: FilePath
     private let isStaged: Bool
 
-    /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the bottom layer. `staged` is the file that will be
-    /// called `path`, where it is not yet.
+    /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the
+    /// bottom layer. `staged` is the file that will be called `path`, where it is not yet.
     init(
-        _ path: FilePath, staged: FilePath? = nil, of chain: ImageChain, options: ChainOptions, target: FilePath, layout: CowLayout
+        _ path: FilePath, staged: FilePath? = nil, of chain: ImageChain, options: ChainOptions,
+        target: FilePath, layout: CowLayout
     ) throws {
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
         let opened = try ImageChain.open(staged ?? path, options)
         self.chain = opened
         let identity = opened.top.file.identity
-        if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }), found > 0 {
+        if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }),
+            found > 0
+        {
             depth = found
             backing = options.format == nil ? chain.layers[found] : opened.top
             // By -F the layer may mean something else than it does in the chain.
@@ -46,22 +51,27 @@ struct OverlayPlan {
         isStaged = staged != nil
     }
 
-    /// The backing file's name for a header: absolute for UML; for QEMU as it was given, where it means the same file from the target's folder.
+    /// The backing file's name for a header: absolute for UML; for QEMU as it was given, where it
+    /// means the same file from the target's folder.
     static func name(of path: FilePath, from target: FilePath, _ layout: CowLayout) -> FilePath {
         guard !layout.isUML, path.isRelative else { return path.absolute }
         let beside = target.removingLastComponent().pushing(path)
-        guard let named = try? ImageFile.identity(at: beside), let given = try? ImageFile.identity(at: path), named.isSameFile(as: given)
+        guard let named = try? ImageFile.identity(at: beside), let given = try? ImageFile.identity(at: path),
+            named.isSameFile(as: given)
         else { return path.absolute }
         return path
     }
 
     /// What the manifest says of the backing file: under the name that it will have.
     var source: ManifestJob.Source {
-        get throws { try ManifestJob.Source(backing, named: isStaged ? TargetPlace.follow(path).lastComponent : nil) }
+        get throws {
+            try ManifestJob.Source(backing, named: isStaged ? TargetPlace.follow(path).lastComponent : nil)
+        }
     }
 
-    /// Shows that the backing file has the bytes of the layer it stands for, for the length of the disk. A complete manifest of its own that
-    /// names that layer as its source is proof; otherwise both are read.
+    /// Shows that the backing file has the bytes of the layer it stands for, for the length of the
+    /// disk. A complete manifest of its own that names that layer as its source is proof; otherwise
+    /// both are read.
     func prove(_ chain: ImageChain, stop: StopFlag) throws {
         guard needsProof else { return }
         let bottom = ImageChain(layers: Array(chain.layers[depth...]))
@@ -71,7 +81,8 @@ struct OverlayPlan {
         var difference: UInt64?
         while difference == nil, let step = try comparison.next() {
             if stop.isRequested {
-                throw MigrationError(.stopped, "\(backing.path): stopped by a signal (run the same command again to go on)")
+                throw MigrationError(
+                    .stopped, "\(backing.path): stopped by a signal (run the same command again to go on)")
             }
             if case .different(let offset) = step { difference = offset }
         }
@@ -84,8 +95,10 @@ struct OverlayPlan {
 
     private func isCopy(of bottom: ImageChain) throws -> Bool {
         let identity = backing.file.identity
-        guard backing.header == nil, let manifest = try? ManifestFile.proof(of: identity, called: FilePlace(following: path)),
-            let job = manifest.job, let completion = manifest.completion, manifest.covers(job.target.length), job.options.depth == nil,
+        guard backing.header == nil,
+            let manifest = try? ManifestFile.proof(of: identity, called: FilePlace(following: path)),
+            let job = manifest.job, let completion = manifest.completion, manifest.covers(job.target.length),
+            job.options.depth == nil,
             job.consistent
         else { return false }
         let sources = try bottom.layers.map(ManifestJob.Source.init)

@@ -3,8 +3,8 @@ internal import ImageFormats
 internal import Manifests
 internal import Stages
 
-/// Records what is finished, segment by segment, once the target has it durably. The pipeline's last stage, alone on its thread: it syncs while
-/// the workers go on.
+/// Records what is finished, segment by segment, once the target has it durably. The pipeline's
+/// last stage, alone on its thread: it syncs while the workers go on.
 final class Checkpointer {
     private let target: TargetFile
     private let manifest: ManifestFile
@@ -38,8 +38,11 @@ final class Checkpointer {
             case .span(let span):
                 unsynced.append(ManifestSegment(span.range, span.isHeld ? .zero : .backing))
             }
-            // A sync stops the writers for a moment, so that one serves all that was finished since the last.
-            if !unsynced.isEmpty, lastSync.duration(to: .now) >= Limits.syncInterval { recorded += try record() }
+            // A sync stops the writers for a moment, so that one serves all that was finished since
+            // the last.
+            if !unsynced.isEmpty, lastSync.duration(to: .now) >= Limits.syncInterval {
+                recorded += try record()
+            }
         }
         if !unsynced.isEmpty { recorded += try record() }
         return recorded
@@ -55,7 +58,9 @@ final class Checkpointer {
     }
 
     private func startWriteback(_ range: Range<UInt64>) {
-        let all = writeback.map { min($0.lowerBound, range.lowerBound)..<max($0.upperBound, range.upperBound) } ?? range
+        let all =
+            writeback.map { min($0.lowerBound, range.lowerBound)..<max($0.upperBound, range.upperBound) }
+            ?? range
         if all.upperBound - all.lowerBound >= Limits.writeback {
             target.startWriteback(all)
             writeback = nil

@@ -1,7 +1,8 @@
 package import DiskImages
 package import Manifests
 
-/// A stretch of at most `Limits.chunk` bytes of guest disk with all that must be known to move it: map first, then read.
+/// A stretch of at most `Limits.chunk` bytes of guest disk with all that must be known to move it:
+/// map first, then read.
 package struct Chunk: Sendable {
     package let segment: Segment
     package let start: UInt64

@@ -3,8 +3,9 @@ internal import Manifests
 
 /// Cuts a chain's block status into chunks and spans, in the disk's order, without reading data.
 ///
-/// The cut depends on the chain and the segment size alone: whole segments of one kind without data become one span, everything else becomes
-/// chunks, segment by segment. What is recorded as finished is left out.
+/// The cut depends on the chain and the segment size alone: whole segments of one kind without data
+/// become one span, everything else becomes chunks, segment by segment. What is recorded as
+/// finished is left out.
 package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
     /// The whole disk's length.
     private let length: UInt64
@@ -19,10 +20,11 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
     private var position: UInt64
     private var nextFinished = 0
 
-    /// Plans `range` of a disk of `length` bytes; `runs` cover it. `finished` are whole segments or spans, in order, not overlapping.
-    /// `writesZeros`: zeros that are held are written too.
+    /// Plans `range` of a disk of `length` bytes; `runs` cover it. `finished` are whole segments or
+    /// spans, in order, not overlapping. `writesZeros`: zeros that are held are written too.
     init(
-        _ runs: Source, _ range: Range<UInt64>, length: UInt64, _ holding: CopyScope, segmentLength: UInt64, writesZeros: Bool = false,
+        _ runs: Source, _ range: Range<UInt64>, length: UInt64, _ holding: CopyScope, segmentLength: UInt64,
+        writesZeros: Bool = false,
         finished: [Range<UInt64>]
     ) {
         self.runs = runs
@@ -56,7 +58,9 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
     private mutating func run(at position: UInt64) throws -> TargetRun {
         while true {
             if let run, run.end > position { return run }
-            guard let next = try runs.next() else { throw MigrationError(.bug, "the block status ends before the disk does") }
+            guard let next = try runs.next() else {
+                throw MigrationError(.bug, "the block status ends before the disk does")
+            }
             run = next
         }
     }
@@ -84,7 +88,8 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
             switch run.kind {
             case .data(let layer, let offset):
                 let runOffset = offset + (position - run.start)
-                chunk.runs.append(ReadRun(layer: layer, offset: runOffset, position: range.lowerBound, length: range.count))
+                chunk.runs.append(
+                    ReadRun(layer: layer, offset: runOffset, position: range.lowerBound, length: range.count))
                 chunk.written.extend(by: range)
                 if marks { chunk.marked.extend(by: range) }
             case .zero:
@@ -103,10 +108,12 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
 extension ChunkPlanner<TargetRuns> {
     /// Plans a whole chain's disk.
     package init(
-        _ chain: ImageChain, _ holding: CopyScope, segmentLength: UInt64, writesZeros: Bool = false, finished: [Range<UInt64>] = []
+        _ chain: ImageChain, _ holding: CopyScope, segmentLength: UInt64, writesZeros: Bool = false,
+        finished: [Range<UInt64>] = []
     ) {
         self.init(
-            TargetRuns(chain, holding), 0..<chain.guestLength, length: chain.guestLength, holding, segmentLength: segmentLength,
+            TargetRuns(chain, holding), 0..<chain.guestLength, length: chain.guestLength, holding,
+            segmentLength: segmentLength,
             writesZeros: writesZeros, finished: finished)
     }
 }

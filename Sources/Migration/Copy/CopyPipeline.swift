@@ -2,15 +2,17 @@ package import DiskImages
 internal import Manifests
 package import Stages
 
-// How data flows when one image is converted or verified; PackPipeline and UnpackPipeline are built of the same parts. Elements, in the order data passes through them (Chunk.swift):
+// How data flows when one image is converted or verified; PackPipeline and UnpackPipeline are built
+// of the same parts. Elements, in the order data passes through them (Chunk.swift):
 //
 //     BlockStatus ─► TargetRun ─► Planned ─────► Finished ───► ManifestSegment
 //                    planner │  chunk, span  │ workers     │ checkpointer
 //                            ▼               ▼             ▼
 //                 Limits.planned bytes   Limits.finished   target synced, then recorded
 //
-// A stage is a function from channel to channel, on a thread of its own. It finishes its output only when it ended without error; the first error
-// cancels all others; nothing but the whole disk, recorded, makes a target complete.
+// A stage is a function from channel to channel, on a thread of its own. It finishes its output
+// only when it ended without error; the first error cancels all others; nothing but the whole disk,
+// recorded, makes a target complete.
 
 /// What goes through the pipeline, and how.
 package struct CopyPipeline: Sendable {
@@ -26,7 +28,8 @@ package struct CopyPipeline: Sendable {
     package let stop: StopFlag
 
     package init(
-        chain: ImageChain, holding: CopyScope, segmentLength: UInt64, shortestZeroRun: Int = 4096, workers: WorkerSlots,
+        chain: ImageChain, holding: CopyScope, segmentLength: UInt64, shortestZeroRun: Int = 4096,
+        workers: WorkerSlots,
         rate: RateLimit? = nil,
         progress: Progress, stop: StopFlag
     ) {
@@ -42,8 +45,9 @@ package struct CopyPipeline: Sendable {
 }
 
 extension CopyPipeline {
-    /// convert: plan → read, look for zeros, write → sync and record. Returns the segments recorded, `finished` not among them.
-    /// Ends early, without error, when `stop` is requested: the caller sees that segments are missing.
+    /// convert: plan → read, look for zeros, write → sync and record. Returns the segments
+    /// recorded, `finished` not among them. Ends early, without error, when `stop` is requested:
+    /// the caller sees that segments are missing.
     ///
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
     func convert(
@@ -52,7 +56,9 @@ extension CopyPipeline {
     ) async throws -> [ManifestSegment] {
         let planned = BoundedChannel<Planned>(limit: Limits.planned)
         let done = BoundedChannel<Finished>(limit: Limits.finished)
-        let planner = ChunkPlanner(chain, holding, segmentLength: segmentLength, writesZeros: shortestZeroRun == 0, finished: finished)
+        let planner = ChunkPlanner(
+            chain, holding, segmentLength: segmentLength, writesZeros: shortestZeroRun == 0,
+            finished: finished)
         return try await stages { group in
             try group.addStage { try await plan(planner, into: planned) }
             try group.addStage { try await work(planned, into: done, sink: sink) }
@@ -62,7 +68,8 @@ extension CopyPipeline {
         }
     }
 
-    /// verify: plan the target's own disk → read and digest → hand over what each segment holds, in any order.
+    /// verify: plan the target's own disk → read and digest → hand over what each segment holds, in
+    /// any order.
     func digest(_ take: @escaping @Sendable (Range<UInt64>, Outcome) throws -> Void) async throws {
         let planned = BoundedChannel<Planned>(limit: Limits.planned)
         let done = BoundedChannel<Finished>(limit: Limits.finished)
@@ -74,8 +81,11 @@ extension CopyPipeline {
         }
     }
 
-    /// First stage: chunks and spans in the disk's order, no faster than the rate, until the end or a request to stop.
-    private func plan(_ planner: ChunkPlanner<TargetRuns>, into planned: BoundedChannel<Planned>) async throws -> [ManifestSegment] {
+    /// First stage: chunks and spans in the disk's order, no faster than the rate, until the end or
+    /// a request to stop.
+    private func plan(_ planner: ChunkPlanner<TargetRuns>, into planned: BoundedChannel<Planned>) async throws
+        -> [ManifestSegment]
+    {
         var planner = planner
         while !stop.isRequested, let next = try planner.next() {
             switch next {
@@ -90,8 +100,11 @@ extension CopyPipeline {
         return []
     }
 
-    /// Second stage: as many workers as there are slots for, each with its own thread and one buffer at a time.
-    private func work(_ planned: BoundedChannel<Planned>, into done: BoundedChannel<Finished>, sink: (any ImageSink)?) async throws
+    /// Second stage: as many workers as there are slots for, each with its own thread and one
+    /// buffer at a time.
+    private func work(
+        _ planned: BoundedChannel<Planned>, into done: BoundedChannel<Finished>, sink: (any ImageSink)?
+    ) async throws
         -> [ManifestSegment]
     {
         let pool = try await BufferPool(count: workers.limit, capacity: Limits.buffer)
@@ -101,7 +114,8 @@ extension CopyPipeline {
     }
 
     private func move(
-        _ planned: BoundedChannel<Planned>, into done: BoundedChannel<Finished>, sink: (any ImageSink)?, _ pool: BufferPool
+        _ planned: BoundedChannel<Planned>, into done: BoundedChannel<Finished>, sink: (any ImageSink)?,
+        _ pool: BufferPool
     ) async throws -> [ManifestSegment] {
         let copier = try ChunkCopier(chain, holding, shortestZeroRun: shortestZeroRun, sink: sink)
         while let next = try await planned.receive() {
@@ -131,7 +145,8 @@ extension CopyPipeline {
         while let next = try await done.receive() {
             switch next {
             case .chunk(let segment, let index, let outcome, _):
-                guard let whole = open[segment, default: SegmentDigest(segment)].add(outcome, at: index) else { continue }
+                guard let whole = open[segment, default: SegmentDigest(segment)].add(outcome, at: index)
+                else { continue }
                 open[segment] = nil
                 try take(segment.range, whole)
             case .span(let span): try take(span.range, span.isHeld ? .zero : .backing)

@@ -3,9 +3,11 @@ internal import ImageFormats
 
 /// What of a source's disk a target holds itself.
 package enum CopyScope: Equatable, Sendable {
-    /// Everything a guest sees, in one file. `marks`: the target has a bitmap, which marks what is data.
+    /// Everything a guest sees, in one file. `marks`: the target has a bitmap, which marks what is
+    /// data.
     case everything(marks: Bool)
-    /// What the layers above `depth` hold; the rest is left to a backing file whose guest disk is `backingLength` bytes long.
+    /// What the layers above `depth` hold; the rest is left to a backing file whose guest disk is
+    /// `backingLength` bytes long.
     case above(depth: Int, backingLength: UInt64)
 
     var isOverlay: Bool {
@@ -34,7 +36,8 @@ package struct TargetRun: Equatable, Sendable {
     package var kind: Kind
 }
 
-/// Turns a chain's block status into what becomes of it; neighbours without data are merged, whatever layers they come from.
+/// Turns a chain's block status into what becomes of it; neighbours without data are merged,
+/// whatever layers they come from.
 package struct TargetRuns: TargetRunSource {
     private var status: BlockStatus
     private let holding: CopyScope
@@ -60,7 +63,9 @@ package struct TargetRuns: TargetRunSource {
     }
 
     private func runs(of extent: Extent) -> [TargetRun] {
-        func run(_ kind: TargetRun.Kind, _ start: UInt64, _ end: UInt64) -> TargetRun { TargetRun(start: start, end: end, kind: kind) }
+        func run(_ kind: TargetRun.Kind, _ start: UInt64, _ end: UInt64) -> TargetRun {
+            TargetRun(start: start, end: end, kind: kind)
+        }
         switch (holding, extent.content) {
         case (.everything, .data(let offset)):
             return [run(.data(layer: extent.depth, offset: offset), extent.start, extent.end)]
@@ -73,8 +78,8 @@ package struct TargetRuns: TargetRunSource {
         case (.above, .zero):
             return [run(.zero, extent.start, extent.end)]
         case (.above(_, let backingLength), .absent):
-            // A layer in between is too short and hides what the backing file has there: those zeros must be held.
-            // Past the backing file's own end it reads as zeros anyway.
+            // A layer in between is too short and hides what the backing file has there: those
+            // zeros must be held. Past the backing file's own end it reads as zeros anyway.
             let hidden = min(max(backingLength, extent.start), extent.end)
             return (hidden > extent.start ? [run(.zero, extent.start, hidden)] : [])
                 + (extent.end > hidden ? [run(.backing, hidden, extent.end)] : [])
@@ -83,8 +88,11 @@ package struct TargetRuns: TargetRunSource {
 }
 
 extension ImageChain {
-    /// Bytes of data that a target reads from this chain, in all and within `ranges` (in order); from bitmaps and holes alone.
-    package func countData(_ holding: CopyScope, in ranges: [Range<UInt64>]) throws -> (all: UInt64, within: UInt64) {
+    /// Bytes of data that a target reads from this chain, in all and within `ranges` (in order);
+    /// from bitmaps and holes alone.
+    package func countData(_ holding: CopyScope, in ranges: [Range<UInt64>]) throws -> (
+        all: UInt64, within: UInt64
+    ) {
         var runs = TargetRuns(self, holding)
         var (all, within): (UInt64, UInt64) = (0, 0)
         var rest = ranges[...]
@@ -100,7 +108,8 @@ extension ImageChain {
         return (all, within)
     }
 
-    /// Whether a target that holds `holding` would have to hold a sector at or past `start`, from bitmaps and holes alone.
+    /// Whether a target that holds `holding` would have to hold a sector at or past `start`, from
+    /// bitmaps and holes alone.
     func holdsAnything(_ holding: CopyScope, from start: UInt64) throws -> Bool {
         var runs = TargetRuns(self, holding, from: start)
         while let run = try runs.next() {

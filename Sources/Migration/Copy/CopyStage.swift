@@ -3,7 +3,8 @@ internal import Glibc
 internal import ImageFormats
 internal import Manifests
 
-/// Moves one chunk: read, look for zeros, digest, write, while the data is still in the processor's cache. One worker, one chunk at a time.
+/// Moves one chunk: read, look for zeros, digest, write, while the data is still in the processor's
+/// cache. One worker, one chunk at a time.
 ///
 /// Without a sink it reads and digests only: that is `verify`.
 struct ChunkCopier {
@@ -15,7 +16,8 @@ struct ChunkCopier {
         writer = ChunkWriter(holding, shortestZeroRun: shortestZeroRun, sink: sink)
     }
 
-    /// Moves `chunk` through `buffer`; returns what it turned out to be and how many bytes were written.
+    /// Moves `chunk` through `buffer`; returns what it turned out to be and how many bytes were
+    /// written.
     func copy(_ chunk: Chunk, through buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
         if let outcome = writer.outcome(ofEmpty: chunk) { return (outcome, 0) }
         let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<chunk.length])
@@ -39,11 +41,13 @@ struct ChunkWriter {
         self.sink = sink
     }
 
-    /// Whether the target's bitmap marks what is data. Which of it is zeros say the bytes, not the source's holes: those are where the file system
-    /// has them, and the bitmap is the same for the same bytes.
+    /// Whether the target's bitmap marks what is data. Which of it is zeros say the bytes, not the
+    /// source's holes: those are where the file system has them, and the bitmap is the same for the
+    /// same bytes.
     private var marksData: Bool { holding == .everything(marks: true) }
 
-    /// Whether a chunk's bytes must stand at the start of the buffer: an overlay's bitmap is digested behind them.
+    /// Whether a chunk's bytes must stand at the start of the buffer: an overlay's bitmap is
+    /// digested behind them.
     var needsBuffer: Bool { holding.isOverlay }
 
     /// What a chunk is that has nothing to read, write or mark; nil where it has.
@@ -53,23 +57,36 @@ struct ChunkWriter {
     }
 
     /// Writes `chunk`, whose guest bytes are `bytes`; `buffer` has room for its bitmap behind them.
-    func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
-        let bitmap = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
+    func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (
+        outcome: Outcome, written: Int
+    ) {
+        let bitmap = UnsafeMutableRawBufferPointer(
+            rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
         bitmap.initializeMemory(as: UInt8.self, repeating: 0)
-        func mark(_ range: Range<Int>) { CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap) }
+        func mark(_ range: Range<Int>) {
+            CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap)
+        }
         if holding.isOverlay { chunk.marked.forEach(mark) }
         var written = 0
         if let sink {
             for range in marksData && !chunk.written.isEmpty ? [0..<chunk.length] : chunk.written {
                 for piece in ZeroScan.dataRanges(in: bytes, range, leavingOut: shortestZeroRun) {
-                    try sink.write(UnsafeRawBufferPointer(rebasing: bytes[piece]), at: chunk.start + UInt64(piece.lowerBound))
+                    try sink.write(
+                        UnsafeRawBufferPointer(rebasing: bytes[piece]),
+                        at: chunk.start + UInt64(piece.lowerBound))
                     if marksData { mark(piece) }
                     written += piece.count
                 }
             }
-            if marksData ? written > 0 : !chunk.marked.isEmpty { try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start) }
+            if marksData ? written > 0 : !chunk.marked.isEmpty {
+                try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start)
+            }
         }
-        return (outcome(of: chunk, bytes, UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(chunk.length + bitmap.count)])), written)
+        return (
+            outcome(
+                of: chunk, bytes,
+                UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(chunk.length + bitmap.count)])), written
+        )
     }
 
     /// Marks a span that the target holds; nothing else is to be done for zeros.
@@ -77,7 +94,9 @@ struct ChunkWriter {
         if holding.isOverlay, span.isHeld { try sink?.markAll(span.range) }
     }
 
-    private func outcome(of chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ bytesAndBitmap: UnsafeRawBufferPointer) -> Outcome {
+    private func outcome(
+        of chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ bytesAndBitmap: UnsafeRawBufferPointer
+    ) -> Outcome {
         let isZero = chunk.runs.isEmpty || ZeroScan.isZero(bytes)
         guard holding.isOverlay else { return isZero ? .zero : .data(ContentDigest(of: bytes)) }
         if chunk.marked.isEmpty { return .backing }

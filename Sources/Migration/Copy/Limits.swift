@@ -2,7 +2,8 @@ internal import Manifests
 
 /// Sizes that bound the pipeline.
 package enum Limits {
-    /// The most guest disk that one chunk covers, in bytes; chunks begin at multiples of it. Its bitmap is whole bytes.
+    /// The most guest disk that one chunk covers, in bytes; chunks begin at multiples of it. Its
+    /// bitmap is whole bytes.
     package static let chunk = Segment.chunk
     /// A chunk's bytes and its bitmap behind them.
     static let buffer = chunk + chunk / 512 / 8
@@ -12,6 +13,7 @@ package enum Limits {
     static let finished = 4096
     /// Finished bytes after which the kernel is asked to begin writing them to disk.
     static let writeback: UInt64 = 16 << 20
-    /// The shortest time between two syncs: what a crash can cost beside the segments that are being written.
+    /// The shortest time between two syncs: what a crash can cost beside the segments that are
+    /// being written.
     static let syncInterval = Duration.milliseconds(100)
 }

@@ -1,7 +1,8 @@
 internal import DiskImages
 internal import SystemPackage
 
-/// The names by which one file was asked for. Each of them is to be in the archive, also where they are links to one another.
+/// The names by which one file was asked for. Each of them is to be in the archive, also where they
+/// are links to one another.
 struct AskedNames {
     private struct Name {
         /// Absolute, as it was given.
@@ -29,8 +30,8 @@ struct AskedNames {
         if given.insert(name.given).inserted { names.append(name) }
     }
 
-    /// A place for each name, in the order of asking. A symbolic link stands for the file that it leads to, as long as it is the only name for that;
-    /// of several, each stands for itself.
+    /// A place for each name, in the order of asking. A symbolic link stands for the file that it
+    /// leads to, as long as it is the only name for that; of several, each stands for itself.
     func places() -> [FilePath] {
         let counts = Dictionary(names.map { ($0.resolved, 1) }, uniquingKeysWith: +)
         var taken: Set<FilePath> = []

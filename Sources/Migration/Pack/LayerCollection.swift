@@ -7,7 +7,8 @@ internal import TransportArchive
 
 /// A layer that is to be packed.
 struct PlannedLayer {
-    /// Its file, absolute. Its name in the archive, and those of `also`, are the ends of such paths.
+    /// Its file, absolute. Its name in the archive, and those of `also`, are the ends of such
+    /// paths.
     var place: FilePath
     /// Where else it was asked for.
     var also: [FilePath] = []
@@ -24,15 +25,19 @@ struct PlannedLayer {
 
     /// `names` has one for `place` and each of `also`.
     func described(as names: [String]) throws -> ArchiveHeader.Layer {
-        let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0).wanted
+        let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0)
+            .wanted
         return ArchiveHeader.Layer(
-            name: names[0], also: names.count > 1 ? Array(names.dropFirst()) : nil, layout: layout, size: size,
-            mtime: source.chain.top.file.identity.mtime.description, backing: backing, alignment: alignment, image: !asked.isEmpty,
+            name: names[0], also: names.count > 1 ? Array(names.dropFirst()) : nil, layout: layout,
+            size: size,
+            mtime: source.chain.top.file.identity.mtime.description, backing: backing, alignment: alignment,
+            image: !asked.isEmpty,
             access: access)
     }
 }
 
-/// Collects the layers of many chains, each file once: recognised by device and inode, and raw backing files by content where copies exist.
+/// Collects the layers of many chains, each file once: recognised by device and inode, and raw
+/// backing files by content where copies exist.
 struct LayerCollection {
     private struct Key: Hashable {
         let file: FileID
@@ -68,13 +73,17 @@ struct LayerCollection {
         }
     }
 
-    /// Throws where an overlay, restored with its backing file, would be opened as another disk: the archive knows what the file is, no header does.
+    /// Throws where an overlay, restored with its backing file, would be opened as another disk:
+    /// the archive knows what the file is, no header does.
     private static func checkReadBack(_ chain: ImageChain) throws {
         for (overlay, below) in zip(chain.layers, chain.layers.dropFirst()) {
             guard let layout = overlay.header?.layout.writableEquivalent else { continue }
-            guard let misreading = try BackingReference(below, name: below.path).misreading(under: layout) else { continue }
+            guard let misreading = try BackingReference(below, name: below.path).misreading(under: layout)
+            else { continue }
             throw MigrationError(
-                .badData, "\(overlay.path): \(layout.rawValue) cannot hold \(misreading) (--flatten packs what its guest sees)")
+                .badData,
+                "\(overlay.path): \(layout.rawValue) cannot hold \(misreading) (--flatten packs what its guest sees)"
+            )
         }
     }
 
@@ -85,7 +94,8 @@ struct LayerCollection {
         if indices[key] == nil {
             layers.append(
                 PlannedLayer(
-                    place: try resolved(chain.top.path), source: PackSource(chain: chain, holding: .everything(marks: false)),
+                    place: try resolved(chain.top.path),
+                    source: PackSource(chain: chain, holding: .everything(marks: false)),
                     layout: "raw",
                     size: chain.guestLength, backing: nil, alignment: nil))
             indices[key] = index
@@ -100,23 +110,29 @@ struct LayerCollection {
             source: PackSource(
                 chain: ImageChain(layers: [layer]),
                 holding: layer.header == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)),
-            layout: layout?.rawValue ?? "raw", size: layer.size, backing: backing, alignment: layout == .umlV3 ? alignment(of: layer) : nil)
+            layout: layout?.rawValue ?? "raw", size: layer.size, backing: backing,
+            alignment: layout == .umlV3 ? alignment(of: layer) : nil)
     }
 
     /// UML V1 and V2 have no alignment; what becomes V3 gets the usual one.
-    private func alignment(of layer: ImageLayer) -> UInt32 { layer.header?.alignment ?? CowHeader.usualAlignment }
+    private func alignment(of layer: ImageLayer) -> UInt32 {
+        layer.header?.alignment ?? CowHeader.usualAlignment
+    }
 
     private func isSame(_ a: ImageChain, _ b: ImageChain, _ stop: StopFlag) throws -> Bool {
         var comparison = try ChainComparison(a, b, length: a.guestLength)
         while let step = try comparison.next() {
-            if stop.isRequested { throw MigrationError(.stopped, "\(b.top.path): stopped by a signal (run the same command again)") }
+            if stop.isRequested {
+                throw MigrationError(
+                    .stopped, "\(b.top.path): stopped by a signal (run the same command again)")
+            }
             if case .different = step { return false }
         }
         return true
     }
 
-    /// The layers, copies of one backing file taken together under the first one's name. What others stand on keeps the
-    /// name that they have for it, beside those that it was asked for by.
+    /// The layers, copies of one backing file taken together under the first one's name. What
+    /// others stand on keeps the name that they have for it, beside those that it was asked for by.
     func finished(_ stop: StopFlag) throws -> [PlannedLayer] {
         var replacement: [Int: Int] = [:]
         var bySize: [UInt64: [Int]] = [:]

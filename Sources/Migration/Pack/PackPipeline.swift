@@ -42,8 +42,11 @@ struct PackPipeline: Sendable {
         let frame: AlignedBuffer
     }
 
-    /// Packs everything that `composer` has not had yet. Returns the composer as it is then; ends early, without error, when `stop` is requested.
-    func pack(_ composer: ArchiveComposer, to output: PackOutput, recordingIn manifest: ManifestFile?) async throws -> ArchiveComposer {
+    /// Packs everything that `composer` has not had yet. Returns the composer as it is then; ends
+    /// early, without error, when `stop` is requested.
+    func pack(_ composer: ArchiveComposer, to output: PackOutput, recordingIn manifest: ManifestFile?)
+        async throws -> ArchiveComposer
+    {
         let planned = BoundedChannel<Job>(limit: Limits.planned)
         let packed = BoundedChannel<PackedFrame>(limit: 2 * workers.limit + 2)
         let checkpoints = BoundedChannel<ArchiveManifest.Checkpoint>(limit: 4)
@@ -56,8 +59,11 @@ struct PackPipeline: Sendable {
         }[0]
     }
 
-    /// Layer after layer, in the disk's order. Frames are taken here, in the order they are written in: no worker can hold one that the writer waits for.
-    private func plan(from start: ArchiveComposer.Place, into planned: BoundedChannel<Job>, _ frames: BufferPool) async throws
+    /// Layer after layer, in the disk's order. Frames are taken here, in the order they are written
+    /// in: no worker can hold one that the writer waits for.
+    private func plan(
+        from start: ArchiveComposer.Place, into planned: BoundedChannel<Job>, _ frames: BufferPool
+    ) async throws
         -> [ArchiveComposer]
     {
         var number: UInt64 = 0
@@ -88,13 +94,16 @@ struct PackPipeline: Sendable {
         }
     }
 
-    private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws -> [ArchiveComposer] {
+    private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws
+        -> [ArchiveComposer]
+    {
         _ = try await Workers.work(workers) { () -> [ArchiveComposer] in
             var packer = try ChunkPacker(sources, compression, shortestZeroRun: shortestZeroRun)
             while let job = try await planned.receive() {
                 let frame = try packer.pack(job.chunk, into: job.frame)
                 progress.add(
-                    covered: job.chunk.range.upperBound - job.chunk.range.lowerBound, read: job.chunk.readLength,
+                    covered: job.chunk.range.upperBound - job.chunk.range.lowerBound,
+                    read: job.chunk.readLength,
                     written: frame.run.frameLength)
                 try await packed.send(frame)
             }
@@ -104,9 +113,11 @@ struct PackPipeline: Sendable {
         return []
     }
 
-    /// Writes frames in their order, whatever order they come in, and says how far the archive is after each segment.
+    /// Writes frames in their order, whatever order they come in, and says how far the archive is
+    /// after each segment.
     private func write(
-        _ packed: BoundedChannel<PackedFrame>, _ composer: ArchiveComposer, to output: PackOutput, _ frames: BufferPool,
+        _ packed: BoundedChannel<PackedFrame>, _ composer: ArchiveComposer, to output: PackOutput,
+        _ frames: BufferPool,
         _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>
     ) async throws -> ArchiveComposer {
         var composer = composer
@@ -124,39 +135,49 @@ struct PackPipeline: Sendable {
                     if layer >= 0, isConsistent { try sources[layer].chain.checkUnchanged() }
                     layer = frame.run.layer
                 }
-                for run in joiner.add(frame.run, isLast: frame.run.range.upperBound == sources[layer].chain.guestLength) {
+                for run in joiner.add(
+                    frame.run, isLast: frame.run.range.upperBound == sources[layer].chain.guestLength)
+                {
                     try write(run, frame.frame, &composer, to: output)
                 }
                 try await frames.give(frame.frame)
                 if composer.offset - recorded >= segmentLength {
                     if isConsistent { try sources[layer].chain.checkUnchanged() }
-                    try await checkpoints.send(ArchiveManifest.Checkpoint(length: composer.offset, sequence: composer.sequence))
+                    try await checkpoints.send(
+                        ArchiveManifest.Checkpoint(length: composer.offset, sequence: composer.sequence))
                     recorded = composer.offset
                 }
             }
         }
         guard early.isEmpty else { throw MigrationError(.bug, "a part of the archive was left out") }
         if composer.offset > recorded {
-            try await checkpoints.send(ArchiveManifest.Checkpoint(length: composer.offset, sequence: composer.sequence))
+            try await checkpoints.send(
+                ArchiveManifest.Checkpoint(length: composer.offset, sequence: composer.sequence))
         }
         checkpoints.finish()
         return composer
     }
 
     /// Writes a record and, where it has one, its frame.
-    private func write(_ run: RunRecord, _ frame: AlignedBuffer, _ composer: inout ArchiveComposer, to output: PackOutput) throws {
+    private func write(
+        _ run: RunRecord, _ frame: AlignedBuffer, _ composer: inout ArchiveComposer, to output: PackOutput
+    ) throws {
         let offset = composer.offset
         let record = composer.run(run)
         try record.withUnsafeBytes { try output.write($0, at: offset) }
         guard run.frameLength > 0 else { return }
-        try output.write(UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]), at: offset + UInt64(record.count))
+        try output.write(
+            UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]),
+            at: offset + UInt64(record.count))
     }
 
     private func record(
-        _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>, _ output: PackOutput, _ manifest: ManifestFile?
+        _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>, _ output: PackOutput,
+        _ manifest: ManifestFile?
     ) async throws -> [ArchiveComposer] {
         var unsynced: ArchiveManifest.Checkpoint?
-        // The first one is recorded at once: a run that is killed again and again gets on all the same.
+        // The first one is recorded at once: a run that is killed again and again gets on all the
+        // same.
         var lastSync = ContinuousClock.now - Limits.syncInterval
         func synchronize() throws {
             guard let checkpoint = unsynced, let file = output.file, let manifest else { return }

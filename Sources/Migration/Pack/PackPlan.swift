@@ -5,7 +5,8 @@ internal import Stages
 internal import SystemPackage
 internal import TransportArchive
 
-/// Which layers an archive will hold, and under which names: every file once, backing files before their overlays.
+/// Which layers an archive will hold, and under which names: every file once, backing files before
+/// their overlays.
 struct PackPlan {
     let header: ArchiveHeader
     /// What is read for each of the header's layers.
@@ -15,9 +16,11 @@ struct PackPlan {
     /// Every file that is read, once.
     let files: [ImageLayer]
 
-    /// Opens every image with its chain; throws where one cannot be packed, before anything is written.
+    /// Opens every image with its chain; throws where one cannot be packed, before anything is
+    /// written.
     init(
-        _ images: [FilePath], _ options: (FilePath) throws -> ChainOptions, flatten: Bool, compression: Compression, zeroRun: Int,
+        _ images: [FilePath], _ options: (FilePath) throws -> ChainOptions, flatten: Bool,
+        compression: Compression, zeroRun: Int,
         stop: StopFlag
     )
         throws
@@ -30,7 +33,8 @@ struct PackPlan {
         let layers = try collection.finished(stop)
         var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
         header = ArchiveHeader(
-            options: ArchiveHeader.Options(compression: compression.description, flatten: flatten, zeroRun: zeroRun),
+            options: ArchiveHeader.Options(
+                compression: compression.description, flatten: flatten, zeroRun: zeroRun),
             layers: try layers.map { layer in
                 defer { names.removeFirst(1 + layer.also.count) }
                 return try layer.described(as: Array(names.prefix(1 + layer.also.count)))
@@ -43,7 +47,8 @@ struct PackPlan {
         }
     }
 
-    /// The backing files whose time no COW header can hold, a line for each: their overlays cannot be restored as they are.
+    /// The backing files whose time no COW header can hold, a line for each: their overlays cannot
+    /// be restored as they are.
     var unrestorable: [String] {
         let bases = Set(header.layers.compactMap(\.backing)).sorted().map { sources[$0].chain.top.file }
         return bases.filter { $0.identity.mtime.headerSeconds == nil }.map {
@@ -60,14 +65,20 @@ struct PackPlan {
         var seen: Set<[UInt8]> = []
         return try places.map { place in
             let name = place.components.dropFirst(common.count).map(\.string).joined(separator: "/")
-            guard name.utf8.elementsEqual(place.components.dropFirst(common.count).map(\.bytes).joined(separator: [0x2f])) else {
-                throw MigrationError(.badData, "\(place): its name is no UTF-8, which an archive cannot hold (rename it)")
+            guard
+                name.utf8.elementsEqual(
+                    place.components.dropFirst(common.count).map(\.bytes).joined(separator: [0x2f]))
+            else {
+                throw MigrationError(
+                    .badData, "\(place): its name is no UTF-8, which an archive cannot hold (rename it)")
             }
             if let fault = ArchiveName.fault(of: name) {
                 throw MigrationError(.badData, "\(place): its name in the archive, \(name), \(fault)")
             }
             guard seen.insert(Array(name.utf8)).inserted else {
-                throw MigrationError(.badData, "\(place): is used both as raw bytes and as a COW image, which one archive cannot hold")
+                throw MigrationError(
+                    .badData,
+                    "\(place): is used both as raw bytes and as a COW image, which one archive cannot hold")
             }
             return name
         }

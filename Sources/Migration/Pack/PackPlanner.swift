@@ -10,8 +10,8 @@ struct PackSource: Sendable {
     var isRaw: Bool { holding == .everything(marks: false) }
 }
 
-/// A stretch of one layer that becomes one record, or a part of one: whole chunks of guest disk of which the layer holds at most one chunk, or more
-/// where that is known to be zeros.
+/// A stretch of one layer that becomes one record, or a part of one: whole chunks of guest disk of
+/// which the layer holds at most one chunk, or more where that is known to be zeros.
 struct PackChunk: Sendable {
     /// Its place in the order of all chunks, from 0.
     var number: UInt64 = 0
@@ -26,8 +26,9 @@ struct PackChunk: Sendable {
     var readLength: Int { reads.reduce(0) { $0 + $1.length } }
 }
 
-/// Gathers what a layer holds into records. The cut follows from bitmaps and the disk's chunks alone: it is the same whether zeros are holes, were
-/// written, or are extents that nobody wrote to, of which a file system says now one and now the other.
+/// Gathers what a layer holds into records. The cut follows from bitmaps and the disk's chunks
+/// alone: it is the same whether zeros are holes, were written, or are extents that nobody wrote
+/// to, of which a file system says now one and now the other.
 struct PackPlanner: Sendable {
     private let source: PackSource
     private let layer: Int
@@ -54,8 +55,11 @@ struct PackPlanner: Sendable {
     mutating func next() throws -> PackChunk? {
         guard var chunk = try nextWindow() else { return nil }
         while let window = try nextWindow() {
-            // A long stretch of zeros is more than fits, but then counts as the chunk that would be the last of it if somebody had written them.
-            let fits = chunk.heldLength == 0 || window.heldLength == 0 || chunk.heldLength + window.heldLength <= RunRecord.longestContent
+            // A long stretch of zeros is more than fits, but then counts as the chunk that would be
+            // the last of it if somebody had written them.
+            let fits =
+                chunk.heldLength == 0 || window.heldLength == 0
+                || chunk.heldLength + window.heldLength <= RunRecord.longestContent
             guard fits else {
                 pending = window
                 break
@@ -75,7 +79,9 @@ struct PackPlanner: Sendable {
         let chunk = UInt64(Limits.chunk)
         var end = min((position / chunk + 1) * chunk, length)
         let first = try run(at: position)
-        if isPassedOver(first), first.end > end { end = first.end >= length ? length : first.end / chunk * chunk }
+        if isPassedOver(first), first.end > end {
+            end = first.end >= length ? length : first.end / chunk * chunk
+        }
         var window = PackChunk(layer: layer, range: position..<end)
         while position < end {
             let run = try run(at: position)
@@ -83,7 +89,8 @@ struct PackPlanner: Sendable {
             if case .data(let depth, let offset) = run.kind {
                 window.reads.append(
                     ReadRun(
-                        layer: depth, offset: offset + (position - run.start), position: Int(window.heldLength),
+                        layer: depth, offset: offset + (position - run.start),
+                        position: Int(window.heldLength),
                         length: Int(stop - position)))
             }
             if run.kind != .backing { window.hold(position..<stop) }
@@ -104,7 +111,9 @@ struct PackPlanner: Sendable {
     private mutating func run(at position: UInt64) throws -> TargetRun {
         while true {
             if let run, run.end > position { return run }
-            guard let next = try runs.next() else { throw MigrationError(.bug, "the block status ends before the disk does") }
+            guard let next = try runs.next() else {
+                throw MigrationError(.bug, "the block status ends before the disk does")
+            }
             run = next
         }
     }
@@ -131,7 +140,9 @@ extension PackChunk {
         range = range.lowerBound..<next.range.upperBound
         for read in next.reads {
             reads.append(
-                ReadRun(layer: read.layer, offset: read.offset, position: Int(heldLength) + read.position, length: read.length))
+                ReadRun(
+                    layer: read.layer, offset: read.offset, position: Int(heldLength) + read.position,
+                    length: read.length))
         }
         for range in next.held { hold(range) }
     }

@@ -24,14 +24,17 @@ package struct PackRequest: Sendable {
     /// Believes nothing that times say of the sources, as in `ConversionRequest`.
     package var reread = false
     package var force: Bool
-    /// The one existing archive that may be replaced, whatever `force` says; nil lets `force` decide alone.
+    /// The one existing archive that may be replaced, whatever `force` says; nil lets `force`
+    /// decide alone.
     package var replacing: FileIdentity?
     /// False where the file system has no locks, and nothing else works on the target.
     package var usesLock = true
 
     package init(
-        archive: FilePath?, images: [FilePath], options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,
-        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Segment.usual, workers: WorkerSlots,
+        archive: FilePath?, images: [FilePath],
+        options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,
+        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Segment.usual,
+        workers: WorkerSlots,
         rate: RateLimit? = nil,
         restart: Bool = false, force: Bool = false
     ) {

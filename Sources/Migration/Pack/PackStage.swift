@@ -29,10 +29,16 @@ struct ChunkPacker {
     /// Packs `chunk` into `frame`, which holds `LZ4Frame.longest`.
     mutating func pack(_ chunk: PackChunk, into frame: AlignedBuffer) throws -> PackedFrame {
         let keepsZeros = !sources[chunk.layer].isRaw
-        // Of what is known to be zeros nothing need be looked at, and it may be longer than any buffer.
+        // Of what is known to be zeros nothing need be looked at, and it may be longer than any
+        // buffer.
         if chunk.reads.isEmpty, shortestZeroRun > 0 || chunk.heldLength == 0 {
-            let runs = keepsZeros ? chunk.held.map { RunRecord.Run(start: $0.lowerBound, end: $0.upperBound, isZero: true) } : []
-            return PackedFrame(number: chunk.number, run: RunRecord(emptyFor: chunk.layer, range: chunk.range, runs: runs), frame: frame)
+            let runs =
+                keepsZeros
+                ? chunk.held.map { RunRecord.Run(start: $0.lowerBound, end: $0.upperBound, isZero: true) }
+                : []
+            return PackedFrame(
+                number: chunk.number, run: RunRecord(emptyFor: chunk.layer, range: chunk.range, runs: runs),
+                frame: frame)
         }
         let bytes = UnsafeMutableRawBufferPointer(rebasing: content.bytes[..<Int(chunk.heldLength)])
         try reader(of: chunk.layer).read(chunk.reads, into: bytes)
@@ -40,7 +46,8 @@ struct ChunkPacker {
         let data = UnsafeRawBufferPointer(rebasing: bytes[..<length])
         let frameLength = length > 0 ? try compressor.compress(data, into: frame.bytes) : 0
         let run = RunRecord(
-            layer: chunk.layer, range: chunk.range, runs: runs, contentLength: length, frameLength: frameLength,
+            layer: chunk.layer, range: chunk.range, runs: runs, contentLength: length,
+            frameLength: frameLength,
             frameDigest: ContentDigest(of: UnsafeRawBufferPointer(rebasing: frame.bytes[..<frameLength])),
             contentDigest: ContentDigest(of: data))
         return PackedFrame(number: chunk.number, run: run, frame: frame)
@@ -53,7 +60,8 @@ struct ChunkPacker {
         return new
     }
 
-    /// Moves the data together over the zeros found in it; returns the runs, and how long the content is then. Zeros in a raw layer are holes.
+    /// Moves the data together over the zeros found in it; returns the runs, and how long the
+    /// content is then. Zeros in a raw layer are holes.
     private func takeOutZeros(
         _ chunk: PackChunk, _ bytes: UnsafeMutableRawBufferPointer, keepsZeros: Bool
     ) -> (runs: [RunRecord.Run], length: Int) {
@@ -69,10 +77,16 @@ struct ChunkPacker {
                 guard keepsZeros, end > covered else { return }
                 runs.append(seamless: RunRecord.Run(start: guest(covered), end: guest(end), isZero: true))
             }
-            for piece in ZeroScan.dataRanges(in: UnsafeRawBufferPointer(bytes), range, leavingOut: shortestZeroRun) {
+            for piece in ZeroScan.dataRanges(
+                in: UnsafeRawBufferPointer(bytes), range, leavingOut: shortestZeroRun)
+            {
                 addZeros(upTo: piece.lowerBound)
-                runs.append(seamless: RunRecord.Run(start: guest(piece.lowerBound), end: guest(piece.upperBound), isZero: false))
-                if length < piece.lowerBound { memmove(bytes.baseAddress! + length, bytes.baseAddress! + piece.lowerBound, piece.count) }
+                runs.append(
+                    seamless: RunRecord.Run(
+                        start: guest(piece.lowerBound), end: guest(piece.upperBound), isZero: false))
+                if length < piece.lowerBound {
+                    memmove(bytes.baseAddress! + length, bytes.baseAddress! + piece.lowerBound, piece.count)
+                }
                 length += piece.count
                 covered = piece.upperBound
             }

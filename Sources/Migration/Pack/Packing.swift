@@ -15,46 +15,64 @@ package struct Packing {
     package init(_ request: PackRequest, stop: StopFlag) throws {
         self.request = request
         plan = try PackPlan(
-            request.images, request.options, flatten: request.flatten, compression: request.compression, zeroRun: request.shortestZeroRun,
+            request.images, request.options, flatten: request.flatten, compression: request.compression,
+            zeroRun: request.shortestZeroRun,
             stop: stop)
         place = try request.archive.map { [plan] in
-            try TargetPlace(request.place ?? FilePlace(following: $0), called: $0, sources: plan.files.map(\.file.identity))
+            try TargetPlace(
+                request.place ?? FilePlace(following: $0), called: $0,
+                sources: plan.files.map(\.file.identity))
         }
         if let place, place.existing?.size ?? 0 > 0, try !ArchiveVerification.isArchive(place.path) {
-            throw MigrationError(.target, "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)")
+            throw MigrationError(
+                .target,
+                "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)"
+            )
         }
     }
 
     /// What a user should know although the archive can be made.
     package var warnings: [String] { plan.unrestorable }
 
-    /// Whether a file that was read by force has changed since: the archive is of no one moment then.
+    /// Whether a file that was read by force has changed since: the archive is of no one moment
+    /// then.
     package func hasChanged() throws -> Bool { try plan.sources.contains { try !$0.chain.isUnchanged() } }
 
-    /// Throws where the archive's name is taken; nothing is changed. What an interrupted run left is not looked at.
+    /// Throws where the archive's name is taken; nothing is changed. What an interrupted run left
+    /// is not looked at.
     package func checkStart() throws {
         guard let place, try ManifestFile.readArchive(of: place.file) == nil else { return }
-        try ReplacementPolicy(request.archive ?? place.path, force: request.force, only: request.replacing).check(place.existing)
+        try ReplacementPolicy(request.archive ?? place.path, force: request.force, only: request.replacing)
+            .check(place.existing)
     }
 
     /// Does what is left to do; safe to repeat after any interruption.
     /// `tell` hears what a user wants to know at once.
-    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws -> PackResult {
+    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws
+        -> PackResult
+    {
         guard request.reread, !request.restart, let place else { return try await run(progress, stop) }
         var again = self
-        if try await again.isAsRecorded(at: place, progress, stop, tell) { return try await run(progress, stop) }
+        if try await again.isAsRecorded(at: place, progress, stop, tell) {
+            return try await run(progress, stop)
+        }
         return try await again.run(progress, stop)
     }
 
-    /// Whether the archive that is there holds what packing would write now. Where it does not, it is to be replaced; what was only begun is forgotten.
-    private mutating func isAsRecorded(at place: TargetPlace, _ progress: Progress, _ stop: StopFlag, _ tell: (String) -> Void)
+    /// Whether the archive that is there holds what packing would write now. Where it does not, it
+    /// is to be replaced; what was only begun is forgotten.
+    private mutating func isAsRecorded(
+        at place: TargetPlace, _ progress: Progress, _ stop: StopFlag, _ tell: (String) -> Void
+    )
         async throws -> Bool
     {
         var composer = try ArchiveComposer(plan.header)
         _ = composer.begin()
         let isComplete = try isUpToDate(job(of: composer, at: place), at: place)
         request.restart = true
-        guard isComplete, let recorded = try ManifestFile.readArchive(of: place.path)?.completion else { return false }
+        guard isComplete, let recorded = try ManifestFile.readArchive(of: place.path)?.completion else {
+            return false
+        }
         try beginProgress(progress)
         let end = try await finish(composer, .nowhere, nil, progress, stop)
         if end.previous.description == recorded.digest { return true }
@@ -79,7 +97,8 @@ package struct Packing {
             try place.file.folder.synchronize()
             return .upToDate
         }
-        var replacing = ReplacementPolicy(request.archive ?? place.path, force: request.force, only: request.replacing)
+        var replacing = ReplacementPolicy(
+            request.archive ?? place.path, force: request.force, only: request.replacing)
         // What is refused leaves no manifest behind.
         if try ManifestFile.place(of: place.file).identity() == nil { try replacing.check(place.existing) }
         let manifest = try ManifestFile(of: place.file, usesLock: request.usesLock)
@@ -97,7 +116,9 @@ package struct Packing {
         }
         let file = try TargetFile(staging: place.file)
         var resumed: UInt64 = 0
-        if case .resume(let checkpoint, let recorded) = start, let again = try recomposed(from: file, to: checkpoint) {
+        if case .resume(let checkpoint, let recorded) = start,
+            let again = try recomposed(from: file, to: checkpoint)
+        {
             composer = again
             resumed = checkpoint.length
             try manifest.cut(to: recorded)
@@ -118,7 +139,9 @@ package struct Packing {
         // As for every target.
         try replacing.check(place.file.identity())
         try manifest.append(
-            ManifestCompletion(digest: end.previous.description, header: nil, size: identity.size, mtime: identity.mtime.description))
+            ManifestCompletion(
+                digest: end.previous.description, header: nil, size: identity.size,
+                mtime: identity.mtime.description))
         try manifest.checkStillLocked()
         try file.publish(replacing: replacing.check)
         manifest.forgetEarlierJobsIfPossible()
@@ -128,15 +151,20 @@ package struct Packing {
     /// Packs all records that `composer` has not had and writes the end.
     @discardableResult
     private func finish(
-        _ composer: ArchiveComposer, _ output: PackOutput, _ manifest: ManifestFile?, _ progress: Progress, _ stop: StopFlag
+        _ composer: ArchiveComposer, _ output: PackOutput, _ manifest: ManifestFile?, _ progress: Progress,
+        _ stop: StopFlag
     ) async throws -> ArchiveComposer {
         let pipeline = PackPipeline(
-            sources: plan.sources, compression: request.compression, shortestZeroRun: request.shortestZeroRun, workers: request.workers,
-            rate: request.rate, segmentLength: request.segmentLength, isConsistent: plan.isConsistent, progress: progress, stop: stop)
+            sources: plan.sources, compression: request.compression, shortestZeroRun: request.shortestZeroRun,
+            workers: request.workers,
+            rate: request.rate, segmentLength: request.segmentLength, isConsistent: plan.isConsistent,
+            progress: progress, stop: stop)
         var end = try await pipeline.pack(composer, to: output, recordingIn: manifest)
         if stop.isRequested {
             throw MigrationError(
-                .stopped, "\(request.archive?.description ?? "standard output"): stopped by a signal (run the same command again)")
+                .stopped,
+                "\(request.archive?.description ?? "standard output"): stopped by a signal (run the same command again)"
+            )
         }
         if plan.isConsistent {
             for file in plan.files { try file.file.checkUnused() }
@@ -161,7 +189,8 @@ package struct Packing {
             sources: try plan.files.map(ManifestJob.Source.init), target: place.path.absolute.description)
     }
 
-    /// What is there already, and what it means for this very archive; an archive on standard output is never there.
+    /// What is there already, and what it means for this very archive; an archive on standard
+    /// output is never there.
     package func state() throws -> TargetState {
         guard let place else { return .absent }
         var composer = try ArchiveComposer(plan.header)
@@ -171,23 +200,29 @@ package struct Packing {
         let manifest = try ManifestFile.readArchive(of: place.file)
         let history = TargetHistory(
             isSameJob: manifest?.job?.isSameMove(as: job) == true,
-            isSameSource: try manifest?.job.map { try holdsOneOfOurs($0) } ?? false, hasCheckpoint: manifest?.checkpoint != nil,
+            isSameSource: try manifest?.job.map { try holdsOneOfOurs($0) } ?? false,
+            hasCheckpoint: manifest?.checkpoint != nil,
             completion: manifest?.completion, replaces: manifest?.job?.replaces)
-        return try history.state(existing: place.existing, partial: try TargetFile.partial(of: place.file).identity())
-            .considering(users: place.path, place.existing)
+        return try history.state(
+            existing: place.existing, partial: try TargetFile.partial(of: place.file).identity()
+        )
+        .considering(users: place.path, place.existing)
     }
 
-    /// Whether the archive that `job` made has one of the images that this one is to have: it is the same one, as it was. A shared base does not count.
+    /// Whether the archive that `job` made has one of the images that this one is to have: it is
+    /// the same one, as it was. A shared base does not count.
     private func holdsOneOfOurs(_ job: ArchiveManifest.Job) throws -> Bool {
         let paths = Set(job.sources.map(\.path))
         return try request.images.contains { paths.contains(try resolved($0).description) }
     }
 
-    /// Whether the archive is there, whole and of this very job; nothing is locked or changed, and nothing need be writable.
+    /// Whether the archive is there, whole and of this very job; nothing is locked or changed, and
+    /// nothing need be writable.
     private func isUpToDate(_ job: ArchiveManifest.Job, at place: TargetPlace) throws -> Bool {
         guard !request.restart, let existing = place.existing else { return false }
         do {
-            guard let manifest = try ManifestFile.readArchive(of: place.file), manifest.job?.isSameMove(as: job) == true,
+            guard let manifest = try ManifestFile.readArchive(of: place.file),
+                manifest.job?.isSameMove(as: job) == true,
                 manifest.completion?.matches(existing) == true
             else { return false }
         } catch is ManifestError {
@@ -198,7 +233,8 @@ package struct Packing {
     }
 
     private func start(
-        _ manifest: ManifestFile, _ job: ArchiveManifest.Job, _ existing: FileIdentity?, _ replacing: inout ReplacementPolicy
+        _ manifest: ManifestFile, _ job: ArchiveManifest.Job, _ existing: FileIdentity?,
+        _ replacing: inout ReplacementPolicy
     ) throws -> Start {
         guard let place else { return .begin }
         let found: ArchiveManifest
@@ -212,19 +248,28 @@ package struct Packing {
         let isSameJob = found.job?.isSameMove(as: job) == true
         // Of a device it begins anew.
         let isAgain = job.readsDevice && found.job?.isSameRequest(as: job) == true
-        if let completion = found.completion, isSameJob, !request.restart, let existing, completion.matches(existing) { return .upToDate }
+        if let completion = found.completion, isSameJob, !request.restart, let existing,
+            completion.matches(existing)
+        {
+            return .upToDate
+        }
         let checkpoint = found.completion == nil && !request.restart ? found.checkpoint : nil
         if checkpoint != nil, !isSameJob, !isAgain, found.job?.consistent != false, job.consistent {
             throw MigrationError(
-                .badData, "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)")
+                .badData,
+                "\(manifest.path): holds a checkpoint of another archive or of changed sources (--restart forgets it)"
+            )
         }
         try replacing.accept(existing) { existing in
             guard isSameJob || isAgain else { return false }
-            // What this move was to replace when it began; or the archive itself, of which only the last record was lost.
+            // What this move was to replace when it began; or the archive itself, of which only the
+            // last record was lost.
             return try found.job?.replaces?.matches(existing) == true
                 || isSameJob && found.completion == nil && partial == nil && isWhole(place, job)
         }
-        if let completion = found.completion, isSameJob, !request.restart, let partial, completion.matches(partial) {
+        if let completion = found.completion, isSameJob, !request.restart, let partial,
+            completion.matches(partial)
+        {
             return .name(partial)
         }
         if let checkpoint, isSameJob, let partial, partial.isRegular, partial.size >= checkpoint.length {
@@ -245,8 +290,11 @@ package struct Packing {
         }
     }
 
-    /// The composer as it was at `checkpoint`, from the records that are there; nil where they are not what was written.
-    private func recomposed(from file: TargetFile, to checkpoint: ArchiveManifest.Checkpoint) throws -> ArchiveComposer? {
+    /// The composer as it was at `checkpoint`, from the records that are there; nil where they are
+    /// not what was written.
+    private func recomposed(from file: TargetFile, to checkpoint: ArchiveManifest.Checkpoint) throws
+        -> ArchiveComposer?
+    {
         var composer = try ArchiveComposer(plan.header)
         _ = composer.begin()
         do {
@@ -264,7 +312,9 @@ package struct Packing {
     }
 
     /// Bytes of data that are read in all.
-    package func dataLength() throws -> UInt64 { try plan.sources.reduce(0) { $0 + (try $1.chain.countData($1.holding, in: []).all) } }
+    package func dataLength() throws -> UInt64 {
+        try plan.sources.reduce(0) { $0 + (try $1.chain.countData($1.holding, in: []).all) }
+    }
 
     private func beginProgress(_ progress: Progress) throws {
         let total = progress.isShown ? try dataLength() : nil

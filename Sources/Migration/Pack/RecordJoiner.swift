@@ -1,6 +1,7 @@
 internal import TransportArchive
 
-/// Joins records without data that follow one another in a layer: one record stands for zeros of any length, however they were found.
+/// Joins records without data that follow one another in a layer: one record stands for zeros of
+/// any length, however they were found.
 struct RecordJoiner: Sendable {
     /// Runs that a joined record has at most.
     private static let mostRuns = RunRecord.mostRuns / 2
@@ -16,7 +17,8 @@ struct RecordJoiner: Sendable {
 
     private var open: Stretch?
 
-    /// Takes the next record in the archive's order; returns those that are complete by that. `isLast`: none of the same layer follows.
+    /// Takes the next record in the archive's order; returns those that are complete by that.
+    /// `isLast`: none of the same layer follows.
     ///
     /// What is still open is not to be written by a run that is stopped: its end is not known.
     mutating func add(_ record: RunRecord, isLast: Bool) -> [RunRecord] {
@@ -35,7 +37,9 @@ struct RecordJoiner: Sendable {
     private mutating func join(_ record: RunRecord) -> Bool {
         guard let stretch = open, stretch.layer == record.layer else { return false }
         let isSeamless = stretch.runs.last.map { $0.end == record.runs.first?.start } ?? false
-        guard stretch.runs.count + record.runs.count - (isSeamless ? 1 : 0) <= RecordJoiner.mostRuns else { return false }
+        guard stretch.runs.count + record.runs.count - (isSeamless ? 1 : 0) <= RecordJoiner.mostRuns else {
+            return false
+        }
         open?.range = stretch.range.lowerBound..<record.range.upperBound
         for run in record.runs { open?.runs.append(seamless: run) }
         return true

@@ -1,7 +1,8 @@
 package import DiskImages
 package import SystemPackage
 
-/// Which file under a target's name a move may replace: every writer asks here, when it begins and right before the new file takes the name.
+/// Which file under a target's name a move may replace: every writer asks here, when it begins and
+/// right before the new file takes the name.
 package struct ReplacementPolicy {
     /// The target's name as it was given.
     let name: FilePath
@@ -18,14 +19,20 @@ package struct ReplacementPolicy {
         self.only = only
     }
 
-    /// Throws `target` where `existing` may not be replaced, whatever the options where a guest is using it.
+    /// Throws `target` where `existing` may not be replaced, whatever the options where a guest is
+    /// using it.
     package func check(_ existing: FileIdentity?) throws {
         guard let existing else { return }
-        guard only.map(existing.isUnchanged(since:)) ?? (force || accepted.map(existing.isUnchanged(since:)) == true) else {
+        guard
+            only.map(existing.isUnchanged(since:))
+                ?? (force || accepted.map(existing.isUnchanged(since:)) == true)
+        else {
             throw MigrationError(.target, "\(name): exists (--force replaces it)")
         }
         if let user = try ReplacementPolicy.user(of: name) {
-            throw MigrationError(.target, "\(name): is in use by \(user) (stop the guest that uses it; it is never replaced before)")
+            throw MigrationError(
+                .target,
+                "\(name): is in use by \(user) (stop the guest that uses it; it is never replaced before)")
         }
     }
 
@@ -40,7 +47,8 @@ package struct ReplacementPolicy {
         }
     }
 
-    /// As `check`; what is there is replaceable from now on, as long as nobody changes it. `isOurs` vouches for it: an earlier run of the same move.
+    /// As `check`; what is there is replaceable from now on, as long as nobody changes it. `isOurs`
+    /// vouches for it: an earlier run of the same move.
     package mutating func accept(_ existing: FileIdentity?, isOurs: (FileIdentity) throws -> Bool) throws {
         if let existing, try !isOurs(existing) { try check(existing) }
         accepted = existing

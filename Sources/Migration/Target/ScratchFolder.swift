@@ -2,8 +2,9 @@ internal import DiskImages
 internal import SystemPackage
 internal import TransportArchive
 
-/// The folder where an archive's layers wait to be flattened: `.drover-scratch-ID`. Locked as long as a run uses it, so that the next run of the
-/// same command knows one that was left behind, and goes on with it or removes it.
+/// The folder where an archive's layers wait to be flattened: `.drover-scratch-ID`. Locked as long
+/// as a run uses it, so that the next run of the same command knows one that was left behind, and
+/// goes on with it or removes it.
 struct ScratchFolder {
     let tree: FolderTree
     private let lock: LockedFile
@@ -29,13 +30,18 @@ struct ScratchFolder {
         do {
             try ScratchFolder(of: plan, in: parent).remove()
         } catch let error as DiskImageError where [.target, .locked, .io].contains(error.kind) {
-            // Another run uses it, or nothing may be written here: what was asked for is there all the same.
+            // Another run uses it, or nothing may be written here: what was asked for is there all
+            // the same.
         }
     }
 
-    /// Removes every file that a run of this archive can have left in it, whatever it was asked for, and then the folder; the lock goes last.
+    /// Removes every file that a run of this archive can have left in it, whatever it was asked
+    /// for, and then the folder; the lock goes last.
     func remove() {
         let endings = ["", ".manifest", ".partial"]
-        tree.remove(plan.header.layers.flatMap { layer in endings.map { layer.name + $0 } } + [ScratchFolder.lockName], from: parent)
+        tree.remove(
+            plan.header.layers.flatMap { layer in endings.map { layer.name + $0 } } + [
+                ScratchFolder.lockName
+            ], from: parent)
     }
 }

@@ -2,15 +2,16 @@ package import DiskImages
 internal import Glibc
 package import Manifests
 
-/// Who may read and write a target, and whose it is. Nobody may read it who may not read every file whose bytes it holds.
+/// Who may read and write a target, and whose it is. Nobody may read it who may not read every file
+/// whose bytes it holds.
 package struct TargetAccess: Equatable, Sendable {
     /// What a file that is new is given; its owner and group only where this process may give them.
     package let wanted: FileAccess
     /// What it keeps where owner or group cannot be given.
     package let mode: UInt32
 
-    /// Of a file that holds bytes of `sources`, the top layer first: others and the group may do what all of them let them, less `umask`.
-    /// With no sources, everything that `umask` leaves.
+    /// Of a file that holds bytes of `sources`, the top layer first: others and the group may do
+    /// what all of them let them, less `umask`. With no sources, everything that `umask` leaves.
     package init(holding sources: [FileAccess], umask: UInt32 = TargetAccess.umask) {
         guard let top = sources.first else {
             wanted = FileAccess(mode: 0o666 & ~umask, owner: geteuid(), group: getegid())
@@ -35,8 +36,8 @@ package struct TargetAccess: Equatable, Sendable {
         mode = wanted.mode & ~umask
     }
 
-    /// Gives target and manifest what they are to have, right before they are synced for the last time. A file that has the name and is to be
-    /// replaced keeps what somebody gave it.
+    /// Gives target and manifest what they are to have, right before they are synced for the last
+    /// time. A file that has the name and is to be replaced keeps what somebody gave it.
     package func give(to file: TargetFile, _ manifest: ManifestFile?) throws {
         let kept = try FileAccess.of(file.place)
         try file.setAccess(kept ?? wanted, orMode: mode)
@@ -44,9 +45,11 @@ package struct TargetAccess: Equatable, Sendable {
     }
 
     /// For nobody but the caller.
-    package static let personal = TargetAccess(holding: [FileAccess(mode: 0o600, owner: geteuid(), group: getegid())], umask: 0)
+    package static let personal = TargetAccess(
+        holding: [FileAccess(mode: 0o600, owner: geteuid(), group: getegid())], umask: 0)
 
-    /// The process's mask of permissions. It can only be read by setting it, so it is read once, before there are threads that make files.
+    /// The process's mask of permissions. It can only be read by setting it, so it is read once,
+    /// before there are threads that make files.
     package static let umask: UInt32 = {
         let mask = Glibc.umask(0o077)
         _ = Glibc.umask(mask)

@@ -5,7 +5,8 @@ internal import Manifests
 internal import Stages
 internal import SystemPackage
 
-/// One target written, whatever from: what an earlier run left is looked at, what is missing is written, and the name comes last.
+/// One target written, whatever from: what an earlier run left is looked at, what is missing is
+/// written, and the name comes last.
 package struct TargetMove {
     /// What became of it.
     enum Result: Equatable {
@@ -39,15 +40,20 @@ package struct TargetMove {
         case resume([ManifestSegment])
     }
 
-    /// Does what is left to do. `prepare` runs before anything is written, where nothing is recorded yet. `write` writes everything but the finished
-    /// ranges and returns what it recorded; `finish` has the last word before the target is called complete.
+    /// Does what is left to do. `prepare` runs before anything is written, where nothing is
+    /// recorded yet. `write` writes everything but the finished ranges and returns what it
+    /// recorded; `finish` has the last word before the target is called complete.
     func run(
-        prepare: () throws -> Void, write: (any ImageSink, ManifestFile, _ finished: [Range<UInt64>]) async throws -> [ManifestSegment],
+        prepare: () throws -> Void,
+        write: (any ImageSink, ManifestFile, _ finished: [Range<UInt64>]) async throws -> [ManifestSegment],
         stop: StopFlag, finish: () throws -> Void
     ) async throws -> Result {
         // A manifest that grows past what is read back would be of no use.
         guard job.target.length / job.options.segment < 1 << 20 else {
-            throw MigrationError(.usage, "\(name): --segment \(job.options.segment) makes over a million checkpoints (give a larger one)")
+            throw MigrationError(
+                .usage,
+                "\(name): --segment \(job.options.segment) makes over a million checkpoints (give a larger one)"
+            )
         }
         if try isUpToDate(), try !isHeld() {
             // An earlier run may have died before the name was durable.
@@ -95,9 +101,13 @@ package struct TargetMove {
             for gap in gaps(between: finished) { try sink.clear(gap) }
         }
         let segments = recorded + (try await write(sink, manifest, finished))
-        guard ManifestSegment.ranges(of: segments) == (job.target.length == 0 ? [] : [0..<job.target.length]) else {
-            guard stop.isRequested else { throw MigrationError(.bug, "\(name): the pipeline ended before the disk did") }
-            throw MigrationError(.stopped, "\(name): stopped by a signal (run the same command again to go on)")
+        guard ManifestSegment.ranges(of: segments) == (job.target.length == 0 ? [] : [0..<job.target.length])
+        else {
+            guard stop.isRequested else {
+                throw MigrationError(.bug, "\(name): the pipeline ended before the disk did")
+            }
+            throw MigrationError(
+                .stopped, "\(name): stopped by a signal (run the same command again to go on)")
         }
         try finish()
         let isHeld = try complete(file, manifest, segments, replacing, before: try lastNamed(found, existing))
@@ -105,12 +115,14 @@ package struct TargetMove {
         return isHeld ? .held(resumed: resumed) : .moved(resumed: resumed)
     }
 
-    /// Whether the target is there, whole and of this very job; nothing is locked or changed, and nothing need be writable.
+    /// Whether the target is there, whole and of this very job; nothing is locked or changed, and
+    /// nothing need be writable.
     func isUpToDate() throws -> Bool {
         guard !restart, job.consistent, let existing = place.existing else { return false }
         do {
             guard let manifest = try ManifestFile.readEnds(of: place.file) else { return false }
-            return try manifest.job?.isSameMove(as: job) == true && manifest.completion?.matches(existing) == true
+            return try manifest.job?.isSameMove(as: job) == true
+                && manifest.completion?.matches(existing) == true
                 && !manifest.isWaiting(TargetFile.partial(of: place.file).identity())
         } catch is ManifestError {
             // What is wrong with it is said when it is locked.
@@ -118,8 +130,10 @@ package struct TargetMove {
         }
     }
 
-    /// What is recorded of the file that has the name, or of the last one that had it; nil where that is damaged.
-    private func lastNamed(_ found: ManifestContents, _ existing: FileIdentity?) throws -> ManifestCompletion? {
+    /// What is recorded of the file that has the name, or of the last one that had it; nil where
+    /// that is damaged.
+    private func lastNamed(_ found: ManifestContents, _ existing: FileIdentity?) throws -> ManifestCompletion?
+    {
         guard naming == .withFamilyUnlessSame else { return nil }
         do {
             return try existing.map { try found.proof(of: $0)?.completion } ?? found.lastNamed
@@ -134,11 +148,13 @@ package struct TargetMove {
         header.map { CowSink(file: file, header: $0) } ?? RawSink(file: file, length: job.target.size)
     }
 
-    /// Throws what `run` would throw before it begins to write, as far as that can be seen without a lock; nothing is changed.
+    /// Throws what `run` would throw before it begins to write, as far as that can be seen without
+    /// a lock; nothing is changed.
     func checkStart() throws {
         let nothing = try ManifestContents(parsing: [], path: ManifestFile.path(of: place.path))
         var replacing = replacing
-        _ = try start(restart ? nothing : try ManifestFile.read(of: place.file) ?? nothing, place.existing, &replacing)
+        _ = try start(
+            restart ? nothing : try ManifestFile.read(of: place.file) ?? nothing, place.existing, &replacing)
     }
 
     /// What `manifest`, which is locked, says; nothing where that may be forgotten.
@@ -151,27 +167,37 @@ package struct TargetMove {
         }
     }
 
-    /// What the files that are there mean for this run. Throws `target` where a file has the name that this move may not replace.
-    func start(_ found: ManifestContents, _ existing: FileIdentity?, _ replacing: inout ReplacementPolicy) throws -> Start {
+    /// What the files that are there mean for this run. Throws `target` where a file has the name
+    /// that this move may not replace.
+    func start(_ found: ManifestContents, _ existing: FileIdentity?, _ replacing: inout ReplacementPolicy)
+        throws -> Start
+    {
         let isSameJob = found.job?.isSameMove(as: job) == true && job.consistent
         let partial = try TargetFile.partial(of: place.file).identity()
         let isWaiting = isSameJob && !restart && found.isWaiting(partial)
-        if let completion = found.completion, isSameJob, !restart, !isWaiting, let existing, completion.matches(existing) {
+        if let completion = found.completion, isSameJob, !restart, !isWaiting, let existing,
+            completion.matches(existing)
+        {
             return .upToDate
         }
         // Of a device it begins anew.
         let isAgain = job.readsDevice && found.job?.isSameRequest(as: job) == true
         let isUnfinished = found.job != nil && found.completion == nil
-        if isUnfinished, !isSameJob, !isAgain, !restart, !found.segments.isEmpty, found.job?.consistent == true, job.consistent {
+        if isUnfinished, !isSameJob, !isAgain, !restart, !found.segments.isEmpty,
+            found.job?.consistent == true, job.consistent
+        {
             throw MigrationError(
                 .badData,
-                "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)")
+                "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(difference(from: found.job)) (--restart forgets it)"
+            )
         }
         try replacing.accept(existing) { existing in
             guard isSameJob || isAgain else { return false }
-            // What this move was to replace when it began; or its own target, of which only the last record was lost.
+            // What this move was to replace when it began; or its own target, of which only the
+            // last record was lost.
             return found.job?.replaces?.matches(existing) == true
-                || isSameJob && isUnfinished && partial == nil && existing.size == job.target.size && found.covers(job.target.length)
+                || isSameJob && isUnfinished && partial == nil && existing.size == job.target.size
+                    && found.covers(job.target.length)
         }
         if isWaiting, found.completion?.held == true {
             if naming != .atOnce { return .held }
@@ -179,11 +205,14 @@ package struct TargetMove {
             guard job.options.base != true else {
                 throw MigrationError(
                     .target,
-                    "\(name): is made anew, and takes its name with the overlays of its family (drover run of its pipeline goes on)")
+                    "\(name): is made anew, and takes its name with the overlays of its family (drover run of its pipeline goes on)"
+                )
             }
         }
         if isWaiting, let partial { return .name(partial) }
-        if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular, partial.size == job.target.size {
+        if isUnfinished, isSameJob, !restart, !found.segments.isEmpty, let partial, partial.isRegular,
+            partial.size == job.target.size
+        {
             return .resume(found.segments)
         }
         return .begin
@@ -193,28 +222,35 @@ package struct TargetMove {
     private func difference(from other: ManifestJob?) -> String {
         guard let other else { return "another job" }
         if other.sources == job.sources { return "the same source with other options" }
-        guard other.sources.map(\.path) == job.sources.map(\.path) else { return "another source, \(other.sources.first?.path ?? "")" }
+        guard other.sources.map(\.path) == job.sources.map(\.path) else {
+            return "another source, \(other.sources.first?.path ?? "")"
+        }
         let changed = zip(other.sources, job.sources).first { $0 != $1 }?.0.path ?? "a file"
         return "this job before \(changed) changed"
     }
 
-    /// The end, in the order that leaves nothing half-written under the final name, and nothing replaced that came to it meanwhile. Returns whether
-    /// the name waits for a family; `before` is what was recorded of the file that had it.
+    /// The end, in the order that leaves nothing half-written under the final name, and nothing
+    /// replaced that came to it meanwhile. Returns whether the name waits for a family; `before` is
+    /// what was recorded of the file that had it.
     @discardableResult func complete(
-        _ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment], _ replacing: ReplacementPolicy,
+        _ file: TargetFile, _ manifest: ManifestFile, _ segments: [ManifestSegment],
+        _ replacing: ReplacementPolicy,
         lost: [ManifestCompletion.Lost]? = nil, before: ManifestCompletion? = nil
     ) throws -> Bool {
         if let mtime { try file.setMtime(mtime) }
         try access.give(to: file, manifest)
         try file.synchronizeWithTimes()
         let identity = try file.identity()
-        // Before it is recorded: a complete target takes its name also where only a later run can give it.
+        // Before it is recorded: a complete target takes its name also where only a later run can
+        // give it.
         try replacing.check(place.file.identity())
         var completion = ManifestCompletion(
             digest: ManifestSegment.digest(of: segments).description,
             header: try header.map { try $0.digest(in: file.reading()).description },
             size: identity.size, mtime: identity.mtime.description, lost: lost)
-        if naming == .withFamily || naming == .withFamilyUnlessSame && before.map(completion.isSameTarget) != true {
+        if naming == .withFamily
+            || naming == .withFamilyUnlessSame && before.map(completion.isSameTarget) != true
+        {
             completion.held = true
         }
         try manifest.append(completion)
@@ -245,7 +281,8 @@ extension CowHeader {
         guard geometry.bitmapOffset <= CowHeader.longestDigested else {
             throw MigrationError(
                 .badData,
-                "\(file.path): its bitmap begins at offset \(geometry.bitmapOffset); expected \(CowHeader.longestDigested) at most")
+                "\(file.path): its bitmap begins at offset \(geometry.bitmapOffset); expected \(CowHeader.longestDigested) at most"
+            )
         }
         var bytes = [UInt8](repeating: 0, count: Int(geometry.bitmapOffset))
         try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }

@@ -5,7 +5,8 @@ package import SystemPackage
 
 /// Where a target goes: its name with links resolved, and what must not be there.
 package struct TargetPlace: Sendable {
-    /// The target's final place, in a folder that is held open: target, staging file and manifest are looked for and made in this one.
+    /// The target's final place, in a folder that is held open: target, staging file and manifest
+    /// are looked for and made in this one.
     package let file: FilePlace
     /// The file that has the name now.
     package let existing: FileIdentity?
@@ -13,7 +14,8 @@ package struct TargetPlace: Sendable {
     /// The target's final name; no symbolic link.
     package var path: FilePath { file.path }
 
-    /// Throws `target` where `name` is something else than a regular file, or where the target or one of the files beside it is one of `sources`.
+    /// Throws `target` where `name` is something else than a regular file, or where the target or
+    /// one of the files beside it is one of `sources`.
     package init(_ name: FilePath, sources: [FileIdentity]) throws {
         try self.init(try FilePlace(following: name), called: name, sources: sources)
     }
@@ -25,19 +27,26 @@ package struct TargetPlace: Sendable {
     package init(_ file: FilePlace, called name: FilePath, sources: [FileIdentity]) throws {
         self.file = file
         if let ending = file.name.extension, ["partial", "manifest"].contains(ending) {
-            throw MigrationError(.target, "\(name): ends in .\(ending), as what Drover keeps beside a target does (choose another name)")
+            throw MigrationError(
+                .target,
+                "\(name): ends in .\(ending), as what Drover keeps beside a target does (choose another name)"
+            )
         }
         existing = try file.identity()
         if let existing, !existing.isRegular {
             throw MigrationError(.target, "\(name): exists and is no regular file (it is never replaced)")
         }
         guard try !file.folder.isOfDevices() else {
-            throw MigrationError(.target, "\(name): lies among devices, where no file is made (name a file elsewhere)")
+            throw MigrationError(
+                .target, "\(name): lies among devices, where no file is made (name a file elsewhere)")
         }
-        for (place, found) in [(file, existing), (TargetFile.partial(of: file), nil), (ManifestFile.place(of: file), nil)] {
+        for (place, found) in [
+            (file, existing), (TargetFile.partial(of: file), nil), (ManifestFile.place(of: file), nil),
+        ] {
             guard let identity = try found ?? place.linkedIdentity() else { continue }
             if sources.contains(where: { $0.isSameFile(as: identity) }) {
-                throw MigrationError(.target, "\(place.path): is a file of the source's own chain (choose another target)")
+                throw MigrationError(
+                    .target, "\(place.path): is a file of the source's own chain (choose another target)")
             }
         }
     }

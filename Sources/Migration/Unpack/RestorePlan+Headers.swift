@@ -4,20 +4,24 @@ internal import Linux
 internal import SystemPackage
 internal import TransportArchive
 
-/// The headers of restored COW files. All of them follow from the archive's header, but for the times of the files they name.
+/// The headers of restored COW files. All of them follow from the archive's header, but for the
+/// times of the files they name.
 extension RestorePlan {
     /// The layout that a COW layer is written in; nil for a raw one.
     private func layout(of layer: Int) throws -> CowLayout? {
         let described = header.layers[layer]
         guard described.layout != "raw" else { return nil }
         guard let original = CowLayout(rawValue: described.layout) else {
-            throw MigrationError(.badData, "\(request.archiveName): \(described.name) has an unknown layout, \(described.layout)")
+            throw MigrationError(
+                .badData,
+                "\(request.archiveName): \(described.name) has an unknown layout, \(described.layout)")
         }
         if case .chains(let asked?, _) = request.form { return asked }
         return original
     }
 
-    /// The header of `layer`, whose backing file's is planned already; nil of a raw one. Throws `badData` where its layout cannot hold it.
+    /// The header of `layer`, whose backing file's is planned already; nil of a raw one. Throws
+    /// `badData` where its layout cannot hold it.
     func plannedHeader(of layer: Int) throws -> CowHeader? {
         guard let layout = try layout(of: layer) else { return nil }
         let described = header.layers[layer]
@@ -25,19 +29,22 @@ extension RestorePlan {
         if layout == .umlV2, layout.rawValue != described.layout, described.guestLength % 4096 != 0 {
             throw MigrationError(
                 .badData,
-                "\(described.name): uml-v2 cannot hold the last sectors of such a disk, for which it has no bits (-o layout=uml-v3 can)")
+                "\(described.name): uml-v2 cannot hold the last sectors of such a disk, for which it has no bits (-o layout=uml-v3 can)"
+            )
         }
         let backing = described.backing.map(backing)
         if let backing, backing.mtime.headerSeconds == nil {
             throw MigrationError(
                 .badData,
-                "\(described.name): no COW layout can hold \(backing.mtime.seconds), the mtime of its backing file (-O raw needs none)")
+                "\(described.name): no COW layout can hold \(backing.mtime.seconds), the mtime of its backing file (-O raw needs none)"
+            )
         }
         // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.
         var alignment = described.alignment.flatMap { $0 <= 1 << 20 ? $0 : nil } ?? CowHeader.usualAlignment
         if case .chains(_, let asked?) = request.form { alignment = asked }
         return try CowHeader(
-            writing: layout, alignment: alignment, length: described.guestLength, over: backing, target: path(of: layer, in: root),
+            writing: layout, alignment: alignment, length: described.guestLength, over: backing,
+            target: path(of: layer, in: root),
             keepsChain: CowLayout(rawValue: described.layout)?.isUML == true, size: described.size)
     }
 
@@ -45,11 +52,13 @@ extension RestorePlan {
         let described = header.layers[layer]
         let path = path(of: layer, in: root)
         return BackingReference(
-            name: path, path: path, size: headers[layer]?.size ?? described.size, mtime: described.time, isCow: described.layout != "raw",
+            name: path, path: path, size: headers[layer]?.size ?? described.size, mtime: described.time,
+            isCow: described.layout != "raw",
             disguise: beginnings[layer].flatMap { RawDisguise($0, fileLength: described.size) })
     }
 
-    /// The header of a layer that only waits to be flattened: it holds every disk, and needs no backing file.
+    /// The header of a layer that only waits to be flattened: it holds every disk, and needs no
+    /// backing file.
     func scratchHeader(of layer: Int) throws -> CowHeader? {
         let described = header.layers[layer]
         guard described.layout != "raw" else { return nil }
@@ -60,9 +69,12 @@ extension RestorePlan {
         }
     }
 
-    /// The header of `layer` as it is written: the backing file stands there by now, and its time is the one that its file system could hold.
+    /// The header of `layer` as it is written: the backing file stands there by now, and its time
+    /// is the one that its file system could hold.
     func writtenHeader(of layer: Int, in tree: FolderTree) throws -> CowHeader? {
-        guard let planned = headers[layer], !planned.backingPath.isEmpty, let below = header.layers[layer].backing else {
+        guard let planned = headers[layer], !planned.backingPath.isEmpty,
+            let below = header.layers[layer].backing
+        else {
             return headers[layer]
         }
         let base = try restored(below, in: tree)
@@ -72,12 +84,17 @@ extension RestorePlan {
         if let misreading = backing.misreading(under: planned.layout) {
             let advice = planned.layout.isUML ? "-O raw can" : "-o layout=uml-v3 or -O raw can"
             throw MigrationError(
-                .badData, "\(path(of: layer, in: tree.root)): \(planned.layout.rawValue) cannot hold \(misreading) (\(advice))")
+                .badData,
+                "\(path(of: layer, in: tree.root)): \(planned.layout.rawValue) cannot hold \(misreading) (\(advice))"
+            )
         }
         guard let mtime = base.file.identity.mtime.headerSeconds else {
-            throw MigrationError(.badData, "\(base.path): no COW layout can hold its mtime \(base.file.identity.mtime.seconds)")
+            throw MigrationError(
+                .badData, "\(base.path): no COW layout can hold its mtime \(base.file.identity.mtime.seconds)"
+            )
         }
         return try CowHeader(
-            layout: planned.layout, backingPath: planned.backingPath, mtime: mtime, size: planned.size, alignment: planned.alignment)
+            layout: planned.layout, backingPath: planned.backingPath, mtime: mtime, size: planned.size,
+            alignment: planned.alignment)
     }
 }

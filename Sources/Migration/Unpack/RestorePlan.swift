@@ -19,7 +19,8 @@ struct RestorePlan: Sendable {
     let images: [Image]
     /// The layers that those need, in the archive's order.
     let needed: [Int]
-    /// The layers that others of the archive stand on: they get their times back, whether or not those others are restored with them.
+    /// The layers that others of the archive stand on: they get their times back, whether or not
+    /// those others are restored with them.
     private let bases: Set<Int>
     /// The names that each of `needed` gets below the root.
     private let names: [Int: [String]]
@@ -27,17 +28,22 @@ struct RestorePlan: Sendable {
     private let archiveAccess: FileAccess?
     /// The folder that names are below, links resolved.
     let root: FilePath
-    /// The headers of the COW files among `needed`, known before anything is written: what a layout cannot hold is found in time.
+    /// The headers of the COW files among `needed`, known before anything is written: what a layout
+    /// cannot hold is found in time.
     private(set) var headers: [Int: CowHeader] = [:]
     /// How the raw layers begin that headers are to name.
     private(set) var beginnings: [Int: [UInt8]] = [:]
-    /// What the index of a file says of the layers' ends: two archives with one id may differ in what their layers hold.
+    /// What the index of a file says of the layers' ends: two archives with one id may differ in
+    /// what their layers hold.
     var anchors: ArchiveAnchors?
 
-    /// Throws `badData` where a layout cannot hold what it would have to, before anything is written.
+    /// Throws `badData` where a layout cannot hold what it would have to, before anything is
+    /// written.
     ///
     /// `beginning` reads how a raw layer begins; nil where that comes later.
-    init(_ reader: ArchiveReader, _ request: UnpackRequest, beginning: (Int) throws -> [UInt8]? = { _ in nil }) throws {
+    init(
+        _ reader: ArchiveReader, _ request: UnpackRequest, beginning: (Int) throws -> [UInt8]? = { _ in nil }
+    ) throws {
         header = reader.header
         id = reader.id
         self.request = request
@@ -45,7 +51,8 @@ struct RestorePlan: Sendable {
         let header = reader.header
         images =
             try request.names.isEmpty
-            ? header.layers.indices.filter { header.layers[$0].image || request.form != .raw }.flatMap { layer in
+            ? header.layers.indices.filter { header.layers[$0].image || request.form != .raw }.flatMap {
+                layer in
                 header.layers[layer].names.map { Image(layer: layer, name: $0) }
             }
             : LayerNames(header, request.archiveName).find(request.names)
@@ -68,11 +75,14 @@ struct RestorePlan: Sendable {
         bases = Set(header.layers.compactMap(\.backing))
         root = try FolderTree.path(of: request.directory)
         if request.form != .raw {
-            for base in Set(needed.compactMap { header.layers[$0].backing }).sorted() where header.layers[base].layout == "raw" {
+            for base in Set(needed.compactMap { header.layers[$0].backing }).sorted()
+            where header.layers[base].layout == "raw" {
                 beginnings[base] = try beginning(base)
             }
         }
-        for layer in needed { headers[layer] = try request.form == .raw ? scratchHeader(of: layer) : plannedHeader(of: layer) }
+        for layer in needed {
+            headers[layer] = try request.form == .raw ? scratchHeader(of: layer) : plannedHeader(of: layer)
+        }
     }
 
     /// The files that are restored as the layers they are.
@@ -82,8 +92,11 @@ struct RestorePlan: Sendable {
         header.layers[layer].layout == "raw" ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
     }
 
-    /// The names of the files that `layer` is restored to, the one that others stand on first; in the scratch folder it has one.
-    func names(of layer: Int) -> [String] { request.form == .raw ? [header.layers[layer].name] : names[layer] ?? [] }
+    /// The names of the files that `layer` is restored to, the one that others stand on first; in
+    /// the scratch folder it has one.
+    func names(of layer: Int) -> [String] {
+        request.form == .raw ? [header.layers[layer].name] : names[layer] ?? []
+    }
 
     /// How `layer` is written as `name` below `tree`, where its backing file stands already.
     func move(_ layer: Int, as name: String, in tree: FolderTree) throws -> TargetMove {
@@ -95,15 +108,18 @@ struct RestorePlan: Sendable {
         let size = cowHeader.map(\.fullLength) ?? described.size
         let backing = cowHeader?.backingPath.isEmpty == false ? described.backing : nil
         var options = ManifestJob.Options(
-            layout: cowHeader?.layout, alignment: cowHeader?.alignment, zeroRun: 0, segment: request.segmentLength)
+            layout: cowHeader?.layout, alignment: cowHeader?.alignment, zeroRun: 0,
+            segment: request.segmentLength)
         options.depth = cowHeader == nil ? nil : 1
         options.backing = backing.map(source(of:))
         options.backingName = backing.map { self.path(of: $0, in: tree.root).description }
         let job = ManifestJob(
             sources: [source(of: layer)], options: options,
-            target: ManifestJob.Target(path: path.description, length: described.guestLength, size: size), consistent: true)
+            target: ManifestJob.Target(path: path.description, length: described.guestLength, size: size),
+            consistent: true)
         return TargetMove(
-            name: path, place: place, job: job, header: cowHeader, access: request.form == .raw ? .personal : access(of: layer),
+            name: path, place: place, job: job, header: cowHeader,
+            access: request.form == .raw ? .personal : access(of: layer),
             mtime: request.form != .raw && bases.contains(layer) ? described.time : nil,
             restart: request.restart, replacing: ReplacementPolicy(path, force: request.force))
     }
@@ -121,24 +137,30 @@ struct RestorePlan: Sendable {
         return all.count == recorded.count ? TargetAccess(holding: all) : access(of: layer)
     }
 
-    /// A layer that was restored before, opened as what the archive says it is, whatever its bytes look like.
+    /// A layer that was restored before, opened as what the archive says it is, whatever its bytes
+    /// look like.
     func restored(_ layer: Int, in tree: FolderTree) throws -> ImageLayer {
-        try ImageLayer(ImageFile(opening: tree.place(for: header.layers[layer].name)), as: headers[layer]?.layout)
+        try ImageLayer(
+            ImageFile(opening: tree.place(for: header.layers[layer].name)), as: headers[layer]?.layout)
     }
 
     /// Where the layers lie while they wait to be flattened.
     var scratch: FilePath { root.appending(".drover-scratch-\(id)") }
 
     /// The file that `layer` is restored to, the first of several.
-    func path(of layer: Int, in root: FilePath) -> FilePath { root.pushing(FilePath(names(of: layer).first ?? header.layers[layer].name)) }
+    func path(of layer: Int, in root: FilePath) -> FilePath {
+        root.pushing(FilePath(names(of: layer).first ?? header.layers[layer].name))
+    }
 
-    /// How the flattened image of `layer` is called in a manifest: what is in the archive, not the files it passes through.
+    /// How the flattened image of `layer` is called in a manifest: what is in the archive, not the
+    /// files it passes through.
     func flatteningJob(_ layer: Int, at path: FilePath) -> ManifestJob {
         let length = header.layers[layer].guestLength
         return ManifestJob(
             sources: header.chain(of: layer).map(source(of:)),
             options: ManifestJob.Options(layout: nil, zeroRun: 4096, segment: request.segmentLength),
-            target: ManifestJob.Target(path: path.description, length: length, size: length), consistent: true)
+            target: ManifestJob.Target(path: path.description, length: length, size: length), consistent: true
+        )
     }
 
     /// The archive's own file, which no target may be.
@@ -149,13 +171,15 @@ struct RestorePlan: Sendable {
     private func source(of index: Int) -> ManifestJob.Source {
         let layer = header.layers[index]
         return ManifestJob.Source(
-            path: "archive \(id): \(layer.name)", size: layer.size, mtime: layer.mtime, inode: 0, layout: layer.layout,
+            path: "archive \(id): \(layer.name)", size: layer.size, mtime: layer.mtime, inode: 0,
+            layout: layer.layout,
             digest: anchors?.digest(of: index))
     }
 
 }
 
-/// The layers of an archive by the names that a user has for them. By bytes: a String takes names for equal that only look the same.
+/// The layers of an archive by the names that a user has for them. By bytes: a String takes names
+/// for equal that only look the same.
 private struct LayerNames {
     private let archive: String
     private var byName: [[UInt8]: RestorePlan.Image] = [:]
@@ -181,9 +205,13 @@ private struct LayerNames {
         let matches = byLastComponent[bytes] ?? []
         guard matches.count <= 1 else {
             throw MigrationError(
-                .usage, "\(archive): \(name) is the name of \(matches.count) images (give the full name, as drover list prints it)")
+                .usage,
+                "\(archive): \(name) is the name of \(matches.count) images (give the full name, as drover list prints it)"
+            )
         }
-        guard let image = matches.first else { throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)") }
+        guard let image = matches.first else {
+            throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)")
+        }
         return image
     }
 }

@@ -3,7 +3,8 @@ internal import Manifests
 internal import Stages
 internal import TransportArchive
 
-/// unpack: read records → decompress, check, write → sync and record. verify: the same without writing.
+/// unpack: read records → decompress, check, write → sync and record. verify: the same without
+/// writing.
 struct UnpackPipeline: Sendable {
     let reader: ArchiveReader
     let workers: WorkerSlots
@@ -17,7 +18,8 @@ struct UnpackPipeline: Sendable {
         let reason: String?
     }
 
-    /// Restores the layer that the reader stands at into `sink`, but for `finished`; returns the segments recorded.
+    /// Restores the layer that the reader stands at into `sink`, but for `finished`; returns the
+    /// segments recorded.
     func restore(
         _ layer: Int, _ holding: CopyScope, to sink: any ImageSink, recordingIn manifest: ManifestFile,
         leavingOut finished: [Range<UInt64>],
@@ -27,7 +29,9 @@ struct UnpackPipeline: Sendable {
         let done = BoundedChannel<Finished>(limit: Limits.finished)
         let frames = try await BufferPool(count: workers.limit + 4, capacity: LZ4Frame.longest)
         return try await stages { group in
-            try group.addStage { try await read(layer, holding, finished, segmentLength, into: stored, frames) }
+            try group.addStage {
+                try await read(layer, holding, finished, segmentLength, into: stored, frames)
+            }
             try group.addStage { try await work(stored, holding, to: sink, into: done, frames) }
             try group.addStage { try await Checkpointer(sink.file, manifest, checkSources: {}).run(done) }
         }
@@ -35,7 +39,8 @@ struct UnpackPipeline: Sendable {
 
     /// Reads the records of one layer and plans what they fill.
     private func read(
-        _ layer: Int, _ holding: CopyScope, _ finished: [Range<UInt64>], _ segmentLength: UInt64, into stored: BoundedChannel<StoredRecord>,
+        _ layer: Int, _ holding: CopyScope, _ finished: [Range<UInt64>], _ segmentLength: UInt64,
+        into stored: BoundedChannel<StoredRecord>,
         _ frames: BufferPool
     ) async throws -> [ManifestSegment] {
         let description = reader.header.layers[layer]
@@ -44,7 +49,8 @@ struct UnpackPipeline: Sendable {
             do {
                 guard let run = try reader.next() else { break }
                 var planner = ChunkPlanner(
-                    RecordRuns(run, isRaw: description.layout == "raw"), run.range, length: description.guestLength, holding,
+                    RecordRuns(run, isRaw: description.layout == "raw"), run.range,
+                    length: description.guestLength, holding,
                     segmentLength: segmentLength, finished: finished)
                 var planned: [Planned] = []
                 while let next = try planner.next() { planned.append(next) }
@@ -61,7 +67,8 @@ struct UnpackPipeline: Sendable {
                 // What was read is still written and recorded.
                 break reading
             } catch let error as ArchiveError {
-                throw ArchiveError(error.kind, "\(description.name): sectors from \(position / 512) on: \(error)")
+                throw ArchiveError(
+                    error.kind, "\(description.name): sectors from \(position / 512) on: \(error)")
             }
         }
         stored.finish()
@@ -76,7 +83,8 @@ struct UnpackPipeline: Sendable {
     }
 
     private func work(
-        _ stored: BoundedChannel<StoredRecord>, _ holding: CopyScope, to sink: any ImageSink, into done: BoundedChannel<Finished>,
+        _ stored: BoundedChannel<StoredRecord>, _ holding: CopyScope, to sink: any ImageSink,
+        into done: BoundedChannel<Finished>,
         _ frames: BufferPool
     ) async throws -> [ManifestSegment] {
         _ = try await Workers.work(workers) { () -> [ManifestSegment] in
@@ -93,14 +101,17 @@ struct UnpackPipeline: Sendable {
     }
 
     private func write(
-        _ record: StoredRecord, _ opener: FrameOpener, _ writer: RecordWriter, _ sink: any ImageSink, into done: BoundedChannel<Finished>
+        _ record: StoredRecord, _ opener: FrameOpener, _ writer: RecordWriter, _ sink: any ImageSink,
+        into done: BoundedChannel<Finished>
     ) async throws {
         let content: UnsafeRawBufferPointer
         do {
             content = try opener.open(record.run, record.frame)
         } catch let error as ArchiveError {
             throw ArchiveError(
-                error.kind, "\(reader.header.describe(ArchiveReader.Loss(layer: record.run.layer, range: record.run.range))): \(error)")
+                error.kind,
+                "\(reader.header.describe(ArchiveReader.Loss(layer: record.run.layer, range: record.run.range))): \(error)"
+            )
         }
         progress.add(covered: 0, read: record.run.frameLength)
         for next in record.planned {
@@ -112,7 +123,9 @@ struct UnpackPipeline: Sendable {
                 progress.add(covered: UInt64(chunk.length), written: written)
                 let start = sink.fileOffset(of: chunk.start)
                 try await done.send(
-                    .chunk(chunk.segment, index: chunk.index, outcome, fileRange: written > 0 ? start..<start + UInt64(chunk.length) : nil))
+                    .chunk(
+                        chunk.segment, index: chunk.index, outcome,
+                        fileRange: written > 0 ? start..<start + UInt64(chunk.length) : nil))
             case .span(let span):
                 try writer.write(span)
                 progress.add(covered: span.length)
@@ -129,11 +142,15 @@ struct UnpackPipeline: Sendable {
             try group.addStage { try await readAll(into: stored, frames, canSalvage: canSalvage) }
             try group.addStage { try await Workers.work(workers) { try await check(stored, frames) } }
         }
-        let losses = verdicts.flatMap(\.losses).sorted { ($0.layer, $0.range.lowerBound) < ($1.layer, $1.range.lowerBound) }
+        let losses = verdicts.flatMap(\.losses).sorted {
+            ($0.layer, $0.range.lowerBound) < ($1.layer, $1.range.lowerBound)
+        }
         return (losses, verdicts.compactMap(\.reason))
     }
 
-    private func readAll(into stored: BoundedChannel<StoredRecord>, _ frames: BufferPool, canSalvage: Bool) async throws -> [Verdict] {
+    private func readAll(into stored: BoundedChannel<StoredRecord>, _ frames: BufferPool, canSalvage: Bool)
+        async throws -> [Verdict]
+    {
         var verdicts: [Verdict] = []
         reading: while !stop.isRequested {
             switch try canSalvage ? reader.nextSalvaging(isStopped: { stop.isRequested }) : nextOrLoss() {
@@ -145,9 +162,13 @@ struct UnpackPipeline: Sendable {
                 try rate?.wait(for: run.frameLength, stop)
                 do {
                     let frame = try await frame(of: run, frames)
-                    try await stored.send(StoredRecord(run: run, frame: frame, planned: []), weight: max(1, run.contentLength))
+                    try await stored.send(
+                        StoredRecord(run: run, frame: frame, planned: []), weight: max(1, run.contentLength))
                 } catch let error as ArchiveError {
-                    verdicts.append(Verdict(losses: [ArchiveReader.Loss(layer: run.layer, range: run.range)], reason: error.description))
+                    verdicts.append(
+                        Verdict(
+                            losses: [ArchiveReader.Loss(layer: run.layer, range: run.range)],
+                            reason: error.description))
                 }
             }
         }
@@ -164,16 +185,21 @@ struct UnpackPipeline: Sendable {
         }
     }
 
-    private func check(_ stored: BoundedChannel<StoredRecord>, _ frames: BufferPool) async throws -> [Verdict] {
+    private func check(_ stored: BoundedChannel<StoredRecord>, _ frames: BufferPool) async throws -> [Verdict]
+    {
         let opener = try FrameOpener()
         var verdicts: [Verdict] = []
         while let record = try await stored.receive() {
             do {
                 _ = try opener.open(record.run, record.frame)
-                progress.add(covered: record.run.range.upperBound - record.run.range.lowerBound, read: record.run.frameLength)
+                progress.add(
+                    covered: record.run.range.upperBound - record.run.range.lowerBound,
+                    read: record.run.frameLength)
             } catch let error as ArchiveError {
                 verdicts.append(
-                    Verdict(losses: [ArchiveReader.Loss(layer: record.run.layer, range: record.run.range)], reason: error.description))
+                    Verdict(
+                        losses: [ArchiveReader.Loss(layer: record.run.layer, range: record.run.range)],
+                        reason: error.description))
             }
             if let frame = record.frame { try await frames.give(frame) }
         }

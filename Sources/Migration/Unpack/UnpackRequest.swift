@@ -26,7 +26,8 @@ package struct UnpackRequest: Sendable {
     package var force: Bool
 
     package init(
-        archive: FilePath?, directory: FilePath, names: [String], form: Form, segmentLength: UInt64 = Segment.usual, workers: WorkerSlots,
+        archive: FilePath?, directory: FilePath, names: [String], form: Form,
+        segmentLength: UInt64 = Segment.usual, workers: WorkerSlots,
         rate: RateLimit? = nil,
         restart: Bool = false, force: Bool = false
     ) {

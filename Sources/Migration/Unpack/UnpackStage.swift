@@ -15,11 +15,16 @@ struct RecordRuns: TargetRunSource {
         let gap: TargetRun.Kind = isRaw ? .zero : .backing
         for run in record.runs {
             if run.start > position { add(TargetRun(start: position, end: run.start, kind: gap)) }
-            add(TargetRun(start: run.start, end: run.end, kind: run.isZero ? .zero : .data(layer: 0, offset: content)))
+            add(
+                TargetRun(
+                    start: run.start, end: run.end,
+                    kind: run.isZero ? .zero : .data(layer: 0, offset: content)))
             if !run.isZero { content += run.end - run.start }
             position = run.end
         }
-        if position < record.range.upperBound { add(TargetRun(start: position, end: record.range.upperBound, kind: gap)) }
+        if position < record.range.upperBound {
+            add(TargetRun(start: position, end: record.range.upperBound, kind: gap))
+        }
     }
 
     /// Neighbours without data become one run.
@@ -61,11 +66,15 @@ struct FrameOpener {
     func open(_ run: RunRecord, _ frame: AlignedBuffer?) throws -> UnsafeRawBufferPointer {
         guard let frame else { return UnsafeRawBufferPointer(rebasing: content.bytes[..<0]) }
         let stored = UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength])
-        guard ContentDigest(of: stored) == run.frameDigest else { throw ArchiveError(.damaged, "its frame is damaged") }
+        guard ContentDigest(of: stored) == run.frameDigest else {
+            throw ArchiveError(.damaged, "its frame is damaged")
+        }
         let bytes = UnsafeMutableRawBufferPointer(rebasing: content.bytes[..<run.contentLength])
         try decompressor.decompress(stored, into: bytes)
         let data = UnsafeRawBufferPointer(bytes)
-        guard ContentDigest(of: data) == run.contentDigest else { throw ArchiveError(.damaged, "its frame does not hold its content") }
+        guard ContentDigest(of: data) == run.contentDigest else {
+            throw ArchiveError(.damaged, "its frame does not hold its content")
+        }
         return data
     }
 }
@@ -85,7 +94,8 @@ struct RecordWriter {
         if let outcome = writer.outcome(ofEmpty: chunk) { return (outcome, 0) }
         if !writer.needsBuffer, chunk.runs.count == 1, chunk.runs[0].length == chunk.length {
             let start = Int(chunk.runs[0].offset)
-            return try writer.write(chunk, UnsafeRawBufferPointer(rebasing: content[start..<start + chunk.length]), window)
+            return try writer.write(
+                chunk, UnsafeRawBufferPointer(rebasing: content[start..<start + chunk.length]), window)
         }
         let bytes = UnsafeMutableRawBufferPointer(rebasing: window.bytes[..<chunk.length])
         var covered = 0

@@ -21,10 +21,13 @@ package struct Unpacking {
     package init(_ request: UnpackRequest, stop: StopFlag) throws {
         self.request = request
         reader = try ArchiveReader(
-            try request.archive.map { ByteStream(try ImageFile(opening: $0)) } ?? ByteStream { stop.isRequested })
+            try request.archive.map { ByteStream(try ImageFile(opening: $0)) }
+                ?? ByteStream { stop.isRequested })
         let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
         var plan = try RestorePlan(reader, request) { [reader] layer in
-            try reader.stream.file.flatMap { file in try found.flatMap { try Unpacking.beginning(of: layer, $0.layers[layer], in: file) } }
+            try reader.stream.file.flatMap { file in
+                try found.flatMap { try Unpacking.beginning(of: layer, $0.layers[layer], in: file) }
+            }
         }
         anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }
         plan.anchors = anchors
@@ -35,13 +38,18 @@ package struct Unpacking {
         index = plan.needed.count < reader.header.layers.count ? found?.layers : nil
     }
 
-    /// How a raw layer begins, of a file that can be read anywhere; nil where that is damaged, which is found in its place.
-    private static func beginning(of layer: Int, _ entry: ArchiveIndex.Layer, in file: ImageFile) throws -> [UInt8]? {
+    /// How a raw layer begins, of a file that can be read anywhere; nil where that is damaged,
+    /// which is found in its place.
+    private static func beginning(of layer: Int, _ entry: ArchiveIndex.Layer, in file: ImageFile) throws
+        -> [UInt8]?
+    {
         do {
             let reader = try ArchiveReader(ByteStream(file))
             try reader.seek(to: layer, entry)
             var bytes = [UInt8](repeating: 0, count: RawDisguise.prefixLength)
-            guard reader.layer == layer, let run = try reader.next(), run.frameLength > 0 else { return bytes }
+            guard reader.layer == layer, let run = try reader.next(), run.frameLength > 0 else {
+                return bytes
+            }
             let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
             try reader.readFrame(of: run, into: frame.bytes)
             let opener = try FrameOpener()
@@ -67,8 +75,13 @@ package struct Unpacking {
         let tree = try FolderTree(at: plan.root)
         for file in request.form == .raw ? plan.images : plan.files {
             let path = plan.root.pushing(FilePath(file.name))
-            // Where neither is there, nothing is in the way, and folders would be made to find out more.
-            guard try [path, ManifestFile.path(of: path)].contains(where: { try ImageFile.identity(at: $0) != nil }) else { continue }
+            // Where neither is there, nothing is in the way, and folders would be made to find out
+            // more.
+            guard
+                try [path, ManifestFile.path(of: path)].contains(where: {
+                    try ImageFile.identity(at: $0) != nil
+                })
+            else { continue }
             switch request.form {
             case .chains: try plan.move(file.layer, as: file.name, in: tree).checkStart()
             case .raw: try flattening(file.layer, at: tree.place(for: file.name)).checkStart()
@@ -93,7 +106,8 @@ package struct Unpacking {
         let total = index.map { index in plan.needed.reduce(0) { $0 &+ index[$1].stored } }
         progress.begin(
             Progress.Snapshot(
-                name: request.archiveName, total: total, length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
+                name: request.archiveName, total: total,
+                length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
         switch request.form {
         case .chains: return try await restore(in: tree, progress, stop)
         case .raw: return try await flatten(in: tree, progress, stop)
@@ -101,10 +115,13 @@ package struct Unpacking {
     }
 
     /// Layer after layer: a backing file stands before its overlays are begun.
-    private func restore(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
+    private func restore(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws
+        -> UnpackResult
+    {
         var result = UnpackResult()
         let needed = Set(plan.needed)
-        let pipeline = UnpackPipeline(reader: reader, workers: request.workers, rate: request.rate, progress: progress, stop: stop)
+        let pipeline = UnpackPipeline(
+            reader: reader, workers: request.workers, rate: request.rate, progress: progress, stop: stop)
         for layer in reader.header.layers.indices {
             if needed.contains(layer) {
                 if let index { try reader.seek(to: layer, index[layer]) }
@@ -117,7 +134,8 @@ package struct Unpacking {
                             prepare: {},
                             write: { sink, manifest, finished in
                                 try await pipeline.restore(
-                                    layer, plan.holding(of: layer), to: sink, recordingIn: manifest, leavingOut: finished,
+                                    layer, plan.holding(of: layer), to: sink, recordingIn: manifest,
+                                    leavingOut: finished,
                                     segmentLength: request.segmentLength)
                             }, stop: stop, finish: { try checkEnd(of: layer) })
                     if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
@@ -130,27 +148,36 @@ package struct Unpacking {
         return result
     }
 
-    /// A further name of `layer`, whose file has been restored: it is copied, because a pipe does not come twice.
-    private func copy(_ layer: Int, to move: TargetMove, in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws
+    /// A further name of `layer`, whose file has been restored: it is copied, because a pipe does
+    /// not come twice.
+    private func copy(
+        _ layer: Int, to move: TargetMove, in tree: FolderTree, _ progress: Progress, _ stop: StopFlag
+    ) async throws
         -> TargetMove.Result
     {
         let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
         let pipeline = CopyPipeline(
-            chain: chain, holding: plan.holding(of: layer), segmentLength: request.segmentLength, workers: request.workers,
+            chain: chain, holding: plan.holding(of: layer), segmentLength: request.segmentLength,
+            workers: request.workers,
             progress: progress,
             stop: stop)
         return try await move.run(
             prepare: {},
             write: { sink, manifest, finished in
                 try await pipeline.convert(
-                    to: sink, recordingIn: manifest, leavingOut: finished, checkSources: { try chain.checkUnchanged() })
+                    to: sink, recordingIn: manifest, leavingOut: finished,
+                    checkSources: { try chain.checkUnchanged() })
             }, stop: stop, finish: { try chain.checkUnchanged() })
     }
 
-    /// Throws where the records of `layer` are not the ones that the index knows, before the file gets its name.
+    /// Throws where the records of `layer` are not the ones that the index knows, before the file
+    /// gets its name.
     private func checkEnd(of layer: Int) throws {
-        guard let anchors, reader.header.layers[layer].guestLength > 0, !anchors.fit(layer, reader.previous) else { return }
-        throw ArchiveError(.damaged, "\(reader.header.layers[layer].name): its records are of another archive than the index")
+        guard let anchors, reader.header.layers[layer].guestLength > 0, !anchors.fit(layer, reader.previous)
+        else { return }
+        throw ArchiveError(
+            .damaged, "\(reader.header.layers[layer].name): its records are of another archive than the index"
+        )
     }
 
     /// Leaves out what is still to come of `layer`.
@@ -158,9 +185,12 @@ package struct Unpacking {
         while reader.layer == layer, let run = try reader.next() { try reader.skipFrame(of: run) }
     }
 
-    /// Restores the chains into a scratch folder, converts them from there, and removes it. An archive may come from a pipe, where an overlay's data
-    /// cannot be had together with its backing file's.
-    private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws -> UnpackResult {
+    /// Restores the chains into a scratch folder, converts them from there, and removes it. An
+    /// archive may come from a pipe, where an overlay's data cannot be had together with its
+    /// backing file's.
+    private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws
+        -> UnpackResult
+    {
         var result = UnpackResult()
         let missing = try plan.images.filter { image in
             let move = try flattening(image.layer, at: tree.place(for: image.name))
@@ -169,14 +199,20 @@ package struct Unpacking {
                 try TargetFile.synchronizeFolder(of: move.place.path)
                 return false
             }
-            // Said before all of the archive is read for it; an unfinished conversion of our own goes on.
-            if try ManifestFile.place(of: move.place.file).identity() == nil { try move.replacing.check(move.place.existing) }
+            // Said before all of the archive is read for it; an unfinished conversion of our own
+            // goes on.
+            if try ManifestFile.place(of: move.place.file).identity() == nil {
+                try move.replacing.check(move.place.existing)
+            }
             return true
         }
         result.upToDate = plan.images.count - missing.count
         guard !missing.isEmpty else {
-            // Whoever writes to the pipe is not to be told that it broke; and an archive that is cut short is none.
-            if reader.stream.file == nil { while let run = try reader.next() { try reader.skipFrame(of: run) } }
+            // Whoever writes to the pipe is not to be told that it broke; and an archive that is
+            // cut short is none.
+            if reader.stream.file == nil {
+                while let run = try reader.next() { try reader.skipFrame(of: run) }
+            }
             try ScratchFolder.removeLeftover(of: plan, in: tree)
             return result
         }
@@ -189,13 +225,17 @@ package struct Unpacking {
             let target = try tree.place(for: image.name)
             let path = target.path
             // What each layer is says the archive, not its bytes: a raw one may look like anything.
-            let chain = ImageChain(layers: try reader.header.chain(of: layer).map { try plan.restored($0, in: scratch) })
+            let chain = ImageChain(
+                layers: try reader.header.chain(of: layer).map { try plan.restored($0, in: scratch) })
             var conversion = ConversionRequest(
-                source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path, format: .raw,
-                segmentLength: request.segmentLength, workers: request.workers, restart: request.restart, force: request.force)
+                source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path,
+                format: .raw,
+                segmentLength: request.segmentLength, workers: request.workers, restart: request.restart,
+                force: request.force)
             conversion.place = target
             _ = try await Conversion(
-                conversion, chain: chain, job: plan.flatteningJob(layer, at: path), access: plan.flattenedAccess(of: layer)
+                conversion, chain: chain, job: plan.flatteningJob(layer, at: path),
+                access: plan.flattenedAccess(of: layer)
             ).run(progress: progress, stop: stop)
             result.restored += 1
         }

@@ -24,8 +24,11 @@ package struct ArchiveVerification: Sendable {
         try ByteStream(try ImageFile(opening: path)).read(LZ4Frame.empty.count) == LZ4Frame.empty
     }
 
-    /// Reads everything, in a slot of the caller and what others there are. Damage is a finding; what cannot be read is thrown.
-    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
+    /// Reads everything, in a slot of the caller and what others there are. Damage is a finding;
+    /// what cannot be read is thrown.
+    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws
+        -> Finding
+    {
         let reader: ArchiveReader
         do {
             reader =
@@ -37,12 +40,14 @@ package struct ArchiveVerification: Sendable {
         let lengths = reader.header.layers.map(\.guestLength)
         let length = lengths.reduce(0) { $0 &+ $1 }
         progress.begin(Progress.Snapshot(name: name, length: length))
-        let pipeline = UnpackPipeline(reader: reader, workers: workers, rate: rate, progress: progress, stop: stop)
+        let pipeline = UnpackPipeline(
+            reader: reader, workers: workers, rate: rate, progress: progress, stop: stop)
         let (losses, reasons) = try await pipeline.verify(canSalvage: archive != nil)
         if stop.isRequested { throw MigrationError(.stopped, "\(name): stopped by a signal") }
         let lost = losses.reduce(UInt64(0)) { $0 &+ ($1.range.upperBound - $1.range.lowerBound) }
         return Finding(
-            damage: losses.map { "\(name): \(reader.header.describe($0))" } + (losses.isEmpty ? reasons.map { "\(name): \($0)" } : []),
+            damage: losses.map { "\(name): \(reader.header.describe($0))" }
+                + (losses.isEmpty ? reasons.map { "\(name): \($0)" } : []),
             intact: length - min(lost, length), length: length)
     }
 

@@ -10,8 +10,8 @@ struct RecordedSegments: Sendable {
     /// Of segments in the disk's order, not overlapping.
     init(_ segments: [ManifestSegment]) { self.segments = segments }
 
-    /// Where in `range` the record first says something else than `outcome`, or nil. A long record of zeros may be met in pieces, and pieces in
-    /// one long run.
+    /// Where in `range` the record first says something else than `outcome`, or nil. A long record
+    /// of zeros may be met in pieces, and pieces in one long run.
     func firstMismatch(_ range: Range<UInt64>, _ outcome: Outcome) -> UInt64? {
         var position = range.lowerBound
         var index = firstIndex(after: position)
@@ -31,14 +31,19 @@ struct RecordedSegments: Sendable {
         var (low, high) = (0, segments.count)
         while low < high {
             let middle = (low + high) / 2
-            if (segments[middle].start + segments[middle].count) * sectorSize > position { high = middle } else { low = middle + 1 }
+            if (segments[middle].start + segments[middle].count) * sectorSize > position {
+                high = middle
+            } else {
+                low = middle + 1
+            }
         }
         return low
     }
 }
 
 extension CopyPipeline {
-    /// Reads everything and holds it against `segments`; returns where it first differs, nil where it does not or `stop` was requested.
+    /// Reads everything and holds it against `segments`; returns where it first differs, nil where
+    /// it does not or `stop` was requested.
     func firstMismatch(with segments: RecordedSegments) async throws -> UInt64? {
         let first = Locked(UInt64?.none)
         try await digest { range, outcome in

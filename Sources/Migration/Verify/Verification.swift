@@ -11,7 +11,8 @@ package struct Verification: Sendable {
     package struct Finding: Equatable, Sendable {
         /// The first damage, or nil where the target is what was written.
         package let damage: String?
-        /// What the target never had, because the archive it was salvaged from was damaged: a line each.
+        /// What the target never had, because the archive it was salvaged from was damaged: a line
+        /// each.
         package let notRestored: [String]
         /// Guest bytes whose digest was right, and the disk's length.
         package let intact: UInt64
@@ -31,26 +32,35 @@ package struct Verification: Sendable {
         self.segments = segments
     }
 
-    /// Reads the manifest of `path`; throws `badData` where there is none, or where it does not say that the target is complete.
+    /// Reads the manifest of `path`; throws `badData` where there is none, or where it does not say
+    /// that the target is complete.
     package init(of name: FilePath) throws {
         // The manifest stands beside the file itself.
         let path = try TargetPlace.follow(name)
         guard let found = try ManifestFile.read(of: path) else {
             _ = try ImageFile(opening: path)
-            throw MigrationError(.badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
+            throw MigrationError(
+                .badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
         }
         // What stands there until a later job has made another is proven by the earlier one.
         let staged = try ImageFile.identity(at: TargetFile.partialPath(of: path))
-        let manifest = try ImageFile.identity(at: path).flatMap { try found.proof(ofNamed: $0, staged: staged) } ?? found
+        let manifest =
+            try ImageFile.identity(at: path).flatMap { try found.proof(ofNamed: $0, staged: staged) } ?? found
         guard manifest.job != nil || manifest.failure != nil else {
-            throw MigrationError(.badData, "\(ManifestFile.path(of: path)): records nothing of \(path) to verify it against")
+            throw MigrationError(
+                .badData, "\(ManifestFile.path(of: path)): records nothing of \(path) to verify it against")
         }
         guard let job = manifest.job, let completion = manifest.completion else {
-            throw MigrationError(.badData, "\(ManifestFile.path(of: path)): the move is not complete (run it again first)")
-        }
-        guard manifest.covers(job.target.length), ManifestSegment.digest(of: manifest.segments).description == completion.digest else {
             throw MigrationError(
-                .badData, "\(ManifestFile.path(of: path)): its records do not add up to its last one (the manifest is damaged)")
+                .badData, "\(ManifestFile.path(of: path)): the move is not complete (run it again first)")
+        }
+        guard manifest.covers(job.target.length),
+            ManifestSegment.digest(of: manifest.segments).description == completion.digest
+        else {
+            throw MigrationError(
+                .badData,
+                "\(ManifestFile.path(of: path)): its records do not add up to its last one (the manifest is damaged)"
+            )
         }
         self.path = path
         self.job = job
@@ -60,12 +70,18 @@ package struct Verification: Sendable {
 
     private var notRestored: [String] {
         guard job.options.salvaged == true else { return [] }
-        let lost = (completion.lost ?? []).map { "\(path): sectors \($0.start) to \($0.start &+ $0.count &- 1) could not be restored" }
-        return lost.isEmpty ? ["\(path): was salvaged from an archive without an index that vouches for it"] : lost
+        let lost = (completion.lost ?? []).map {
+            "\(path): sectors \($0.start) to \($0.start &+ $0.count &- 1) could not be restored"
+        }
+        return lost.isEmpty
+            ? ["\(path): was salvaged from an archive without an index that vouches for it"] : lost
     }
 
-    /// Reads everything, in a slot of the caller and what others there are. Damage is a finding; what cannot be read is thrown.
-    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws -> Finding {
+    /// Reads everything, in a slot of the caller and what others there are. Damage is a finding;
+    /// what cannot be read is thrown.
+    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws
+        -> Finding
+    {
         let file = try ImageFile(opening: path)
         guard file.length == completion.size else {
             return damaged("its length is \(file.length) bytes; expected \(completion.size)")
@@ -80,7 +96,9 @@ package struct Verification: Sendable {
             return damaged("its header is not the one that was written")
         }
         let layer = ImageLayer(file: file, content: content)
-        if let problem = try familyProblem(layer) ?? layer.header.flatMap(strangeBacking) { return damaged(problem) }
+        if let problem = try familyProblem(layer) ?? layer.header.flatMap(strangeBacking) {
+            return damaged(problem)
+        }
         let chain = ImageChain(layers: [layer])
         guard chain.guestLength == job.target.length else {
             return damaged("its disk is \(chain.guestLength) bytes long; expected \(job.target.length)")
@@ -88,17 +106,19 @@ package struct Verification: Sendable {
         return try await compare(chain, workers: workers, rate: rate, progress, stop)
     }
 
-    /// What is wrong with the backing file of an overlay that is whole itself: over another one it shows bytes that never were. One that is not there
-    /// can show none.
+    /// What is wrong with the backing file of an overlay that is whole itself: over another one it
+    /// shows bytes that never were. One that is not there can show none.
     private func strangeBacking(of header: CowHeader) throws -> String? {
         guard !header.backingPath.isEmpty, let recorded = job.options.backing else { return nil }
         let place = place(of: FilePath(bytes: header.backingPath))
         guard let found = try ImageFile.identity(at: place) else { return nil }
         guard header.expects(found.mtime) else {
-            return "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(header.mtime)"
+            return
+                "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(header.mtime)"
         }
         guard recorded.layout != "raw" || found.size == recorded.size else {
-            return "its backing file \(place) is not the one it was made for: it is \(found.size) bytes long; expected \(recorded.size)"
+            return
+                "its backing file \(place) is not the one it was made for: it is \(found.size) bytes long; expected \(recorded.size)"
         }
         return nil
     }
@@ -110,29 +130,35 @@ package struct Verification: Sendable {
     /// What is wrong while the base's family takes its names: old and new ones stand side by side.
     private func familyProblem(_ layer: ImageLayer) throws -> String? {
         let base = try TargetPlace.follow(layer.backingPath.map(place) ?? path)
-        guard let family = try ManifestFile.unnamedFamily(of: FilePlace(at: base)), try path == base || family.names(path) else {
+        guard let family = try ManifestFile.unnamedFamily(of: FilePlace(at: base)),
+            try path == base || family.names(path)
+        else {
             return nil
         }
-        return "it was made anew with its family, and not all of them have their names (drover run of its pipeline goes on)"
+        return
+            "it was made anew with its family, and not all of them have their names (drover run of its pipeline goes on)"
     }
 
     private func content(of file: ImageFile) throws -> ImageLayer.Content {
         guard let layout = CowLayout(rawValue: job.options.layout) else { return .raw }
         var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)
         let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
-        let readings = try CowHeader.readings(of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
+        let readings = try CowHeader.readings(
+            of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
         return .cow(readings[0])
     }
 
     private func compare(
         _ chain: ImageChain, workers: WorkerSlots, rate: RateLimit?, _ progress: Progress, _ stop: StopFlag
     ) async throws -> Finding {
-        let holding: CopyScope = job.options.depth == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
+        let holding: CopyScope =
+            job.options.depth == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
         let data = progress.isShown ? try chain.countData(holding, in: []).all : nil
         progress.begin(Progress.Snapshot(name: path.description, total: data, length: chain.guestLength))
         let tally = Locked((intact: UInt64(0), damaged: UInt64?.none))
         let job = CopyPipeline(
-            chain: chain, holding: holding, segmentLength: self.job.options.segment, workers: workers, rate: rate, progress: progress,
+            chain: chain, holding: holding, segmentLength: self.job.options.segment, workers: workers,
+            rate: rate, progress: progress,
             stop: stop)
         let recorded = RecordedSegments(segments)
         try await job.digest { range, outcome in
@@ -148,14 +174,19 @@ package struct Verification: Sendable {
         if stop.isRequested { throw MigrationError(.stopped, "\(path): stopped by a signal") }
         let (intact, first) = tally.withLock { $0 }
         guard let first else {
-            guard intact == chain.guestLength else { throw MigrationError(.bug, "\(path): not all of it was read") }
+            guard intact == chain.guestLength else {
+                throw MigrationError(.bug, "\(path): not all of it was read")
+            }
             return Finding(damage: nil, notRestored: notRestored, intact: intact, length: chain.guestLength)
         }
         let end = min(first + self.job.options.segment, chain.guestLength)
-        return damaged("sectors \(first / sectorSize) to \(end / sectorSize - 1) are not what was written", intact: intact)
+        return damaged(
+            "sectors \(first / sectorSize) to \(end / sectorSize - 1) are not what was written",
+            intact: intact)
     }
 
     private func damaged(_ what: String, intact: UInt64 = 0) -> Finding {
-        Finding(damage: "\(path): \(what)", notRestored: notRestored, intact: intact, length: job.target.length)
+        Finding(
+            damage: "\(path): \(what)", notRestored: notRestored, intact: intact, length: job.target.length)
     }
 }

@@ -6,7 +6,8 @@ package import SystemPackage
 package struct FleetSource: Equatable, Sendable {
     /// Absolute; links are not resolved.
     package let path: FilePath
-    /// The path of its folder below the part of the pattern without wildcards; empty where it lies there.
+    /// The path of its folder below the part of the pattern without wildcards; empty where it lies
+    /// there.
     package let directory: FilePath
     /// Its last component without the extension.
     package let name: String
@@ -26,16 +27,22 @@ package struct FleetSource: Equatable, Sendable {
 }
 
 extension PipelineSpec {
-    /// The files that the patterns match: regular ones and block devices, each once, in the order of their paths' bytes, without those excluded and without Drover's
-    /// own. Throws everything that is wrong: a pattern without a match, a folder or a FIFO among them, one outside of `confine`.
+    /// The files that the patterns match: regular ones and block devices, each once, in the order
+    /// of their paths' bytes, without those excluded and without Drover's own. Throws everything
+    /// that is wrong: a pattern without a match, a folder or a FIFO among them, one outside of
+    /// `confine`.
     package func findSources() throws(PipelineProblems) -> [FleetSource] {
         var problems: [PipelineProblem] = []
         var found: [[UInt8]: (match: SourceGlob.Match, glob: SourceGlob)] = [:]
         for glob in sources {
             let matches = matches(of: glob, &problems)
             let images = matches?.filter { !SourceGlob.isDroversOwn($0.path) }
-            if let matches, images?.isEmpty == true { problems.append(PipelineProblem(line: glob.line, glob.nothing(matches.first?.path))) }
-            for match in images ?? [] where found[match.path.pathBytes] == nil { found[match.path.pathBytes] = (match, glob) }
+            if let matches, images?.isEmpty == true {
+                problems.append(PipelineProblem(line: glob.line, glob.nothing(matches.first?.path)))
+            }
+            for match in images ?? [] where found[match.path.pathBytes] == nil {
+                found[match.path.pathBytes] = (match, glob)
+            }
         }
         let excluded = Set(exclude.flatMap { matches(of: $0, &problems) ?? [] }.map(\.path))
         let allowed = confinement(&problems)
@@ -45,12 +52,16 @@ extension PipelineSpec {
             do {
                 fleet.append(try source(match, glob, allowed))
             } catch let error as DiskImageError {
-                problems.append(PipelineProblem(error.kind, line: glob.line, "source \(shown(match.path)) \(error.fact)"))
+                problems.append(
+                    PipelineProblem(error.kind, line: glob.line, "source \(shown(match.path)) \(error.fact)"))
             } catch {
-                problems.append(PipelineProblem(.io, line: glob.line, "source \(shown(match.path)): \(error)"))
+                problems.append(
+                    PipelineProblem(.io, line: glob.line, "source \(shown(match.path)): \(error)"))
             }
         }
-        if fleet.isEmpty, problems.isEmpty { problems.append(PipelineProblem(line: lines["exclude"], "'exclude' leaves no source")) }
+        if fleet.isEmpty, problems.isEmpty {
+            problems.append(PipelineProblem(line: lines["exclude"], "'exclude' leaves no source"))
+        }
         guard problems.isEmpty else { throw PipelineProblems(givenName, problems) }
         return fleet
     }
@@ -61,7 +72,9 @@ extension PipelineSpec {
             return try glob.matches()
         } catch let error as DiskImageError {
             problems.append(
-                PipelineProblem(error.kind, line: glob.line, "pattern \(glob.pattern.quoted): \(shown(error.path)) \(error.fact)"))
+                PipelineProblem(
+                    error.kind, line: glob.line,
+                    "pattern \(glob.pattern.quoted): \(shown(error.path)) \(error.fact)"))
         } catch {
             problems.append(PipelineProblem(.io, line: glob.line, "pattern \(glob.pattern.quoted): \(error)"))
         }
@@ -82,40 +95,52 @@ extension PipelineSpec {
         return folders.count == confine.count ? folders : nil
     }
 
-    private func source(_ match: SourceGlob.Match, _ glob: SourceGlob, _ allowed: [FilePath]?) throws -> FleetSource {
-        guard let component = match.path.lastComponent, let identity = try ImageFile.identity(at: match.path) else {
+    private func source(_ match: SourceGlob.Match, _ glob: SourceGlob, _ allowed: [FilePath]?) throws
+        -> FleetSource
+    {
+        guard let component = match.path.lastComponent, let identity = try ImageFile.identity(at: match.path)
+        else {
             throw DiskImageError(.unavailable, match.path, "is a link to nothing")
         }
         if identity.isDirectory {
-            throw DiskImageError(.badData, match.path, "is a folder (write \(shown(match.path))/* for the files in it, or exclude it)")
+            throw DiskImageError(
+                .badData, match.path,
+                "is a folder (write \(shown(match.path))/* for the files in it, or exclude it)")
         }
         guard identity.isRegular || identity.isBlockDevice else {
             throw DiskImageError(.badData, match.path, "is no regular file (exclude it)")
         }
-        guard String(validating: match.path.pathBytes.suffix(component.string.utf8.count), as: UTF8.self) != nil else {
+        guard
+            String(validating: match.path.pathBytes.suffix(component.string.utf8.count), as: UTF8.self) != nil
+        else {
             throw DiskImageError(.badData, match.path, "has a name that is not UTF-8 (rename it)")
         }
         if let allowed {
             let real = try resolved(match.path)
             guard allowed.contains(where: { real.starts(with: $0) }) else {
                 let place = real == match.path ? "lies" : "lies at \(real),"
-                throw DiskImageError(.badData, match.path, "\(place) outside of 'confine' (add its folder to confine)")
+                throw DiskImageError(
+                    .badData, match.path, "\(place) outside of 'confine' (add its folder to confine)")
             }
         }
         return FleetSource(
-            path: match.path, directory: match.directory, name: component.stem, extension: component.extension ?? "", line: glob.line)
+            path: match.path, directory: match.directory, name: component.stem,
+            extension: component.extension ?? "", line: glob.line)
     }
 }
 
 extension SourceGlob {
-    /// Whether a file is one that Drover keeps beside its targets: never an image that somebody means.
+    /// Whether a file is one that Drover keeps beside its targets: never an image that somebody
+    /// means.
     fileprivate static func isDroversOwn(_ path: FilePath) -> Bool {
         [".partial", ".manifest"].contains { path.pathBytes.suffix($0.utf8.count).elementsEqual($0.utf8) }
     }
 
     /// That nothing is matched; `own` is one of Drover's own files that is.
     fileprivate func nothing(_ own: FilePath?) -> String {
-        if own != nil { return "pattern \(pattern.quoted) matches nothing but files of Drover's own (.partial, .manifest)" }
+        if own != nil {
+            return "pattern \(pattern.quoted) matches nothing but files of Drover's own (.partial, .manifest)"
+        }
         let hint = pattern.contains("{") ? " (braces stand for themselves: write a pattern for each)" : ""
         return "pattern \(pattern.quoted) matches no file\(hint)"
     }

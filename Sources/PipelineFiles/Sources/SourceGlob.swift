@@ -3,7 +3,8 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// A pattern for file names: `*`, `?` and `[...]` as in glob(3), each for a part of one name; a leading point is matched by a point alone.
+/// A pattern for file names: `*`, `?` and `[...]` as in glob(3), each for a part of one name; a
+/// leading point is matched by a point alone.
 package struct SourceGlob: Equatable, Sendable {
     /// Why a pattern is none; the end of a line.
     struct Fault: Error {
@@ -23,24 +24,35 @@ package struct SourceGlob: Equatable, Sendable {
     let components: [String]
 
     /// The pattern made absolute.
-    package var absolute: FilePath { FilePath(bytes: fixed.pathBytes + Array(components.flatMap { "/\($0)".utf8 })) }
+    package var absolute: FilePath {
+        FilePath(bytes: fixed.pathBytes + Array(components.flatMap { "/\($0)".utf8 }))
+    }
 
     /// `place` makes a path of the pipeline file absolute.
     init(_ pattern: String, line: Int, place: (String) -> FilePath) throws(Fault) {
         if pattern.isEmpty { throw Fault(description: "is empty; expected a pattern such as guests/*.cow") }
         if pattern.utf8.contains(0) { throw Fault(description: "contains a NUL") }
-        if pattern.utf8.last == UInt8(ascii: "/") { throw Fault(description: "names a folder; expected a pattern for files (add *)") }
-        var components = pattern.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }.filter { $0 != "." }
+        if pattern.utf8.last == UInt8(ascii: "/") {
+            throw Fault(description: "names a folder; expected a pattern for files (add *)")
+        }
+        var components = pattern.utf8.split(separator: UInt8(ascii: "/")).map {
+            String(decoding: $0, as: UTF8.self)
+        }.filter { $0 != "." }
         let isAbsolute = pattern.utf8.first == UInt8(ascii: "/")
         if components.contains(where: { $0.contains("**") }) {
-            throw Fault(description: "has **, and a wildcard never goes down into folders (write a pattern for each depth: guests/*/*.cow)")
+            throw Fault(
+                description:
+                    "has **, and a wildcard never goes down into folders (write a pattern for each depth: guests/*/*.cow)"
+            )
         }
         var fixed: [String] = []
         while components.count > 1, let first = components.first, !SourceGlob.hasWildcard(first) {
             fixed.append(SourceGlob.unescaped(first))
             components.removeFirst()
         }
-        guard let last = components.last, last != ".." else { throw Fault(description: "names a folder; expected a pattern for files") }
+        guard let last = components.last, last != ".." else {
+            throw Fault(description: "names a folder; expected a pattern for files")
+        }
         if components.contains("..") { throw Fault(description: "goes back up (..) behind a wildcard") }
         self.pattern = pattern
         self.line = line
@@ -55,18 +67,22 @@ package struct SourceGlob: Equatable, Sendable {
         let directory: FilePath
     }
 
-    /// What is there and matches: files of any kind, in no order. Throws where a folder cannot be listed, or too much matches.
+    /// What is there and matches: files of any kind, in no order. Throws where a folder cannot be
+    /// listed, or too much matches.
     func matches() throws -> [Match] {
         var found = [Match(path: fixed, directory: "")]
         for (index, component) in components.enumerated() {
             var next: [Match] = []
             for folder in found {
-                let below = index == 0 ? "" : folder.directory.appending(folder.path.lastComponent.map { [$0] } ?? [])
+                let below =
+                    index == 0 ? "" : folder.directory.appending(folder.path.lastComponent.map { [$0] } ?? [])
                 for name in try names(in: folder.path, matching: component) {
-                    next.append(Match(path: FilePath(bytes: folder.path.pathBytes + [0x2f] + name), directory: below))
+                    next.append(
+                        Match(path: FilePath(bytes: folder.path.pathBytes + [0x2f] + name), directory: below))
                 }
                 guard next.count <= SourceGlob.most else {
-                    throw DiskImageError(.badData, fixed, "matches more than \(SourceGlob.most) files or folders")
+                    throw DiskImageError(
+                        .badData, fixed, "matches more than \(SourceGlob.most) files or folders")
                 }
             }
             found = next
@@ -93,12 +109,17 @@ package struct SourceGlob: Equatable, Sendable {
         while true {
             errno = 0
             guard let entry = readdir(stream) else {
-                if errno != 0 { throw DiskImageError.system(folder, "cannot be listed", .current, .unavailable) }
+                if errno != 0 {
+                    throw DiskImageError.system(folder, "cannot be listed", .current, .unavailable)
+                }
                 return names
             }
             // The name is as long as it is, not as its field.
-            let name = UnsafeRawPointer(entry).advanced(by: SourceGlob.nameOffset).assumingMemoryBound(to: CChar.self)
-            guard strcmp(name, ".") != 0, strcmp(name, "..") != 0, fnmatch(component, name, FNM_PATHNAME | FNM_PERIOD) == 0 else {
+            let name = UnsafeRawPointer(entry).advanced(by: SourceGlob.nameOffset).assumingMemoryBound(
+                to: CChar.self)
+            guard strcmp(name, ".") != 0, strcmp(name, "..") != 0,
+                fnmatch(component, name, FNM_PATHNAME | FNM_PERIOD) == 0
+            else {
                 continue
             }
             names.append(Array(UnsafeRawBufferPointer(start: name, count: strlen(name))))
@@ -117,7 +138,8 @@ package struct SourceGlob: Equatable, Sendable {
         return false
     }
 
-    /// The name that a component without wildcards means: a backslash takes the meaning from what follows.
+    /// The name that a component without wildcards means: a backslash takes the meaning from what
+    /// follows.
     private static func unescaped(_ component: String) -> String {
         var bytes: [UInt8] = []
         var isEscaped = false

@@ -16,12 +16,15 @@ package struct CowTargetOptions: Equatable, Sendable {
     /// `KEY=VALUE` with commas between.
     package init(text: String) throws(Fault) {
         for item in text.split(separator: ",", omittingEmptySubsequences: false) {
-            let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map { String($0) }
+            let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
+                String($0)
+            }
             let value = parts.count == 2 ? parts[1] : ""
             switch parts[0] {
             case "layout": try setLayout(value)
             case "alignment": try setAlignment(value)
-            default: throw Fault(description: "'\(item)' is no option (there are layout=NAME and alignment=BYTES)")
+            default:
+                throw Fault(description: "'\(item)' is no option (there are layout=NAME and alignment=BYTES)")
             }
         }
         try check()
@@ -36,7 +39,8 @@ package struct CowTargetOptions: Equatable, Sendable {
     }
 
     package mutating func setAlignment(_ size: String) throws(Fault) {
-        guard let bytes = ByteSize(text: size)?.bytes, let alignment = UInt32(exactly: bytes), bytes.nonzeroBitCount == 1,
+        guard let bytes = ByteSize(text: size)?.bytes, let alignment = UInt32(exactly: bytes),
+            bytes.nonzeroBitCount == 1,
             (512...1 << 20).contains(bytes)
         else {
             throw Fault(description: "alignment '\(size)' is no power of two from 512 to 1M (4096 is usual)")

@@ -11,7 +11,8 @@ package enum SourceFormat: Equatable, Sendable {
     package static let names = ["raw", "cow", "qcow2"] + CowLayout.allCases.map(\.rawValue)
 
     /// Why an image that is said to be qcow2 is refused; the end of a line.
-    package static let qcow2Fault = "qcow2 is not read by this version (qemu-img convert makes a raw image of it)"
+    package static let qcow2Fault =
+        "qcow2 is not read by this version (qemu-img convert makes a raw image of it)"
 
     package init?(name: String) {
         if name == "qcow2" {
@@ -25,7 +26,9 @@ package enum SourceFormat: Equatable, Sendable {
 
     /// The format to read; throws `badData` for qcow2.
     package func readable(_ image: FilePath) throws -> ImageFormat {
-        guard case .known(let format) = self else { throw DiskImageError(.badData, image, SourceFormat.qcow2Fault) }
+        guard case .known(let format) = self else {
+            throw DiskImageError(.badData, image, SourceFormat.qcow2Fault)
+        }
         return format
     }
 }

@@ -23,7 +23,8 @@ enum PipelinePlace: String, CaseIterable {
         switch self {
         case .pipeline:
             [
-                "version", "operation", "sources", "exclude", "source-format", "backing-format", "confine", "backing-map", "ignore-mtime",
+                "version", "operation", "sources", "exclude", "source-format", "backing-format", "confine",
+                "backing-map", "ignore-mtime",
                 "target",
                 "compression", "jobs", "rate",
             ]
@@ -48,8 +49,11 @@ struct PipelineKeys {
 
     mutating func report(_ line: Int, _ text: String) { problems.append(PipelineProblem(line: line, text)) }
 
-    /// The values of a mapping by their keys; what is no key is reported, and so are `required` ones that nobody tried to write.
-    mutating func values(of node: PipelineNode?, _ place: PipelinePlace, required: [String] = []) -> [String: PipelineNode] {
+    /// The values of a mapping by their keys; what is no key is reported, and so are `required`
+    /// ones that nobody tried to write.
+    mutating func values(of node: PipelineNode?, _ place: PipelinePlace, required: [String] = []) -> [String:
+        PipelineNode]
+    {
         guard let node else { return [:] }
         guard case .mapping(let entries) = node.content else {
             let name = place == .pipeline ? "the pipeline" : place.rawValue
@@ -69,7 +73,9 @@ struct PipelineKeys {
             }
         }
         for key in required where values[key] == nil && !meant.contains(key) {
-            report(lines[place.word] ?? node.line, place == .pipeline ? "'\(key)' is missing" : "'\(key)' is missing in \(place.rawValue)")
+            report(
+                lines[place.word] ?? node.line,
+                place == .pipeline ? "'\(key)' is missing" : "'\(key)' is missing in \(place.rawValue)")
         }
         return values
     }
@@ -79,7 +85,10 @@ struct PipelineKeys {
         if key == "<<" { return ("mappings are not merged: write the keys out", nil) }
         if let near = NearestKey.of(key, in: place.keys) { return ("did you mean '\(near)'?", near) }
         if let other = PipelinePlace.allCases.first(where: { $0 != place && $0.keys.contains(key) }) {
-            return (other == .pipeline ? "it stands at the left margin" : "it belongs under \(other.rawValue)", nil)
+            return (
+                other == .pipeline ? "it stands at the left margin" : "it belongs under \(other.rawValue)",
+                nil
+            )
         }
         return ("keys: \(place.keys.joined(separator: ", "))", nil)
     }
@@ -100,8 +109,12 @@ struct PipelineKeys {
     }
 
     /// One of `names`; `make` is asked first.
-    mutating func choice<Value>(_ node: PipelineNode?, _ name: String, _ names: [String], _ make: (String) -> Value?) -> Value? {
-        let expected = names.count > 1 ? "\(names.dropLast().joined(separator: ", ")) or \(names[names.count - 1])" : names.joined()
+    mutating func choice<Value>(
+        _ node: PipelineNode?, _ name: String, _ names: [String], _ make: (String) -> Value?
+    ) -> Value? {
+        let expected =
+            names.count > 1
+            ? "\(names.dropLast().joined(separator: ", ")) or \(names[names.count - 1])" : names.joined()
         guard let node, let text = text(node, name, expected) else { return nil }
         if let value = make(text) { return value }
         report(node.line, "\(name) is \(text.quoted); expected \(expected)")
@@ -124,13 +137,15 @@ struct PipelineKeys {
     /// A whole number from 1 on, without quotes.
     mutating func count(_ node: PipelineNode?, _ name: String) -> Int? {
         guard let node else { return nil }
-        if case .text(let text, isPlain: true) = node.content, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text),
+        if case .text(let text, isPlain: true) = node.content,
+            text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text),
             number > 0
         {
             return number
         }
         if case .text(let text, isPlain: false) = node.content {
-            report(node.line, "\(name) is the text \(text.quoted); expected a number from 1 on, without quotes")
+            report(
+                node.line, "\(name) is the text \(text.quoted); expected a number from 1 on, without quotes")
         } else {
             wrongType(node, name, "a number from 1 on")
         }
@@ -138,13 +153,17 @@ struct PipelineKeys {
     }
 
     /// The elements of a list, each a text; `expected` says of what.
-    mutating func texts(_ node: PipelineNode?, _ name: String, _ expected: String) -> [(text: String, line: Int)]? {
+    mutating func texts(_ node: PipelineNode?, _ name: String, _ expected: String) -> [(
+        text: String, line: Int
+    )]? {
         guard let node else { return nil }
         guard case .list(let elements) = node.content else {
             wrongType(node, name, expected)
             return nil
         }
-        return elements.compactMap { element in text(element, "an element of \(name)").map { ($0, element.line) } }
+        return elements.compactMap { element in
+            text(element, "an element of \(name)").map { ($0, element.line) }
+        }
     }
 
     /// A path, made absolute.

@@ -1,4 +1,5 @@
-/// A value of a pipeline file with its line: what is left of YAML once everything a pipeline does not use was refused.
+/// A value of a pipeline file with its line: what is left of YAML once everything a pipeline does
+/// not use was refused.
 struct PipelineNode: Equatable, Sendable {
     /// A key of a mapping with what it stands for.
     struct Entry: Equatable, Sendable {

@@ -1,10 +1,12 @@
 internal import DiskImages
 internal import SystemPackage
 
-/// A pipeline file's bytes, not believed: what would hold the YAML parser up is refused before the parser sees it.
+/// A pipeline file's bytes, not believed: what would hold the YAML parser up is refused before the
+/// parser sees it.
 ///
-/// The parser nests at most 1000 deep by itself. But it hashes every key with all that stands in it. So an alias in a key costs what it stands
-/// for, which doubles with every anchor (a "billion laughs"); and keys in keys (`? - ? - a`) are hashed again on each level.
+/// The parser nests at most 1000 deep by itself. But it hashes every key with all that stands in
+/// it. So an alias in a key costs what it stands for, which doubles with every anchor (a "billion
+/// laughs"); and keys in keys (`? - ? - a`) are hashed again on each level.
 enum PipelineText {
     /// The longest file, in bytes: room for ten thousand sources written out.
     static let longest = 1 << 20
@@ -47,8 +49,11 @@ enum PipelineText {
             eachToken(of: line) { token, next in
                 switch token.first {
                 case UInt8(ascii: "&") where isNameByte(next):
-                    let name = String(decoding: token.prefix(1) + token.dropFirst().prefix { isNameByte($0) }, as: UTF8.self)
-                    anchors.append(PipelineProblem(line: index + 1, "\(name.quoted) \(PipelineYAML.anchorFault)"))
+                    let name = String(
+                        decoding: token.prefix(1) + token.dropFirst().prefix { isNameByte($0) }, as: UTF8.self
+                    )
+                    anchors.append(
+                        PipelineProblem(line: index + 1, "\(name.quoted) \(PipelineYAML.anchorFault)"))
                 case UInt8(ascii: "*") where isNameByte(next): aliases += 1
                 case UInt8(ascii: "?") where " \t\r[{!".utf8.contains(next):
                     explicitKeys.append(PipelineProblem(line: index + 1, PipelineYAML.keyFault))
@@ -61,12 +66,14 @@ enum PipelineText {
         return text
     }
 
-    /// Hands on every `&`, `*` and `?` that the parser may take for the beginning of something, with the byte behind it. It may not, inside of
-    /// quotes; but none is left out. Behind a closing quote or bracket stands nothing that the grammar lets through.
+    /// Hands on every `&`, `*` and `?` that the parser may take for the beginning of something,
+    /// with the byte behind it. It may not, inside of quotes; but none is left out. Behind a
+    /// closing quote or bracket stands nothing that the grammar lets through.
     private static func eachToken(of line: ArraySlice<UInt8>, _ body: (ArraySlice<UInt8>, UInt8) -> Void) {
         var isBehindBlank = true
         var mayBeginToken = true
-        // Behind a `#` stands a comment; or the `#` is in quotes, and so is all before the next quote.
+        // Behind a `#` stands a comment; or the `#` is in quotes, and so is all before the next
+        // quote.
         var isComment = false
         for place in line.indices {
             let byte = line[place]
@@ -89,7 +96,8 @@ enum PipelineText {
     /// The bytes of an anchor's name.
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "_"), UInt8(ascii: "-"):
             true
         default: false

@@ -1,11 +1,13 @@
-/// A key that stands more than once in one mapping. The YAML parser ends there; renamed, its repetitions no longer keep it from finding the rest.
+/// A key that stands more than once in one mapping. The YAML parser ends there; renamed, its
+/// repetitions no longer keep it from finding the rest.
 struct RepeatedKey {
     let key: String
     /// Where it stands for the first time, both from 1; the column in Unicode scalars.
     let line: Int
     let column: Int
 
-    /// The lines in which `key` stands again, in a mapping of one key a line; none where that is not how it is written.
+    /// The lines in which `key` stands again, in a mapping of one key a line; none where that is
+    /// not how it is written.
     func repetitions(in text: String) -> [Int] {
         let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
         let margin = String(repeating: " ", count: column - 1)
@@ -26,12 +28,14 @@ struct RepeatedKey {
         for number in repetitions {
             let line = lines[number - 1]
             guard let spelling = spelling(in: line.dropFirst(column - 1)) else { continue }
-            lines[number - 1] = "\(line.prefix(column - 1))\"\(name(number))\"\(line.dropFirst(column - 1 + spelling.count))"
+            lines[number - 1] =
+                "\(line.prefix(column - 1))\"\(name(number))\"\(line.dropFirst(column - 1 + spelling.count))"
         }
         return lines.joined(separator: "\n")
     }
 
-    /// How the key is written at the start of `line`, with or without quotes; nil where it is not there.
+    /// How the key is written at the start of `line`, with or without quotes; nil where it is not
+    /// there.
     private func spelling(in line: Substring) -> String? {
         [key, "\"\(key)\"", "'\(key)'"].first { spelling in
             guard line.hasPrefix(spelling) else { return false }

@@ -2,8 +2,9 @@ internal import Linux
 
 /// A queue between stages that holds a bounded weight of elements: many senders, many receivers.
 ///
-/// A sender waits while the queue is full, a receiver while it is empty. Unlike an `AsyncChannel`, cancellation is an error at both ends and
-/// never looks like the end of the stream: a writer that mistook one for the other would finish a truncated image.
+/// A sender waits while the queue is full, a receiver while it is empty. Unlike an `AsyncChannel`,
+/// cancellation is an error at both ends and never looks like the end of the stream: a writer that
+/// mistook one for the other would finish a truncated image.
 package final class BoundedChannel<Element: Sendable>: Sendable {
     private typealias Sender = CheckedContinuation<Void, any Error>
     private typealias Receiver = CheckedContinuation<Element?, any Error>
@@ -26,7 +27,8 @@ package final class BoundedChannel<Element: Sendable>: Sendable {
         }
     }
 
-    /// The oldest element, or nil when the channel was finished and is empty. Throws `CancellationError` when the task is cancelled.
+    /// The oldest element, or nil when the channel was finished and is empty. Throws
+    /// `CancellationError` when the task is cancelled.
     package func receive() async throws -> Element? {
         while true {
             try Task.checkCancellation()
@@ -40,7 +42,8 @@ package final class BoundedChannel<Element: Sendable>: Sendable {
         }
     }
 
-    /// Ends the stream: what is queued is still received. Only a producer that has sent everything may call it.
+    /// Ends the stream: what is queued is still received. Only a producer that has sent everything
+    /// may call it.
     package func finish() {
         let waiting = state.withLock { $0.finish() }
         for receiver in waiting.receivers { receiver.resume(returning: nil) }

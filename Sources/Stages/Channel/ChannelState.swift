@@ -1,6 +1,8 @@
-/// What a bounded channel knows, apart from locks and tasks: each method says what is to be done with whom.
+/// What a bounded channel knows, apart from locks and tasks: each method says what is to be done
+/// with whom.
 ///
-/// `Sender` and `Receiver` stand for whoever waits. Invariant: receivers wait only while the queue is empty, senders only while it is not.
+/// `Sender` and `Receiver` stand for whoever waits. Invariant: receivers wait only while the queue
+/// is empty, senders only while it is not.
 struct ChannelState<Element, Sender, Receiver> {
     private struct Waiting {
         let id: UInt64
@@ -34,7 +36,8 @@ struct ChannelState<Element, Sender, Receiver> {
         case refuse
     }
 
-    /// Takes the element, if there is room. An element heavier than the limit is let in when the queue is empty.
+    /// Takes the element, if there is room. An element heavier than the limit is let in when the
+    /// queue is empty.
     mutating func send(_ element: Element, weight added: Int) -> SendAction {
         guard !isFinished else { return .refuse }
         if !receivers.isEmpty { return .handOver(receivers.removeFirst().receiver) }
@@ -53,7 +56,9 @@ struct ChannelState<Element, Sender, Receiver> {
     /// A sender waits for room; `retry` where there is some by now.
     mutating func wait(_ sender: Sender, _ id: UInt64, _ element: Element, weight added: Int) -> WaitAction {
         if cancelled.remove(id) != nil { return .cancelled }
-        if isFinished || !receivers.isEmpty || senders.isEmpty && (queue.isEmpty || weight + added <= limit) { return .retry }
+        if isFinished || !receivers.isEmpty || senders.isEmpty && (queue.isEmpty || weight + added <= limit) {
+            return .retry
+        }
         senders.append(Waiting(id: id, sender: sender, element: element, weight: added))
         return .waiting
     }
@@ -87,7 +92,8 @@ struct ChannelState<Element, Sender, Receiver> {
         return .waiting
     }
 
-    /// Nothing more will come. Returns all who wait: the receivers get the end, the senders a refusal.
+    /// Nothing more will come. Returns all who wait: the receivers get the end, the senders a
+    /// refusal.
     mutating func finish() -> (receivers: [Receiver], senders: [Sender]) {
         isFinished = true
         defer { (receivers, senders) = ([], []) }
@@ -102,8 +108,12 @@ struct ChannelState<Element, Sender, Receiver> {
 
     /// Takes a waiter out; one that does not wait yet is remembered.
     mutating func cancel(_ id: UInt64) -> CancelAction {
-        if let index = senders.firstIndex(where: { $0.id == id }) { return .sender(senders.remove(at: index).sender) }
-        if let index = receivers.firstIndex(where: { $0.id == id }) { return .receiver(receivers.remove(at: index).receiver) }
+        if let index = senders.firstIndex(where: { $0.id == id }) {
+            return .sender(senders.remove(at: index).sender)
+        }
+        if let index = receivers.firstIndex(where: { $0.id == id }) {
+            return .receiver(receivers.remove(at: index).receiver)
+        }
         cancelled.insert(id)
         return .none
     }

@@ -3,9 +3,11 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// The client of make's jobserver. A process may run one job anyhow; each token that it takes allows one more at the same time.
+/// The client of make's jobserver. A process may run one job anyhow; each token that it takes
+/// allows one more at the same time.
 ///
-/// There is one in a process. Its tokens are given back however the process ends (but by SIGKILL), each as the byte that it was.
+/// There is one in a process. Its tokens are given back however the process ends (but by SIGKILL),
+/// each as the byte that it was.
 package final class Jobserver: Sendable {
     /// How long a device is left alone that says it has tokens and gives none.
     private static let pause: CInt = 50
@@ -20,16 +22,19 @@ package final class Jobserver: Sendable {
     private let wakeup: CInt
     private let state = Locked(State())
 
-    /// Connects to the jobserver that make names. Throws `JobserverUnavailable` where it cannot be reached.
+    /// Connects to the jobserver that make names. Throws `JobserverUnavailable` where it cannot be
+    /// reached.
     ///
-    /// To be called before anything else opens files: descriptors that make has closed must not be taken for its pipe.
+    /// To be called before anything else opens files: descriptors that make has closed must not be
+    /// taken for its pipe.
     package init(_ named: MakeFlags.Jobserver) throws(JobserverUnavailable) {
         switch named {
         case .withheld: throw JobserverUnavailable()
         case .fifo(let path): tokens = try Jobserver.open(path)
         case .pipe(let reading, let writing):
             guard Jobserver.isPipe(reading, writing) else { throw JobserverUnavailable() }
-            // Opened anew, because whether a descriptor waits belongs to all who share it, make among them.
+            // Opened anew, because whether a descriptor waits belongs to all who share it, make
+            // among them.
             tokens = try Jobserver.open(FilePath("/proc/self/fd/\(reading)"))
         }
         wakeup = clinux_wakeup()
@@ -55,11 +60,16 @@ package final class Jobserver: Sendable {
 
     /// Blocks until `wake`, or, where a token is wanted, until there may be one.
     func wait(wantsToken: Bool) {
-        var files = [pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0), pollfd(fd: tokens, events: Int16(POLLIN), revents: 0)]
+        var files = [
+            pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: tokens, events: Int16(POLLIN), revents: 0),
+        ]
         let state = state.withLock { $0 }
         let isAsked = wantsToken && !state.isBroken
         // Somebody else was faster, or a device says so whenever it is asked: not at once again.
-        if isAsked, state.hasMissed, poll(&files, 2, 0) > 0, files[0].revents == 0 { _ = poll(&files, 1, Jobserver.pause) }
+        if isAsked, state.hasMissed, poll(&files, 2, 0) > 0, files[0].revents == 0 {
+            _ = poll(&files, 1, Jobserver.pause)
+        }
         if files[0].revents == 0 { _ = poll(&files, isAsked ? 2 : 1, -1) }
         var count: UInt64 = 0
         _ = read(wakeup, &count, 8)
@@ -93,7 +103,8 @@ package final class Jobserver: Sendable {
     }
 }
 
-/// make named a jobserver and did not pass it on, or it cannot be used: one worker then, as make itself does it.
+/// make named a jobserver and did not pass it on, or it cannot be used: one worker then, as make
+/// itself does it.
 package struct JobserverUnavailable: Error, CustomStringConvertible {
     private let reason: String
 

@@ -3,20 +3,24 @@ package import SystemPackage
 
 /// What make says in `MAKEFLAGS` of how it was called, as far as it matters to whoever it starts.
 ///
-/// The first word is make's options of one letter, without a hyphen; it may be missing. Further options follow, and after `--` variables.
-/// Of several jobservers the last one counts (GNU Make Manual, "POSIX Jobserver").
+/// The first word is make's options of one letter, without a hyphen; it may be missing. Further
+/// options follow, and after `--` variables. Of several jobservers the last one counts (GNU Make
+/// Manual, "POSIX Jobserver").
 package struct MakeFlags: Equatable, Sendable {
     /// How make hands out its tokens.
     package enum Jobserver: Equatable, Sendable {
         /// Inherited descriptors: `--jobserver-auth=R,W`, before Make 4.2 `--jobserver-fds=R,W`.
         case pipe(reading: CInt, writing: CInt)
-        /// `--jobserver-auth=fifo:PATH`: a FIFO from Make 4.4 on, or a character device that counts for the whole system.
+        /// `--jobserver-auth=fifo:PATH`: a FIFO from Make 4.4 on, or a character device that counts
+        /// for the whole system.
         case fifo(FilePath)
-        /// Negative descriptors, by which make says that it is not for this process, or what means nothing.
+        /// Negative descriptors, by which make says that it is not for this process, or what means
+        /// nothing.
         case withheld
     }
 
-    /// Whether nothing is to be done but to say what would be: `make -n`, which runs recipe lines with `+` all the same.
+    /// Whether nothing is to be done but to say what would be: `make -n`, which runs recipe lines
+    /// with `+` all the same.
     package private(set) var isDryRun = false
     /// The number of `-j`; nil where it is missing or none was given.
     package private(set) var jobs: Int?
@@ -68,7 +72,8 @@ extension MakeFlags.Jobserver {
         let numbers = value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map {
             CInt(String(decoding: $0, as: UTF8.self))
         }
-        if numbers.count == 2, let reading = numbers[0], let writing = numbers[1], reading >= 0, writing >= 0 {
+        if numbers.count == 2, let reading = numbers[0], let writing = numbers[1], reading >= 0, writing >= 0
+        {
             self = .pipe(reading: reading, writing: writing)
         } else {
             self = .withheld

@@ -1,7 +1,8 @@
 /// Who may run and who waits, apart from locks and tasks. `Waiter` stands for whoever waits.
 ///
-/// The first slot in use belongs to the process; each further one needs a token, which `token` fetches: false where there is none now.
-/// Invariants: tokens held are one less than slots in use, and none where none is used; nobody waits while no slot is in use.
+/// The first slot in use belongs to the process; each further one needs a token, which `token`
+/// fetches: false where there is none now. Invariants: tokens held are one less than slots in use,
+/// and none where none is used; nobody waits while no slot is in use.
 struct SlotState<Waiter> {
     let limit: Int
     private(set) var inUse = 0
@@ -32,7 +33,8 @@ struct SlotState<Waiter> {
         case cancelled
     }
 
-    /// Waits for a slot; an urgent waiter comes before those that are not. There may be a slot, or no more use for one, by now.
+    /// Waits for a slot; an urgent waiter comes before those that are not. There may be a slot, or
+    /// no more use for one, by now.
     mutating func wait(_ waiter: Waiter, _ id: UInt64, isUrgent: Bool, _ token: () -> Bool) -> WaitAction {
         if cancelled.remove(id) != nil { return .cancelled }
         if take(token) { return .taken }
@@ -48,7 +50,8 @@ struct SlotState<Waiter> {
         return admitted
     }
 
-    /// A slot is free: whoever waits first gets it; where nobody does, its token is given to `giveBack`.
+    /// A slot is free: whoever waits first gets it; where nobody does, its token is given to
+    /// `giveBack`.
     mutating func give(_ giveBack: () -> Void) -> Waiter? {
         if !waiting.isEmpty { return waiting.removeFirst().waiter }
         inUse -= 1

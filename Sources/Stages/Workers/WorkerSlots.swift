@@ -1,6 +1,7 @@
 internal import Linux
 
-/// How many workers run at once in this process, whatever they work on: up to `limit`, and under `make -j` no more than the jobserver has tokens for.
+/// How many workers run at once in this process, whatever they work on: up to `limit`, and under
+/// `make -j` no more than the jobserver has tokens for.
 package final class WorkerSlots: Sendable {
     private typealias State = SlotState<CheckedContinuation<Bool, Never>>
     private struct Shared {
@@ -26,7 +27,8 @@ package final class WorkerSlots: Sendable {
         jobserver?.wake()
     }
 
-    /// Waits for a slot, before all workers that only help others. Throws `CancellationError` when the task is cancelled.
+    /// Waits for a slot, before all workers that only help others. Throws `CancellationError` when
+    /// the task is cancelled.
     package func take() async throws {
         guard try await take(makeID(), isUrgent: true) else { throw CancellationError() }
     }

@@ -1,7 +1,8 @@
 internal import Linux
 
-/// The workers of one pipeline. The first is there from the beginning to the end, in the slot of whoever runs the pipeline; the others come when
-/// there is a slot for them and leave when the input has ended.
+/// The workers of one pipeline. The first is there from the beginning to the end, in the slot of
+/// whoever runs the pipeline; the others come when there is a slot for them and leave when the
+/// input has ended.
 package struct Workers: Sendable {
     private struct Waiting {
         var ids: Set<UInt64> = []
@@ -11,13 +12,15 @@ package struct Workers: Sendable {
     private let slots: WorkerSlots
     private let waiting = Locked(Waiting())
 
-    /// Runs `worker` once and up to `slots.limit - 1` times more beside it, each on a thread of its own. It returns when its input has ended; nobody
-    /// joins after that. The first error cancels the others and is thrown.
+    /// Runs `worker` once and up to `slots.limit - 1` times more beside it, each on a thread of its
+    /// own. It returns when its input has ended; nobody joins after that. The first error cancels
+    /// the others and is thrown.
     package static func work<Result: Sendable>(
         _ slots: WorkerSlots, _ worker: @escaping @Sendable () async throws -> [Result]
     ) async throws -> [Result] {
         let crew = Workers(slots: slots)
-        // A thread that has its last work behind it, and is about to end, is called a worker no more.
+        // A thread that has its last work behind it, and is about to end, is called a worker no
+        // more.
         let worker = { @Sendable in
             defer { IOThread.rename("done") }
             return try await worker()
@@ -36,7 +39,9 @@ package struct Workers: Sendable {
 
     private init(slots: WorkerSlots) { self.slots = slots }
 
-    private func help<Result: Sendable>(_ worker: @Sendable () async throws -> [Result]) async throws -> [Result] {
+    private func help<Result: Sendable>(_ worker: @Sendable () async throws -> [Result]) async throws
+        -> [Result]
+    {
         guard try await join() else { return [] }
         defer { slots.give() }
         // Where no further thread can be had, those that are there do the work.

@@ -28,11 +28,13 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         }
     }
 
-    /// One file of a chain. Layers stand in the order of their data in the archive: a backing file before its overlays.
+    /// One file of a chain. Layers stand in the order of their data in the archive: a backing file
+    /// before its overlays.
     package struct Layer: Codable, Equatable, Sendable {
         /// Components joined by `/`.
         package let name: String
-        /// Further names of the same file, each of which is restored as a file of its own; absent where there are none.
+        /// Further names of the same file, each of which is restored as a file of its own; absent
+        /// where there are none.
         package let also: [String]?
         /// `raw` or the COW layout it is restored in.
         package let layout: String
@@ -46,14 +48,15 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         package let alignment: UInt32?
         /// Whether it was named as an image to be packed; others are only backing files.
         package let image: Bool
-        /// The file's permission bits, and the ids of its owner and group; of a flattened image, what its files have in common. All three or none: an
-        /// archive of before has none.
+        /// The file's permission bits, and the ids of its owner and group; of a flattened image,
+        /// what its files have in common. All three or none: an archive of before has none.
         package let mode: UInt32?
         package let owner: UInt32?
         package let group: UInt32?
 
         package init(
-            name: String, also: [String]? = nil, layout: String, size: UInt64, mtime: String, backing: Int?, alignment: UInt32?,
+            name: String, also: [String]? = nil, layout: String, size: UInt64, mtime: String, backing: Int?,
+            alignment: UInt32?,
             image: Bool,
             access: FileAccess? = nil
         ) {
@@ -83,8 +86,11 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         /// The disk's length in bytes as a guest sees it: whole sectors.
         package var guestLength: UInt64 { (size + 511) / 512 * 512 }
 
-        /// The part of the disk that the layer can hold: `uml-v2` has no bits for the last sectors where their number is no multiple of 8.
-        var heldLength: UInt64 { layout == CowLayout.umlV2.rawValue ? guestLength / 4096 * 4096 : guestLength }
+        /// The part of the disk that the layer can hold: `uml-v2` has no bits for the last sectors
+        /// where their number is no multiple of 8.
+        var heldLength: UInt64 {
+            layout == CowLayout.umlV2.rawValue ? guestLength / 4096 * 4096 : guestLength
+        }
     }
 
     package let version: Int
@@ -116,7 +122,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         do {
             let found = try decoder.decode(Version.self, from: data).version
             guard found == ArchiveHeader.version else {
-                throw ArchiveError(.notAnArchive, "has format version \(found); this program reads version \(ArchiveHeader.version)")
+                throw ArchiveError(
+                    .notAnArchive,
+                    "has format version \(found); this program reads version \(ArchiveHeader.version)")
             }
             self = try decoder.decode(ArchiveHeader.self, from: data)
         } catch let error as ArchiveError {
@@ -129,12 +137,14 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
 
     private func check() throws {
         guard nameCount <= ArchiveHeader.mostLayers else {
-            throw ArchiveError(.damaged, "has \(nameCount) files; expected \(ArchiveHeader.mostLayers) at most")
+            throw ArchiveError(
+                .damaged, "has \(nameCount) files; expected \(ArchiveHeader.mostLayers) at most")
         }
         try checkNames()
         var depths: [Int] = []
         for (index, layer) in layers.enumerated() {
-            guard layer.layout == "raw" || CowLayout.writable.contains(where: { $0.rawValue == layer.layout }) else {
+            guard layer.layout == "raw" || CowLayout.writable.contains(where: { $0.rawValue == layer.layout })
+            else {
                 throw ArchiveError(.damaged, "\(layer.name) has an unknown layout, \(layer.layout)")
             }
             guard layer.layout != "raw" || layer.backing == nil else {
@@ -145,10 +155,14 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             }
             guard Timestamp(text: layer.mtime) != nil else {
                 throw ArchiveError(
-                    .damaged, "\(layer.name) has the mtime \(layer.mtime); expected SECONDS.NANOSECONDS, nine digits of them")
+                    .damaged,
+                    "\(layer.name) has the mtime \(layer.mtime); expected SECONDS.NANOSECONDS, nine digits of them"
+                )
             }
             if let backing = layer.backing, backing < 0 || backing >= index {
-                throw ArchiveError(.damaged, "\(layer.name) names layer \(backing) as its backing file; expected one before it")
+                throw ArchiveError(
+                    .damaged,
+                    "\(layer.name) names layer \(backing) as its backing file; expected one before it")
             }
             depths.append((layer.backing.map { depths[$0] } ?? 0) + 1)
             guard depths[index] <= ImageChain.deepest else {

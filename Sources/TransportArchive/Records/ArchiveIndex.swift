@@ -1,7 +1,8 @@
 package import DiskImages
 internal import FoundationEssentials
 
-/// Where each layer lies in the archive: the body of the `I` record, behind a copy of the header that outlives damage to the first.
+/// Where each layer lies in the archive: the body of the `I` record, behind a copy of the header
+/// that outlives damage to the first.
 ///
 /// | offset | size | meaning |
 /// |--------|------|---------|
@@ -49,7 +50,9 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
     /// Parses a body whose digest was right; returns the copy of the header too.
     package static func parse(_ bytes: [UInt8]) throws -> (index: ArchiveIndex, header: [UInt8]) {
         let fault = ArchiveError(.damaged, "its index is no index")
-        guard let count: UInt32 = bytes.littleEndian(at: 0), Int(count) <= bytes.count - 4 else { throw fault }
+        guard let count: UInt32 = bytes.littleEndian(at: 0), Int(count) <= bytes.count - 4 else {
+            throw fault
+        }
         try JSONBounds.check(bytes[(4 + Int(count))...], "index")
         do {
             let index = try JSONDecoder().decode(ArchiveIndex.self, from: Data(bytes[(4 + Int(count))...]))
@@ -72,7 +75,8 @@ package struct ArchiveAnchors: Equatable, Sendable {
     /// The digest that the last record of `layer` must have.
     package func digest(of layer: Int) -> String { digests[layer] }
 
-    /// Whether a layer's records may end with `digest`: records of another archive, however well they fit, do not.
+    /// Whether a layer's records may end with `digest`: records of another archive, however well
+    /// they fit, do not.
     package func fit(_ layer: Int, _ digest: ContentDigest) -> Bool { digests[layer] == digest.description }
 }
 
@@ -101,7 +105,9 @@ package struct ArchiveTrailer: Equatable, Sendable {
     }
 
     package init(parsing bytes: [UInt8]) throws {
-        guard bytes.count == 16, let offset: UInt64 = bytes.littleEndian(at: 0), let length: UInt64 = bytes.littleEndian(at: 8) else {
+        guard bytes.count == 16, let offset: UInt64 = bytes.littleEndian(at: 0),
+            let length: UInt64 = bytes.littleEndian(at: 8)
+        else {
             throw ArchiveError(.damaged, "its trailer is no trailer")
         }
         self.init(indexOffset: offset, length: length)

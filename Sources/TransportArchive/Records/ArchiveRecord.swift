@@ -58,27 +58,37 @@ package struct ArchiveRecord: Equatable, Sendable {
         return (bytes, digest)
     }
 
-    /// The length of the whole record that begins with `prefix` (8 bytes or more), or nil where that is no skippable frame of ours.
+    /// The length of the whole record that begins with `prefix` (8 bytes or more), or nil where
+    /// that is no skippable frame of ours.
     package static func length(of prefix: [UInt8]) -> Int? {
-        guard prefix.littleEndian(UInt32.self, at: 0) == magic, let count = prefix.littleEndian(UInt32.self, at: 4),
+        guard prefix.littleEndian(UInt32.self, at: 0) == magic,
+            let count = prefix.littleEndian(UInt32.self, at: 4),
             count >= UInt32(overhead - 8)
         else { return nil }
         return Int(count) + 8
     }
 
-    /// Parses a whole record. Throws where its bytes are not the ones that were written; `offset` is its place, for the text.
+    /// Parses a whole record. Throws where its bytes are not the ones that were written; `offset`
+    /// is its place, for the text.
     package init(parsing bytes: [UInt8], at offset: UInt64) throws {
-        guard ArchiveRecord.length(of: bytes) == bytes.count else { throw ArchiveError.damaged("there is no record", at: offset) }
+        guard ArchiveRecord.length(of: bytes) == bytes.count else {
+            throw ArchiveError.damaged("there is no record", at: offset)
+        }
         guard Array(bytes[8..<12]) == ArchiveRecord.tag else {
             throw ArchiveError.damaged("there is a skippable frame that is no record", at: offset)
         }
         guard bytes[12] == ArchiveRecord.version else {
-            throw ArchiveError(.notAnArchive, "has format version \(bytes[12]); this program reads version \(ArchiveRecord.version)")
+            throw ArchiveError(
+                .notAnArchive,
+                "has format version \(bytes[12]); this program reads version \(ArchiveRecord.version)")
         }
         let bodyEnd = bytes.count - ArchiveRecord.digestLength
         let digest = ContentDigest(of: Array(bytes[..<bodyEnd]))
-        guard digest.bytes == Array(bytes[bodyEnd...]) else { throw ArchiveError.damaged("there is a damaged record", at: offset) }
-        guard let kind = Kind(rawValue: bytes[13]), bytes[14] == 0, bytes[15] == 0, let sequence = bytes.littleEndian(UInt64.self, at: 16),
+        guard digest.bytes == Array(bytes[bodyEnd...]) else {
+            throw ArchiveError.damaged("there is a damaged record", at: offset)
+        }
+        guard let kind = Kind(rawValue: bytes[13]), bytes[14] == 0, bytes[15] == 0,
+            let sequence = bytes.littleEndian(UInt64.self, at: 16),
             sequence < 1 << 62,
             let id = ContentDigest(bytes: bytes[24..<40]), let previous = ContentDigest(bytes: bytes[40..<56])
         else { throw ArchiveError.damaged("there is a record of an unknown kind", at: offset) }

@@ -19,7 +19,9 @@ package enum Compression: Equatable, Sendable, CustomStringConvertible {
         case "none": self = .none
         case "lz4": self = .lz4(level: 1)
         default:
-            guard name.hasPrefix("lz4:"), let level = Int32(name.dropFirst(4)), (1...Int32(Compression.highestLevel)).contains(level) else {
+            guard name.hasPrefix("lz4:"), let level = Int32(name.dropFirst(4)),
+                (1...Int32(Compression.highestLevel)).contains(level)
+            else {
                 return nil
             }
             self = .lz4(level: level)
@@ -35,13 +37,17 @@ package enum Compression: Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// LZ4 frames as Drover writes them: blocks of 1 MiB, independent, with content size and content checksum, so that `lz4 -t` means something.
-/// The only file that knows liblz4. Source: `lz4_Frame_format.md` of the LZ4 project, version 1.6.2.
+/// LZ4 frames as Drover writes them: blocks of 1 MiB, independent, with content size and content
+/// checksum, so that `lz4 -t` means something. The only file that knows liblz4. Source:
+/// `lz4_Frame_format.md` of the LZ4 project, version 1.6.2.
 package enum LZ4Frame {
     /// The longest frame of `RunRecord.longestContent` bytes of content.
     package static let longest = RunRecord.longestContent + 4096
-    /// The frame of no content that an archive begins with: starting with a skippable frame confuses some readers.
-    package static let empty: [UInt8] = [0x04, 0x22, 0x4d, 0x18, 0x64, 0x40, 0xa7, 0, 0, 0, 0, 0x05, 0x5d, 0xcc, 0x02]
+    /// The frame of no content that an archive begins with: starting with a skippable frame
+    /// confuses some readers.
+    package static let empty: [UInt8] = [
+        0x04, 0x22, 0x4d, 0x18, 0x64, 0x40, 0xa7, 0, 0, 0, 0, 0x05, 0x5d, 0xcc, 0x02,
+    ]
 
     /// In the length of a block: its bytes are the content itself.
     static let storedBlock: UInt32 = 1 << 31
@@ -74,12 +80,15 @@ package enum LZ4Frame {
         return result
     }
 
-    static func failed(_ reason: String) -> DiskImageError { DiskImageError(.io, "liblz4", "failed: \(reason)") }
+    static func failed(_ reason: String) -> DiskImageError {
+        DiskImageError(.io, "liblz4", "failed: \(reason)")
+    }
 }
 
 /// Makes frames of one block each; one for each worker, because it keeps liblz4's tables.
 ///
-/// liblz4 makes the frame's header and the block. The checksum is libxxhash's, which takes 0.4 of the time of the same function inside liblz4.
+/// liblz4 makes the frame's header and the block. The checksum is libxxhash's, which takes 0.4 of
+/// the time of the same function inside liblz4.
 package final class FrameCompressor {
     private let context: OpaquePointer
     private let compression: Compression
@@ -92,7 +101,10 @@ package final class FrameCompressor {
         guard let context else { throw LZ4Frame.failed("it has no memory") }
         self.context = context
         self.compression = compression
-        let length = if case .lz4(let level) = compression, level >= LZ4HC_CLEVEL_MIN { LZ4_sizeofStateHC() } else { LZ4_sizeofState() }
+        let length =
+            if case .lz4(let level) = compression, level >= LZ4HC_CLEVEL_MIN { LZ4_sizeofStateHC() } else {
+                LZ4_sizeofState()
+            }
         tables = UnsafeMutableRawPointer.allocate(byteCount: Int(length), alignment: 16)
     }
 
@@ -101,11 +113,17 @@ package final class FrameCompressor {
         tables.deallocate()
     }
 
-    /// Writes the frame of `content`, at most `RunRecord.longestContent` bytes, to `frame`, which holds `LZ4Frame.longest`; returns its length.
-    package func compress(_ content: UnsafeRawBufferPointer, into frame: UnsafeMutableRawBufferPointer) throws -> Int {
-        precondition(content.count <= RunRecord.longestContent && frame.count >= LZ4Frame.longest, "a chunk or a buffer of a wrong size")
+    /// Writes the frame of `content`, at most `RunRecord.longestContent` bytes, to `frame`, which
+    /// holds `LZ4Frame.longest`; returns its length.
+    package func compress(_ content: UnsafeRawBufferPointer, into frame: UnsafeMutableRawBufferPointer) throws
+        -> Int
+    {
+        precondition(
+            content.count <= RunRecord.longestContent && frame.count >= LZ4Frame.longest,
+            "a chunk or a buffer of a wrong size")
         var preferences = LZ4Frame.preferences(contentLength: content.count)
-        var length = try LZ4Frame.checkOwn(LZ4F_compressBegin(context, frame.baseAddress, frame.count, &preferences))
+        var length = try LZ4Frame.checkOwn(
+            LZ4F_compressBegin(context, frame.baseAddress, frame.count, &preferences))
         func append(_ number: UInt32) {
             frame.storeBytes(of: number.littleEndian, toByteOffset: length, as: UInt32.self)
             length += 4
@@ -126,11 +144,15 @@ package final class FrameCompressor {
         return length
     }
 
-    /// The length of `content` compressed into `block`; nil where it is to be stored, because it should be or because it gets no shorter.
-    private func compressed(_ content: UnsafeRawBufferPointer, into block: UnsafeMutableRawBufferPointer) -> Int? {
+    /// The length of `content` compressed into `block`; nil where it is to be stored, because it
+    /// should be or because it gets no shorter.
+    private func compressed(_ content: UnsafeRawBufferPointer, into block: UnsafeMutableRawBufferPointer)
+        -> Int?
+    {
         guard case .lz4(let level) = compression else { return nil }
         let (source, target) = (
-            content.assumingMemoryBound(to: CChar.self).baseAddress, block.assumingMemoryBound(to: CChar.self).baseAddress
+            content.assumingMemoryBound(to: CChar.self).baseAddress,
+            block.assumingMemoryBound(to: CChar.self).baseAddress
         )
         let (length, room) = (Int32(content.count), Int32(content.count - 1))
         let compressed =
@@ -154,10 +176,14 @@ package final class FrameDecompressor {
 
     deinit { LZ4F_freeDecompressionContext(context) }
 
-    /// Fills `content` from `frame`; throws where the frame holds anything but exactly so many bytes.
+    /// Fills `content` from `frame`; throws where the frame holds anything but exactly so many
+    /// bytes.
     ///
-    /// liblz4 is told to skip the frame's own checksum: the caller knows a faster digest of the content.
-    package func decompress(_ frame: UnsafeRawBufferPointer, into content: UnsafeMutableRawBufferPointer) throws {
+    /// liblz4 is told to skip the frame's own checksum: the caller knows a faster digest of the
+    /// content.
+    package func decompress(_ frame: UnsafeRawBufferPointer, into content: UnsafeMutableRawBufferPointer)
+        throws
+    {
         LZ4F_resetDecompressionContext(context)
         var options = LZ4F_decompressOptions_t()
         options.stableDst = 1
@@ -167,11 +193,14 @@ package final class FrameDecompressor {
             var (sourceLength, targetLength) = (frame.count - read, content.count - written)
             let hint = try LZ4Frame.check(
                 LZ4F_decompress(
-                    context, content.baseAddress! + written, &targetLength, frame.baseAddress! + read, &sourceLength, &options))
+                    context, content.baseAddress! + written, &targetLength, frame.baseAddress! + read,
+                    &sourceLength, &options))
             read += sourceLength
             written += targetLength
             if hint == 0 { break }
-            guard sourceLength > 0 || targetLength > 0 else { throw ArchiveError(.damaged, "there is a frame that is cut short") }
+            guard sourceLength > 0 || targetLength > 0 else {
+                throw ArchiveError(.damaged, "there is a frame that is cut short")
+            }
         }
         guard read == frame.count, written == content.count else {
             throw ArchiveError(.damaged, "there is a frame of another length than its record says")

@@ -1,6 +1,7 @@
 package import DiskImages
 
-/// A stretch of one layer: what is allocated in it, and the LZ4 frame behind it that holds its data. The body of an `R` record.
+/// A stretch of one layer: what is allocated in it, and the LZ4 frame behind it that holds its
+/// data. The body of an `R` record.
 ///
 /// | offset | size | meaning |
 /// |--------|------|---------|
@@ -14,8 +15,9 @@ package import DiskImages
 /// | 60     | 4    | number of runs |
 /// | 64     |      | the runs, two variable-length numbers each: sectors since the end of the run before (or since the first sector); sectors × 2 + (1 for zeros) |
 ///
-/// A variable-length number has 7 bits a byte, the lowest first; the highest bit says that another byte follows. The content is the data
-/// runs' bytes one after the other. In a COW layer, what no run covers is not allocated; in a raw layer it is zeros.
+/// A variable-length number has 7 bits a byte, the lowest first; the highest bit says that another
+/// byte follows. The content is the data runs' bytes one after the other. In a COW layer, what no
+/// run covers is not allocated; in a raw layer it is zeros.
 package struct RunRecord: Equatable, Sendable {
     /// Bytes of content that one record has at most.
     package static let longestContent = 1 << 20
@@ -45,7 +47,8 @@ package struct RunRecord: Equatable, Sendable {
     package let contentDigest: ContentDigest
 
     package init(
-        layer: Int, range: Range<UInt64>, runs: [Run], contentLength: Int, frameLength: Int, frameDigest: ContentDigest,
+        layer: Int, range: Range<UInt64>, runs: [Run], contentLength: Int, frameLength: Int,
+        frameDigest: ContentDigest,
         contentDigest: ContentDigest
     ) {
         self.layer = layer
@@ -60,7 +63,8 @@ package struct RunRecord: Equatable, Sendable {
     /// A stretch without data: `runs` are zeros.
     package init(emptyFor layer: Int, range: Range<UInt64>, runs: [Run]) {
         self.init(
-            layer: layer, range: range, runs: runs, contentLength: 0, frameLength: 0, frameDigest: .ofNothing, contentDigest: .ofNothing)
+            layer: layer, range: range, runs: runs, contentLength: 0, frameLength: 0, frameDigest: .ofNothing,
+            contentDigest: .ofNothing)
     }
 
     /// Bytes of guest disk in zero runs.
@@ -98,13 +102,16 @@ package struct RunRecord: Equatable, Sendable {
             let contentDigest = ContentDigest(bytes: bytes.dropFirst(44).prefix(16)),
             let runCount: UInt32 = bytes.littleEndian(at: 60), runCount <= RunRecord.mostRuns
         else { throw fault }
-        guard contentLength > 0 || frameDigest == .ofNothing && contentDigest == .ofNothing else { throw fault }
+        guard contentLength > 0 || frameDigest == .ofNothing && contentDigest == .ofNothing else {
+            throw fault
+        }
         var runs: [Run] = []
         var offset = 64
         var position = first
         var content: UInt64 = 0
         for _ in 0..<runCount {
-            guard let gap = bytes.variable(at: &offset), let length = bytes.variable(at: &offset), length >= 2, gap <= last - position,
+            guard let gap = bytes.variable(at: &offset), let length = bytes.variable(at: &offset),
+                length >= 2, gap <= last - position,
                 length / 2 <= last - position - gap
             else { throw fault }
             let start = position + gap
@@ -138,7 +145,8 @@ extension [UInt8] {
         append(UInt8(rest))
     }
 
-    /// The number at `offset`, which moves behind it; nil where the bytes end or the number passes 63 bits.
+    /// The number at `offset`, which moves behind it; nil where the bytes end or the number passes
+    /// 63 bits.
     fileprivate func variable(at offset: inout Int) -> UInt64? {
         var number: UInt64 = 0
         for shift in stride(from: UInt64(0), to: 63, by: 7) {

@@ -19,7 +19,8 @@ struct Check: ParsableCommand {
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
-    @Argument(help: "The images.", completion: .file(), transform: FilePath.init(argument:)) var images: [FilePath]
+    @Argument(help: "The images.", completion: .file(), transform: FilePath.init(argument:)) var images:
+        [FilePath]
 
     func run() throws {
         var output = Output()
@@ -30,11 +31,16 @@ struct Check: ParsableCommand {
             if let refusal = result.refusal { StandardError.line("\(refusal)") }
             if result.code.rawValue > worst.rawValue { worst = result.code }
             switch outputOptions.output {
-            case .human: for line in result.report.lines where !verbosity.isQuiet || result.report.checkErrors > 0 { try output.line(line) }
+            case .human:
+                for line in result.report.lines where !verbosity.isQuiet || result.report.checkErrors > 0 {
+                    try output.line(line)
+                }
             case .json: reports.append(result.report)
             }
         }
-        if outputOptions.output == .json { try images.count == 1 ? output.json(reports[0]) : output.json(reports) }
+        if outputOptions.output == .json {
+            try images.count == 1 ? output.json(reports[0]) : output.json(reports)
+        }
         try output.finish()
         if !worst.isSuccess { throw worst }
     }

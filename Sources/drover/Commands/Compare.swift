@@ -30,12 +30,15 @@ struct Compare: ParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
     @Argument(help: "An image.", completion: .file(), transform: FilePath.init(argument:)) var a: FilePath
-    @Argument(help: "Another image.", completion: .file(), transform: FilePath.init(argument:)) var b: FilePath
+    @Argument(help: "Another image.", completion: .file(), transform: FilePath.init(argument:)) var b:
+        FilePath
 
     func run() throws {
         var optionsOfB = imageOptions
         optionsOfB.format = formatOfB
-        let (chainA, chainB) = (try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity, formatOption: "-F"))
+        let (chainA, chainB) = (
+            try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity, formatOption: "-F")
+        )
         let verdict = try compare(chainA, chainB, SignalWatch.stopFlag())
         var output = Output()
         switch outputOptions.output {
@@ -48,8 +51,12 @@ struct Compare: ParsableCommand {
 
     private func compare(_ chainA: ImageChain, _ chainB: ImageChain, _ stop: StopFlag) throws -> Verdict {
         let sizes = [chainA.guestLength, chainB.guestLength]
-        guard ignoreSize || sizes[0] == sizes[1] else { return Verdict(sizes: sizes, offset: nil, isSizeCompared: true) }
-        let offset = try ChainComparison.firstDifference(chainA, chainB, length: max(sizes[0], sizes[1])) { stop.isRequested }
+        guard ignoreSize || sizes[0] == sizes[1] else {
+            return Verdict(sizes: sizes, offset: nil, isSizeCompared: true)
+        }
+        let offset = try ChainComparison.firstDifference(chainA, chainB, length: max(sizes[0], sizes[1])) {
+            stop.isRequested
+        }
         for chain in [chainA, chainB] {
             do {
                 try chain.checkUnchanged()
@@ -83,8 +90,11 @@ private struct Verdict: Encodable {
 
     /// As `qemu-img compare` says it, and a little more.
     var text: String {
-        if let offset, let sector { return "Content mismatch at offset \(offset)! The first sector that differs is \(sector)." }
+        if let offset, let sector {
+            return "Content mismatch at offset \(offset)! The first sector that differs is \(sector)."
+        }
         if identical { return "Images are identical." }
-        return "Image size mismatch! The disks have \(sizes[0]) and \(sizes[1]) bytes (--ignore-size takes what is missing for zeros)."
+        return
+            "Image size mismatch! The disks have \(sizes[0]) and \(sizes[1]) bytes (--ignore-size takes what is missing for zeros)."
     }
 }

@@ -34,51 +34,73 @@ struct Convert: AsyncParsableCommand {
         help: ArgumentHelp("What BACKING is (default: look at its content).", valueName: "format"))
     var backingFileFormat: SourceFormat?
 
-    @Flag(help: "Make a base that overlays will name: raw, with SOURCE's exact length and mtime.") var asBase = false
+    @Flag(help: "Make a base that overlays will name: raw, with SOURCE's exact length and mtime.")
+    var asBase = false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
-    @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp(
+            "How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
     var segment = ByteSize(bytes: Segment.usual)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
-    @Flag(help: "Trust no times: read again what is complete, and make it again where the source differs from the record.") var reread =
+    @Flag(
+        help:
+            "Trust no times: read again what is complete, and make it again where the source differs from the record."
+    ) var reread =
         false
     @Flag(help: "Replace an existing target.") var force = false
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
 
-    @Argument(help: "The image to convert.", completion: .file(), transform: FilePath.init(argument:)) var source: FilePath
-    @Argument(help: "The file to write.", completion: .file(), transform: FilePath.init(target:)) var target: FilePath
+    @Argument(help: "The image to convert.", completion: .file(), transform: FilePath.init(argument:))
+    var source: FilePath
+    @Argument(help: "The file to write.", completion: .file(), transform: FilePath.init(target:)) var target:
+        FilePath
 
     func validate() throws {
         try SegmentSize.check(segment)
-        if backing != nil, targetOptions.format == .raw { throw ValidationError("a raw image has no backing file (-B goes with -O cow)") }
+        if backing != nil, targetOptions.format == .raw {
+            throw ValidationError("a raw image has no backing file (-B goes with -O cow)")
+        }
         if asBase, targetOptions.format != .raw {
             throw ValidationError("a base that overlays will name is raw (--as-base goes with -O raw)")
         }
-        if backingFileFormat != nil, backing == nil { throw ValidationError("-F says what BACKING is (give -B too)") }
+        if backingFileFormat != nil, backing == nil {
+            throw ValidationError("-F says what BACKING is (give -B too)")
+        }
     }
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try dryRun() }
         let display = ProgressDisplay(progressOptions.progress, verbosity)
         let stop = try SignalWatch.start { display.showOnce() }
-        let conversion = try Conversion(request(try await MakeInvocation.workers(copyOptions.jobs, verbosity)))
+        let conversion = try Conversion(
+            request(try await MakeInvocation.workers(copyOptions.jobs, verbosity)))
         for warning in conversion.warnings { verbosity.warn(warning) }
-        let result = try await display.during { try await conversion.run(progress: display.progress, stop: stop) { verbosity.warn($0) } }
+        let result = try await display.during {
+            try await conversion.run(progress: display.progress, stop: stop) { verbosity.warn($0) }
+        }
         switch result {
         case .upToDate: verbosity.tell("\(target): is up to date")
         case .named: verbosity.tell("\(target): was whole already and has its name now")
         case .held: verbosity.tell("\(target): is whole and takes its name with its family")
         case .converted(let resumed, let hasChanged):
-            if hasChanged { verbosity.warn("\(source): changed while it was read (--force-share): the target is of no one moment") }
-            if resumed > 0 { verbosity.tell("\(target): resumed, \(HumanText.size(resumed)) of the disk were there") }
+            if hasChanged {
+                verbosity.warn(
+                    "\(source): changed while it was read (--force-share): the target is of no one moment")
+            }
+            if resumed > 0 {
+                verbosity.tell("\(target): resumed, \(HumanText.size(resumed)) of the disk were there")
+            }
         }
     }
 
     private func dryRun() throws {
-        try DryRun.say("convert \(source) to \(target)") { try Conversion(request(WorkerSlots(limit: 1))).checkStart() }
+        try DryRun.say("convert \(source) to \(target)") {
+            try Conversion(request(WorkerSlots(limit: 1))).checkStart()
+        }
     }
 
     private func request(_ workers: WorkerSlots) throws -> ConversionRequest {
@@ -90,7 +112,8 @@ struct Convert: AsyncParsableCommand {
             format: targetOptions.requested, backing: backing,
             backingFormat: try backing.flatMap { try backingFileFormat?.readable($0) }, asBase: asBase,
             shortestZeroRun: try copyOptions.zeroRun(),
-            segmentLength: segment.bytes, workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
+            segmentLength: segment.bytes, workers: workers, rate: copyOptions.rateLimit, restart: restart,
+            force: force)
         request.reread = reread
         return request
     }

@@ -20,7 +20,8 @@ struct Create: ParsableCommand {
             """)
 
     @Option(
-        name: .customShort("b", allowingJoined: true), help: ArgumentHelp("The backing file.", valueName: "backing"), completion: .file(),
+        name: .customShort("b", allowingJoined: true),
+        help: ArgumentHelp("The backing file.", valueName: "backing"), completion: .file(),
         transform: FilePath.init(argument:))
     var backing: FilePath
 
@@ -31,7 +32,9 @@ struct Create: ParsableCommand {
 
     @Option(
         name: .customShort("o", allowingJoined: true),
-        help: ArgumentHelp("layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
+        help: ArgumentHelp(
+            "layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.",
+            valueName: "key=value,..."),
         completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
     var layoutOptions = CowTargetOptions()
 
@@ -39,7 +42,8 @@ struct Create: ParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
 
-    @Argument(help: "The file to make.", completion: .file(), transform: FilePath.init(target:)) var file: FilePath
+    @Argument(help: "The file to make.", completion: .file(), transform: FilePath.init(target:)) var file:
+        FilePath
     @Argument(help: "The disk's size, where it is not the backing file's.") var size: ByteSize?
 
     func run() throws {
@@ -48,7 +52,9 @@ struct Create: ParsableCommand {
         options.confinesImage = true
         options.format = try backingFileFormat?.readable(backing) ?? options.format
         if backingFileFormat == nil { options.formatOption = "-F" }
-        if MakeInvocation.isDryRun { return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) } }
+        if MakeInvocation.isDryRun {
+            return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) }
+        }
         if try creation(options).run() {
             verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")
         } else {
@@ -58,7 +64,8 @@ struct Create: ParsableCommand {
 
     private func creation(_ options: ChainOptions) throws -> OverlayCreation {
         try OverlayCreation(
-            file: file, backing: backing, chain: try ImageChain.open(backing, options), layout: layoutOptions.chosenLayout,
+            file: file, backing: backing, chain: try ImageChain.open(backing, options),
+            layout: layoutOptions.chosenLayout,
             alignment: layoutOptions.chosenAlignment, size: size?.bytes, force: force)
     }
 }

@@ -2,7 +2,8 @@ internal import ArgumentParser
 internal import DiskImages
 internal import SystemPackage
 
-/// `drover info`: what an image is. Works where the backing file is missing or changed, and says so.
+/// `drover info`: what an image is. Works where the backing file is missing or changed, and says
+/// so.
 struct Info: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
@@ -20,7 +21,8 @@ struct Info: ParsableCommand {
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
-    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image: FilePath
+    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image:
+        FilePath
 
     func run() throws {
         let chain = try ImageChain.examine(image, imageOptions.chainOptions(for: image))
@@ -28,7 +30,8 @@ struct Info: ParsableCommand {
         let facts = try depths.map { try ImageFacts(of: chain, depth: $0) }
         var output = Output()
         switch outputOptions.output {
-        case .human: try output.write(facts.map { $0.lines.joined(separator: "\n") + "\n" }.joined(separator: "\n"))
+        case .human:
+            try output.write(facts.map { $0.lines.joined(separator: "\n") + "\n" }.joined(separator: "\n"))
         case .json: try backingChain ? output.json(facts) : output.json(facts[0])
         }
         try output.finish()

@@ -16,7 +16,8 @@ struct List: ParsableCommand {
 
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var verbosity: VerbosityOptions
-    @Argument(help: "The archive.", completion: .file(), transform: FilePath.init(argument:)) var archive: FilePath
+    @Argument(help: "The archive.", completion: .file(), transform: FilePath.init(argument:)) var archive:
+        FilePath
 
     func run() throws {
         let listing: ArchiveListing
@@ -39,12 +40,17 @@ struct List: ParsableCommand {
         }
         try output.line(row(["Size", "Data", "Stored", "Ratio", "Layout"], "Name"))
         for layer in listing.layers {
-            let link = layer.sameAs.map { " = \(ErrorLine.escaped($0))" } ?? layer.backing.map { " -> \(ErrorLine.escaped($0))" } ?? ""
+            let link =
+                layer.sameAs.map { " = \(ErrorLine.escaped($0))" } ?? layer.backing.map {
+                    " -> \(ErrorLine.escaped($0))"
+                } ?? ""
             try output.line(
                 row(
                     [
-                        HumanText.size(layer.virtualSize), HumanText.size(layer.data), HumanText.size(layer.stored),
-                        layer.sameAs == nil ? List.ratio(layer.stored, layer.data) : "-", ErrorLine.escaped(layer.layout),
+                        HumanText.size(layer.virtualSize), HumanText.size(layer.data),
+                        HumanText.size(layer.stored),
+                        layer.sameAs == nil ? List.ratio(layer.stored, layer.data) : "-",
+                        ErrorLine.escaped(layer.layout),
                     ], ErrorLine.escaped(layer.name) + link))
         }
         let counted = listing.layers.filter { $0.sameAs == nil }
@@ -52,7 +58,8 @@ struct List: ParsableCommand {
         let images = listing.layers.count { $0.image }
         try output.line(
             "\(HumanText.count(images, "image")) in \(HumanText.count(listing.layers.count, "file")): \(HumanText.size(data)) of data in "
-                + "\(HumanText.size(listing.size)), ratio \(List.ratio(stored, data)), \(ErrorLine.escaped(listing.compression))")
+                + "\(HumanText.size(listing.size)), ratio \(List.ratio(stored, data)), \(ErrorLine.escaped(listing.compression))"
+        )
     }
 
     /// `0.43`, or `-` where there is no data.

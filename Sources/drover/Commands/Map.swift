@@ -26,12 +26,15 @@ struct Map: ParsableCommand {
         case human, json, picture
     }
 
-    @Option(help: ArgumentHelp("How to print: human, json (one document on standard output) or picture.", valueName: "style"))
+    @Option(
+        help: ArgumentHelp(
+            "How to print: human, json (one document on standard output) or picture.", valueName: "style"))
     var output = Style.human
 
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
-    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image: FilePath
+    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image:
+        FilePath
 
     func run() throws {
         let chain = try imageOptions.open(image, verbosity)
@@ -46,12 +49,14 @@ struct Map: ParsableCommand {
     }
 
     /// Only what is data, and which file has it.
-    private func printTable(of status: inout BlockStatus, _ chain: ImageChain, to output: inout Output) throws {
+    private func printTable(of status: inout BlockStatus, _ chain: ImageChain, to output: inout Output) throws
+    {
         let names = chain.layers.map { ErrorLine.escaped($0.path.description) }
         try output.line(Map.columns("Offset", "Length", "Mapped to") + "File")
         while let extent = try status.next() {
             guard case .data(let offset) = extent.content else { continue }
-            let numbers = Map.columns(Map.hexadecimal(extent.start), Map.hexadecimal(extent.length), Map.hexadecimal(offset))
+            let numbers = Map.columns(
+                Map.hexadecimal(extent.start), Map.hexadecimal(extent.length), Map.hexadecimal(offset))
             try output.line(numbers + names[extent.depth])
         }
     }
@@ -76,11 +81,16 @@ struct Map: ParsableCommand {
         let style = TerminalStyle.ofStandardOutput
         let length = TerminalPicture.cellLength(guestLength: chain.guestLength, style)
         let layers = chain.layers.map { TerminalPicture.Layer(name: $0.path.printed, layout: $0.layoutName) }
-        let picture = TerminalPicture(picture: try BlockPicture(of: chain, cellLength: length), layers: layers, style: style)
+        let picture = TerminalPicture(
+            picture: try BlockPicture(of: chain, cellLength: length), layers: layers, style: style)
         for line in picture.lines { try output.line(line) }
     }
 
-    private static func columns(_ texts: String...) -> String { texts.map { HumanText.padded($0, to: 16) }.joined() }
+    private static func columns(_ texts: String...) -> String {
+        texts.map { HumanText.padded($0, to: 16) }.joined()
+    }
 
-    private static func hexadecimal(_ number: UInt64) -> String { number == 0 ? "0" : "0x" + String(number, radix: 16) }
+    private static func hexadecimal(_ number: UInt64) -> String {
+        number == 0 ? "0" : "0x" + String(number, radix: 16)
+    }
 }

@@ -21,7 +21,8 @@ struct Measure: ParsableCommand {
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
-    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image: FilePath
+    @Argument(help: "The image.", completion: .file(), transform: FilePath.init(argument:)) var image:
+        FilePath
 
     /// What is printed; the keys are those of `qemu-img measure`.
     private struct Room: Encodable {
@@ -34,7 +35,8 @@ struct Measure: ParsableCommand {
     func run() throws {
         let chain = try imageOptions.open(image, verbosity)
         let dataOffset = try dataOffset(of: chain.top)
-        let room = Room(required: dataOffset + (try chain.dataLength()), fullyAllocated: dataOffset + chain.guestLength)
+        let room = Room(
+            required: dataOffset + (try chain.dataLength()), fullyAllocated: dataOffset + chain.guestLength)
         var output = Output()
         switch outputOptions.output {
         case .human:
@@ -54,7 +56,8 @@ struct Measure: ParsableCommand {
                 layout: layout, backingPath: layout.isUML ? Array("/".utf8) : [], mtime: 0, size: source.size,
                 alignment: target.formatOptions.alignment ?? CowHeader.usualAlignment)
             if header.isPastUMLLimit {
-                verbosity.warn("\(source.path): header and bitmap would pass 2^31 bytes, and no such image is written")
+                verbosity.warn(
+                    "\(source.path): header and bitmap would pass 2^31 bytes, and no such image is written")
             }
             return header.geometry.dataOffset
         } catch {

@@ -24,11 +24,13 @@ struct Pack: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "none, lz4 (the default), or lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC).", valueName: "method"),
+            "none, lz4 (the default), or lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC).",
+            valueName: "method"),
         completion: .list(["none", "lz4"]),
         transform: { text in
             guard let compression = Compression(name: text) else {
-                throw ValidationError("'\(text)' is no compression (none, lz4, lz4:1 to lz4:\(Compression.highestLevel))")
+                throw ValidationError(
+                    "'\(text)' is no compression (none, lz4, lz4:1 to lz4:\(Compression.highestLevel))")
             }
             return compression
         })
@@ -37,19 +39,25 @@ struct Pack: AsyncParsableCommand {
     @Flag(help: "Pack what each guest sees, as one raw image, instead of the layers.") var flatten = false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
-    @Option(help: ArgumentHelp("How much archive one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp(
+            "How much archive one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
     var segment = ByteSize(bytes: Segment.usual)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
-    @Flag(help: "Trust no times: read again what is packed, and pack it again where a source differs.") var reread = false
+    @Flag(help: "Trust no times: read again what is packed, and pack it again where a source differs.")
+    var reread = false
     @Flag(help: "Replace an existing archive.") var force = false
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
 
-    @Argument(help: "The archive to write, or - for standard output.", completion: .file(), transform: FilePath.init(toMake:))
+    @Argument(
+        help: "The archive to write, or - for standard output.", completion: .file(),
+        transform: FilePath.init(toMake:))
     var archive: FilePath
-    @Argument(help: "The images to pack.", completion: .file(), transform: FilePath.init(argument:)) var sources: [FilePath]
+    @Argument(help: "The images to pack.", completion: .file(), transform: FilePath.init(argument:))
+    var sources: [FilePath]
 
     func validate() throws {
         try SegmentSize.check(segment)
@@ -68,24 +76,32 @@ struct Pack: AsyncParsableCommand {
         } catch {
             // A pipe that is closed because its reader was stopped too is no failure.
             if archive == "-", stop.isRequested {
-                throw MigrationError(.stopped, "standard output: stopped by a signal (run the same command again)")
+                throw MigrationError(
+                    .stopped, "standard output: stopped by a signal (run the same command again)")
             }
             throw ArchiveFailure(archive, error)
         }
     }
 
     private func pack(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
-        let packing = try Packing(request(try await MakeInvocation.workers(copyOptions.jobs, verbosity)), stop: stop)
+        let packing = try Packing(
+            request(try await MakeInvocation.workers(copyOptions.jobs, verbosity)), stop: stop)
         for warning in packing.warnings { verbosity.warn(warning) }
-        let result = try await display.during { try await packing.run(progress: display.progress, stop: stop) { verbosity.warn($0) } }
+        let result = try await display.during {
+            try await packing.run(progress: display.progress, stop: stop) { verbosity.warn($0) }
+        }
         if try packing.hasChanged() {
-            verbosity.warn("\(archive): a source changed while it was read (--force-share): the archive is of no one moment")
+            verbosity.warn(
+                "\(archive): a source changed while it was read (--force-share): the archive is of no one moment"
+            )
         }
         switch result {
         case .upToDate: verbosity.tell("\(archive): is up to date")
         case .named: verbosity.tell("\(archive): was whole already and has its name now")
         case .packed(_, let resumed):
-            if resumed > 0 { verbosity.tell("\(archive): resumed, \(HumanText.size(resumed)) of it were there") }
+            if resumed > 0 {
+                verbosity.tell("\(archive): resumed, \(HumanText.size(resumed)) of it were there")
+            }
         }
     }
 
@@ -97,7 +113,8 @@ struct Pack: AsyncParsableCommand {
                 options.settles = !MakeInvocation.isDryRun
                 return options
             },
-            compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(), segmentLength: segment.bytes,
+            compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(),
+            segmentLength: segment.bytes,
             workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
         request.reread = reread
         return request

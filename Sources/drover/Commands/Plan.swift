@@ -38,20 +38,24 @@ struct Plan: ParsableCommand {
         }
         try output.finish()
         for outlook in outlooks {
-            if let problem = outlook.problem { StandardError.line("\(plan.items[outlook.place].name): \(problem)") }
+            if let problem = outlook.problem {
+                StandardError.line("\(plan.items[outlook.place].name): \(problem)")
+            }
         }
         if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
     }
 
     private func lines(_ plan: FleetPlan, _ outlooks: [FleetOutlook]) -> [String] {
         var table = TextTable([
-            ("ROLE", .left), ("NAME", .left), ("CHAIN", .right), ("DISK", .right), ("TO READ", .right), ("STATE", .left),
+            ("ROLE", .left), ("NAME", .left), ("CHAIN", .right), ("DISK", .right), ("TO READ", .right),
+            ("STATE", .left),
         ])
         for outlook in outlooks {
             let item = plan.items[outlook.place]
             table.add([
                 item.role.rawValue, item.name, item.chain.map { "\($0.layers.count)" } ?? "-",
-                item.chain.map { HumanText.size($0.guestLength) } ?? "-", outlook.isToDo ? HumanText.size(outlook.read) : "-",
+                item.chain.map { HumanText.size($0.guestLength) } ?? "-",
+                outlook.isToDo ? HumanText.size(outlook.read) : "-",
                 FleetWords.state(of: outlook),
             ])
         }
@@ -89,13 +93,18 @@ struct PlanSummary {
         toWrite = plan.spec.operation == .verify ? 0 : toRead
         free = try FileSystem.freeBytes(at: plan.spec.target.directory)
         var users: [Int: Int] = [:]
-        for outlook in outlooks { if let base = plan.items[outlook.place].base { users[base, default: 0] += 1 } }
-        shared = users.filter { $0.value > 1 }.sorted { $0.key < $1.key }.map { (plan.items[$0.key].name, $0.value) }
+        for outlook in outlooks {
+            if let base = plan.items[outlook.place].base { users[base, default: 0] += 1 }
+        }
+        shared = users.filter { $0.value > 1 }.sorted { $0.key < $1.key }.map {
+            (plan.items[$0.key].name, $0.value)
+        }
     }
 
     var lines: [String] {
         let counts = [
-            (upToDate, "up to date"), (toDo, "to do"), (held, "made and to be named"), (leftAlone, "left alone"), (wrong, "wrong"),
+            (upToDate, "up to date"), (toDo, "to do"), (held, "made and to be named"),
+            (leftAlone, "left alone"), (wrong, "wrong"),
         ]
         let parts = counts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
         let ofBases = bases > 0 ? ", \(bases) of them \(bases == 1 ? "a base" : "bases")" : ""

@@ -33,7 +33,9 @@ struct Report: ParsableCommand {
         let plan = try fleet.plan()
         let places = plan.places(in: try fleet.choice(of: plan))
         let sources = plan.items.flatMap { $0.chain?.layers.map(\.identity) ?? [] }
-        let targets = try plan.items.compactMap { $0.target.isEmpty ? nil : try ImageFile.identity(at: $0.target) }
+        let targets = try plan.items.compactMap {
+            $0.target.isEmpty ? nil : try ImageFile.identity(at: $0.target)
+        }
         let file = try ReportFile(html, sources: sources + targets, force: force)
         let report = try FleetReport(of: plan, at: places)
         if MakeInvocation.isDryRun { return try DryRun.say("write \(html)") {} }

@@ -34,7 +34,8 @@ struct Run: AsyncParsableCommand {
             "Replace the targets of the images that are named although somebody has written to them, or although they are no targets of this pipeline."
         ))
     var force = false
-    @Flag(help: "The same of all images that are meant; also written --force=altered.") var forceAltered = false
+    @Flag(help: "The same of all images that are meant; also written --force=altered.") var forceAltered =
+        false
     @Flag(
         help:
             "Take a target that nothing is recorded of for the pipeline's own where it is what the move would make: it is read and compared."
@@ -42,18 +43,24 @@ struct Run: AsyncParsableCommand {
     var adopt = false
     @Option(
         help: ArgumentHelp(
-            "Leave this overlay as it is (repeatable), also where its base is replaced: it fits no longer then.", valueName: "name"),
+            "Leave this overlay as it is (repeatable), also where its base is replaced: it fits no longer then.",
+            valueName: "name"),
         transform: FilePath.init(argument:))
     var without: [FilePath] = []
     @Flag(help: "Forget every checkpoint and begin what is not complete again.") var restart = false
-    @Flag(help: "Trust no times: read again what is complete, and make it again where a source differs from the record.") var reread = false
+    @Flag(
+        help:
+            "Trust no times: read again what is complete, and make it again where a source differs from the record."
+    ) var reread = false
     @Option(
         help: ArgumentHelp(
             "How many workers move data, over all images, at most 16 (default: the pipeline file's jobs, else as for convert).",
             valueName: "n"))
     var jobs: Int?
-    @Option(help: ArgumentHelp("Read at most so many bytes a second, over all images.", valueName: "bytes")) var rate: ByteSize?
-    @Flag(help: "Go on where the file system has no locks; nothing else may run on the fleet then.") var noLock = false
+    @Option(help: ArgumentHelp("Read at most so many bytes a second, over all images.", valueName: "bytes"))
+    var rate: ByteSize?
+    @Flag(help: "Go on where the file system has no locks; nothing else may run on the fleet then.")
+    var noLock = false
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
@@ -84,7 +91,8 @@ struct Run: AsyncParsableCommand {
         let choice = try fleet.choice(of: plan)
         let limit = rate?.bytes ?? plan.spec.rate
         let fleetRun = try FleetRun(
-            plan, workers: MakeInvocation.slots(jobs ?? plan.spec.jobs, verbosity), rate: limit.map { RateLimit(bytesPerSecond: $0) },
+            plan, workers: MakeInvocation.slots(jobs ?? plan.spec.jobs, verbosity),
+            rate: limit.map { RateLimit(bytesPerSecond: $0) },
             choice: choice, options: try options(choice, plan))
         fleetRun.begin(display.progress, stop)
         let results = try await display.during { [verbosity] in
@@ -92,22 +100,29 @@ struct Run: AsyncParsableCommand {
         }
         var output = Output()
         switch outputOptions.output {
-        case .human: for line in RunReport.lines(plan, results, isQuiet: verbosity.isQuiet) { try output.line(line) }
+        case .human:
+            for line in RunReport.lines(plan, results, isQuiet: verbosity.isQuiet) { try output.line(line) }
         case .json: try output.json(RunReport(plan, results))
         }
         try output.finish()
         // First, because whoever starts it again will hear of the failed ones at the end.
         if results.contains(where: { if case .stopped = $0.outcome { true } else { false } }) {
-            throw MigrationError(.stopped, "\(fleet.pipeline): stopped by a signal (run the same command again to go on)")
+            throw MigrationError(
+                .stopped, "\(fleet.pipeline): stopped by a signal (run the same command again to go on)")
         }
-        let waits = results.compactMap { if case .waits(_, let isHeldUp) = $0.outcome { isHeldUp } else { nil } }
-        if waits.contains(true) || results.contains(where: { if case .failed = $0.outcome { true } else { false } }) {
+        let waits = results.compactMap {
+            if case .waits(_, let isHeldUp) = $0.outcome { isHeldUp } else { nil }
+        }
+        if waits.contains(true)
+            || results.contains(where: { if case .failed = $0.outcome { true } else { false } })
+        {
             throw ExitCode.differs
         }
         if !waits.isEmpty {
             throw MigrationError(
                 .stopped,
-                "\(fleet.pipeline): \(HumanText.count(waits.count, "target")) made that wait for others of their family (run these too)")
+                "\(fleet.pipeline): \(HumanText.count(waits.count, "target")) made that wait for others of their family (run these too)"
+            )
         }
     }
 
@@ -116,7 +131,9 @@ struct Run: AsyncParsableCommand {
         // A base that is not named is not replaced for the sake of an image that is.
         if force || forceAltered { options.forced = choice.named ?? Set(plan.items.indices) }
         options.without = try plan.places(named: without) ?? []
-        (options.adopts, options.restart, options.rereads, options.usesLocks) = (adopt, restart, reread, !noLock)
+        (options.adopts, options.restart, options.rereads, options.usesLocks) = (
+            adopt, restart, reread, !noLock
+        )
         return options
     }
 
@@ -130,7 +147,9 @@ struct Run: AsyncParsableCommand {
         for outlook in outlooks {
             let item = plan.items[outlook.place]
             if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
-            if outlook.isToDo { try DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {} }
+            if outlook.isToDo {
+                try DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {}
+            }
         }
         if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
     }
@@ -140,21 +159,33 @@ struct Run: AsyncParsableCommand {
         func name(_ place: Int) -> String { plan.items[place].name }
         switch event {
         case .began(let place): verbosity.tell("\(name(place)): begins")
-        case .waiting(let place): if !verbosity.isQuiet { StandardError.line("\(name(place)): waits for another drover that works on it") }
-        case .beganAnew(let place, let reason): if !verbosity.isQuiet { StandardError.line("\(name(place)): begins anew: \(reason)") }
+        case .waiting(let place):
+            if !verbosity.isQuiet {
+                StandardError.line("\(name(place)): waits for another drover that works on it")
+            }
+        case .beganAnew(let place, let reason):
+            if !verbosity.isQuiet { StandardError.line("\(name(place)): begins anew: \(reason)") }
         case .replaces(let place, let state):
-            let fact = state == .altered ? "was written to since it was completed" : "was not made by this move, or of another source"
+            let fact =
+                state == .altered
+                ? "was written to since it was completed" : "was not made by this move, or of another source"
             verbosity.warn(
-                "\(name(place)): \(plan.items[place].target) \(fact), and will be replaced: what is in it will be lost (--force)")
+                "\(name(place)): \(plan.items[place].target) \(fact), and will be replaced: what is in it will be lost (--force)"
+            )
         case .namesFamily(let place):
-            if !verbosity.isQuiet { StandardError.line("\(name(place)): gives it and its family the names that an earlier run left out") }
+            if !verbosity.isQuiet {
+                StandardError.line(
+                    "\(name(place)): gives it and its family the names that an earlier run left out")
+            }
         case .warned(let place, let text): verbosity.warn("\(name(place)): \(text)")
         case .ended(let result):
             switch result.outcome {
             case .failed(let problem): StandardError.line("\(name(result.place)): \(problem)")
-            case .leftAlone(let reason): if !verbosity.isQuiet { StandardError.line("\(name(result.place)): \(reason)") }
+            case .leftAlone(let reason):
+                if !verbosity.isQuiet { StandardError.line("\(name(result.place)): \(reason)") }
             case .waits(let reason, _):
-                StandardError.line("\(name(result.place)): is made anew, and waits for \(reason) before it takes its name")
+                StandardError.line(
+                    "\(name(result.place)): is made anew, and waits for \(reason) before it takes its name")
             case .upToDate, .done, .staged, .adopted, .stopped:
                 verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
             }

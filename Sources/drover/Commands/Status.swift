@@ -62,8 +62,10 @@ struct Status: ParsableCommand {
                 var reason: String?
                 if case .failed(let text) = status.state { reason = text }
                 return Report.Item(
-                    role: item.role.rawValue, name: item.name, target: item.target.description, state: FleetWords.state(of: status).key,
-                    percent: status.fraction.map { ($0 * 1000).rounded() / 10 }, bytesPerSecond: rate, reason: reason)
+                    role: item.role.rawValue, name: item.name, target: item.target.description,
+                    state: FleetWords.state(of: status).key,
+                    percent: status.fraction.map { ($0 * 1000).rounded() / 10 }, bytesPerSecond: rate,
+                    reason: reason)
             }
             try output.json(Report(pipeline: plan.spec.file.description, items: items, totals: counts))
         }

@@ -28,21 +28,27 @@ struct Unpack: AsyncParsableCommand {
 
     @Option(
         name: .customShort("O", allowingJoined: true),
-        help: ArgumentHelp("cow: the chains as they were (the default), -o may choose another layout; raw: flattened.", valueName: "format")
+        help: ArgumentHelp(
+            "cow: the chains as they were (the default), -o may choose another layout; raw: flattened.",
+            valueName: "format")
     )
     var format: TargetOptions.Format?
 
     @Option(
         name: .customShort("o", allowingJoined: true),
-        help: ArgumentHelp("layout=uml-v3, uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
+        help: ArgumentHelp(
+            "layout=uml-v3, uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
         completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
     var formatOptions = CowTargetOptions()
 
     @Flag(help: "Restore what is intact of a damaged archive, and list what is not.") var salvage = false
-    @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate: ByteSize?
+    @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate:
+        ByteSize?
     @Option(help: CopyOptions.jobsHelp("decompress")) var jobs: Int?
 
-    @Option(help: ArgumentHelp("How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp(
+            "How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
     var segment = ByteSize(bytes: Segment.usual)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
@@ -50,13 +56,18 @@ struct Unpack: AsyncParsableCommand {
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
 
-    @Argument(help: "The archive, or - for standard input.", completion: .file(), transform: FilePath.init(argument:)) var archive: FilePath
-    @Argument(help: "The images to restore: names as list prints them, or their last components.") var names: [String] = []
+    @Argument(
+        help: "The archive, or - for standard input.", completion: .file(),
+        transform: FilePath.init(argument:)) var archive: FilePath
+    @Argument(help: "The images to restore: names as list prints them, or their last components.") var names:
+        [String] = []
 
     func validate() throws {
         try SegmentSize.check(segment)
         try CopyOptions.validate(rate: rate, jobs: jobs)
-        if format == .qcow2 { throw ValidationError("qcow2 is not written by this version (-O raw and -O cow are)") }
+        if format == .qcow2 {
+            throw ValidationError("qcow2 is not written by this version (-O raw and -O cow are)")
+        }
         if format == .raw, formatOptions != CowTargetOptions() {
             throw ValidationError("-o says something of COW files, and the targets are raw")
         }
@@ -71,12 +82,18 @@ struct Unpack: AsyncParsableCommand {
         do {
             result =
                 salvage
-                ? try await display.during { try await Salvaging(request).run(progress: display.progress, stop: stop) }
-                : try await display.during { try await Unpacking(request, stop: stop).run(progress: display.progress, stop: stop) }
+                ? try await display.during {
+                    try await Salvaging(request).run(progress: display.progress, stop: stop)
+                }
+                : try await display.during {
+                    try await Unpacking(request, stop: stop).run(progress: display.progress, stop: stop)
+                }
         } catch {
             // A pipe that ends because its writer was stopped too is no damage.
             if stop.isRequested {
-                throw MigrationError(.stopped, "\(request.archiveName): stopped by a signal (run the same command again to go on)")
+                throw MigrationError(
+                    .stopped,
+                    "\(request.archiveName): stopped by a signal (run the same command again to go on)")
             }
             throw ArchiveFailure(archive, error)
         }
@@ -88,8 +105,10 @@ struct Unpack: AsyncParsableCommand {
     private func request(_ workers: WorkerSlots) -> UnpackRequest {
         UnpackRequest(
             archive: archive == "-" ? nil : archive, directory: directory, names: names,
-            form: format == .raw ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment),
-            segmentLength: segment.bytes, workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, restart: restart,
+            form: format == .raw
+                ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment),
+            segmentLength: segment.bytes, workers: workers,
+            rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, restart: restart,
             force: force)
     }
 
@@ -99,7 +118,11 @@ struct Unpack: AsyncParsableCommand {
             // What comes through a pipe can be read only once.
             guard request.archive != nil else { return }
             do {
-                if salvage { _ = try Salvaging(request) } else { try Unpacking(request, stop: StopFlag()).checkStart() }
+                if salvage {
+                    _ = try Salvaging(request)
+                } else {
+                    try Unpacking(request, stop: StopFlag()).checkStart()
+                }
             } catch let error as DiskImageError where error.kind == .unavailable {
                 throw error
             } catch {

@@ -19,7 +19,8 @@ struct Verify: AsyncParsableCommand {
             For example: drover verify fleet.drover
             """)
 
-    @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate: ByteSize?
+    @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate:
+        ByteSize?
     @Option(help: CopyOptions.jobsHelp("read")) var jobs: Int?
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
@@ -35,23 +36,30 @@ struct Verify: AsyncParsableCommand {
         let stop = try SignalWatch.start { display.showOnce() }
         let workers = try await MakeInvocation.workers(jobs, verbosity)
         let isNamed = file.lastComponent?.extension == "drover"
-        if try file == "-" || isNamed || ArchiveVerification.isArchive(file) { return try await verifyArchive(workers, display, stop) }
+        if try file == "-" || isNamed || ArchiveVerification.isArchive(file) {
+            return try await verifyArchive(workers, display, stop)
+        }
         let verification = try Verification(of: file)
         let finding = try await display.during {
             try await verification.run(
-                workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, progress: display.progress,
+                workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
+                progress: display.progress,
                 stop: stop)
         }
         for line in finding.notRestored.prefix(100) { StandardError.line(line) }
         if let damage = finding.damage {
-            StandardError.line("\(damage); \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) lie in sound segments")
+            StandardError.line(
+                "\(damage); \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) lie in sound segments"
+            )
             throw ExitCode.damaged
         }
         guard finding.notRestored.isEmpty else { throw ExitCode.damaged }
         verbosity.tell("\(file): is what was written (\(HumanText.size(finding.length)))")
     }
 
-    private func verifyArchive(_ workers: WorkerSlots, _ display: ProgressDisplay, _ stop: StopFlag) async throws {
+    private func verifyArchive(_ workers: WorkerSlots, _ display: ProgressDisplay, _ stop: StopFlag)
+        async throws
+    {
         let finding: ArchiveVerification.Finding
         do {
             finding = try await display.during {
@@ -66,7 +74,9 @@ struct Verify: AsyncParsableCommand {
         guard finding.damage.isEmpty else {
             for line in finding.damage.prefix(100) { StandardError.line(line) }
             let name = file == "-" ? "standard input" : "\(file)"
-            StandardError.line("\(name): \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) of its disks are intact")
+            StandardError.line(
+                "\(name): \(HumanText.size(finding.intact)) of \(HumanText.size(finding.length)) of its disks are intact"
+            )
             throw ExitCode.damaged
         }
         verbosity.tell("\(file): is sound (\(HumanText.size(finding.length)) of disks)")

@@ -44,7 +44,10 @@ enum FleetWords {
         case .done(isAltered: false): return ("done", "done")
         case .done(isAltered: true): return ("done, altered since", "altered")
         case .running(let rate):
-            return ("running\(percent)\(rate.map { "  \(HumanText.size(UInt64(min(max($0, 0), 1e15))))/s" } ?? "")", "running")
+            return (
+                "running\(percent)\(rate.map { "  \(HumanText.size(UInt64(min(max($0, 0), 1e15))))/s" } ?? "")",
+                "running"
+            )
         case .held(isNaming: false): return ("made, waits for its family", "held")
         case .held(isNaming: true): return ("made, to get its name: its family is whole", "to-name")
         case .interrupted: return ("interrupted\(percent)", "interrupted")

@@ -57,16 +57,21 @@ struct PlanReport: Encodable {
         items = outlooks.map { outlook in
             let item = plan.items[outlook.place]
             return Item(
-                role: item.role.rawValue, name: item.name, sources: item.sources.map(\.description), target: item.target.description,
+                role: item.role.rawValue, name: item.name, sources: item.sources.map(\.description),
+                target: item.target.description,
                 base: item.base.map { plan.items[$0].target.description },
                 chain: item.chain?.layers.map { Item.Layer(path: $0.path.description, layout: $0.layout) },
-                virtualSize: item.chain?.guestLength, state: FleetWords.key(of: outlook), bytesToRead: outlook.read,
-                bytesToWrite: plan.spec.operation == .verify ? 0 : outlook.read, problem: outlook.problem?.description)
+                virtualSize: item.chain?.guestLength, state: FleetWords.key(of: outlook),
+                bytesToRead: outlook.read,
+                bytesToWrite: plan.spec.operation == .verify ? 0 : outlook.read,
+                problem: outlook.problem?.description)
         }
         shared = summary.shared.map { Shared(name: $0.name, images: $0.images) }
         totals = Totals(
-            items: summary.items, bases: summary.bases, upToDate: summary.upToDate, toDo: summary.toDo, held: summary.held,
+            items: summary.items, bases: summary.bases, upToDate: summary.upToDate, toDo: summary.toDo,
+            held: summary.held,
             leftAlone: summary.leftAlone,
-            wrong: summary.wrong, bytesToRead: summary.toRead, bytesToWrite: summary.toWrite, bytesFree: summary.free)
+            wrong: summary.wrong, bytesToRead: summary.toRead, bytesToWrite: summary.toWrite,
+            bytesFree: summary.free)
     }
 }

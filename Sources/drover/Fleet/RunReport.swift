@@ -40,19 +40,23 @@ struct RunReport: Encodable {
 
     /// The table, without what was up to date, and a line of counts.
     static func lines(_ plan: FleetPlan, _ results: [FleetResult], isQuiet: Bool) -> [String] {
-        var table = TextTable([("ROLE", .left), ("NAME", .left), ("WRITTEN", .right), ("SECONDS", .right), ("OUTCOME", .left)])
+        var table = TextTable([
+            ("ROLE", .left), ("NAME", .left), ("WRITTEN", .right), ("SECONDS", .right), ("OUTCOME", .left),
+        ])
         let shown = results.filter { if case .upToDate = $0.outcome { false } else { true } }
         for result in shown {
             let item = plan.items[result.place]
             table.add([
-                item.role.rawValue, item.name, HumanText.size(result.written), HumanText.hundredths(result.seconds),
+                item.role.rawValue, item.name, HumanText.size(result.written),
+                HumanText.hundredths(result.seconds),
                 FleetWords.outcome(result.outcome).text,
             ])
         }
         let counts = counts(results)
         let order = ["done", "adopted", "up-to-date", "held", "left-alone", "failed", "stopped"]
         let words = order.compactMap { key in counts[key].map { "\($0) \(key.replacing("-", with: " "))" } }
-        let total = "\(HumanText.count(results.count, "target")): \(words.isEmpty ? "nothing" : words.joined(separator: ", "))"
+        let total =
+            "\(HumanText.count(results.count, "target")): \(words.isEmpty ? "nothing" : words.joined(separator: ", "))"
         return (shown.isEmpty || isQuiet ? [] : table.lines) + [total]
     }
 

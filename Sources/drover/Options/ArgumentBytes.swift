@@ -4,10 +4,11 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// The command line as strings from which file names come back byte by byte: Linux allows any bytes in them, a `String` does not.
+/// The command line as strings from which file names come back byte by byte: Linux allows any bytes
+/// in them, a `String` does not.
 ///
-/// A byte that belongs to no valid UTF-8 sequence stands as one scalar of a private range; so does each byte of a scalar of that very
-/// range, which makes the way back exact.
+/// A byte that belongs to no valid UTF-8 sequence stands as one scalar of a private range; so does
+/// each byte of a scalar of that very range, which makes the way back exact.
 enum ArgumentBytes {
     private static let firstScalar: UInt32 = 0x10_fe00
 
@@ -15,20 +16,26 @@ enum ArgumentBytes {
     static func ofThisProcess() -> [String] {
         let count = Int(CommandLine.argc)
         return (0..<count).dropFirst().compactMap { index in
-            CommandLine.unsafeArgv[index].map { text(of: Array(UnsafeRawBufferPointer(start: $0, count: strlen($0)))) }
+            CommandLine.unsafeArgv[index].map {
+                text(of: Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))))
+            }
         }
     }
 
     /// The string that stands for `bytes`.
     static func text(of bytes: [UInt8]) -> String {
-        if let text = String(validating: bytes, as: UTF8.self), !text.unicodeScalars.contains(where: { byte(of: $0) != nil }) {
+        if let text = String(validating: bytes, as: UTF8.self),
+            !text.unicodeScalars.contains(where: { byte(of: $0) != nil })
+        {
             return text
         }
         var text = String.UnicodeScalarView()
         var position = 0
         while position < bytes.count {
             let rest = bytes[position...]
-            let scalar = (1...4).lazy.compactMap { String(validating: rest.prefix($0), as: UTF8.self)?.unicodeScalars.first }.first
+            let scalar = (1...4).lazy.compactMap {
+                String(validating: rest.prefix($0), as: UTF8.self)?.unicodeScalars.first
+            }.first
             if let scalar, byte(of: scalar) == nil {
                 text.append(scalar)
                 position += UTF8.width(scalar)
@@ -56,17 +63,21 @@ enum ArgumentBytes {
 }
 
 extension FilePath {
-    /// The file that an argument names; what `@Argument` and `@Option` take as `transform`. Any name but the empty one.
+    /// The file that an argument names; what `@Argument` and `@Option` take as `transform`. Any
+    /// name but the empty one.
     init(argument: String) throws {
         guard !argument.isEmpty else { throw ValidationError("expected the name of a file") }
         self.init(bytes: ArgumentBytes.bytes(of: argument))
     }
 
-    /// The file that an argument names as one to be made. A slash at its end is kept, so that it is refused as what only a folder can be called; what
-    /// others take for standard output is not made as a file of that name.
+    /// The file that an argument names as one to be made. A slash at its end is kept, so that it is
+    /// refused as what only a folder can be called; what others take for standard output is not
+    /// made as a file of that name.
     init(target argument: String) throws {
         guard argument != "-" else {
-            throw ValidationError("- is standard output, which this command does not write to (name a file; ./- is one called -)")
+            throw ValidationError(
+                "- is standard output, which this command does not write to (name a file; ./- is one called -)"
+            )
         }
         try self.init(toMake: argument)
     }

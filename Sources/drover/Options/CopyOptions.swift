@@ -7,7 +7,8 @@ internal import Stages
 struct CopyOptions: ParsableArguments {
     @Option(
         name: .customShort("S", allowingJoined: true),
-        help: ArgumentHelp("The shortest run of zeros that is skipped; 0 writes everything.", valueName: "size"))
+        help: ArgumentHelp(
+            "The shortest run of zeros that is skipped; 0 writes everything.", valueName: "size"))
     var shortestSkipped = ByteSize(bytes: 4096)
 
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes"))
@@ -30,16 +31,23 @@ struct CopyOptions: ParsableArguments {
     /// What `--rate` allows.
     var rateLimit: RateLimit? { rate.map { RateLimit(bytesPerSecond: $0.bytes) } }
 
-    /// The shortest run of zeros that is left out, in bytes; longer ones than a chunk do not come up.
+    /// The shortest run of zeros that is left out, in bytes; longer ones than a chunk do not come
+    /// up.
     func zeroRun() throws -> Int {
-        guard shortestSkipped.bytes % 512 == 0 else { throw ValidationError("-S \(shortestSkipped.bytes) is no multiple of 512") }
+        guard shortestSkipped.bytes % 512 == 0 else {
+            throw ValidationError("-S \(shortestSkipped.bytes) is no multiple of 512")
+        }
         return Int(min(shortestSkipped.bytes, UInt64(Limits.chunk)))
     }
 
     /// Throws where one of them would never end or do nothing.
     static func validate(rate: ByteSize?, jobs: Int?) throws {
-        if let rate, rate.bytes == 0 { throw ValidationError("--rate 0 would never end (give a size such as 200M)") }
-        if let jobs, jobs < 1 { throw ValidationError("--jobs \(jobs) would do nothing (give a number from 1 on)") }
+        if let rate, rate.bytes == 0 {
+            throw ValidationError("--rate 0 would never end (give a size such as 200M)")
+        }
+        if let jobs, jobs < 1 {
+            throw ValidationError("--jobs \(jobs) would do nothing (give a number from 1 on)")
+        }
     }
 }
 
@@ -47,7 +55,8 @@ struct CopyOptions: ParsableArguments {
 struct ProgressOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "auto, a bar where standard error is a terminal; bar; json, a line a second; none.", valueName: "style"))
+            "auto, a bar where standard error is a terminal; bar; json, a line a second; none.",
+            valueName: "style"))
     var progress = ProgressStyle.auto
 }
 

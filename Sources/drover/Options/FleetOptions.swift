@@ -14,7 +14,9 @@ struct FleetOptions: ParsableArguments {
             valueName: "i/n"))
     var shard: String?
 
-    @Argument(help: "The pipeline file.", completion: .file(extensions: ["yaml", "yml"]), transform: FilePath.init(argument:))
+    @Argument(
+        help: "The pipeline file.", completion: .file(extensions: ["yaml", "yml"]),
+        transform: FilePath.init(argument:))
     var pipeline: FilePath
 
     @Argument(
@@ -25,7 +27,8 @@ struct FleetOptions: ParsableArguments {
 
     func validate() throws { _ = try shard.map(Shard.init(text:)) }
 
-    /// Reads the pipeline file and opens every chain once. Throws everything that is wrong with the file itself, or what the system is short of.
+    /// Reads the pipeline file and opens every chain once. Throws everything that is wrong with the
+    /// file itself, or what the system is short of.
     func plan() throws -> FleetPlan {
         let spec = try PipelineSpec.load(pipeline)
         let plan = try FleetPlan(spec, try spec.findSources())
@@ -33,7 +36,8 @@ struct FleetOptions: ParsableArguments {
         return plan
     }
 
-    /// What a run would do with the items at `places`. Throws what the system is short of: then nothing is known.
+    /// What a run would do with the items at `places`. Throws what the system is short of: then
+    /// nothing is known.
     func outlooks(of places: [Int], in plan: FleetPlan) throws -> [FleetOutlook] {
         let outlooks = plan.outlooks(of: places, stop: StopFlag())
         try FleetOptions.checkShortage(outlooks.map(\.problem))
@@ -47,7 +51,8 @@ struct FleetOptions: ParsableArguments {
     /// The part of `plan` that is meant. Throws where a name is none of its images.
     func choice(of plan: FleetPlan) throws -> FleetChoice {
         FleetChoice(
-            shard: try shard.map(Shard.init(text:)) ?? Shard(environment: ProcessInfo.processInfo.environment),
+            shard: try shard.map(Shard.init(text:))
+                ?? Shard(environment: ProcessInfo.processInfo.environment),
             named: try plan.places(named: names))
     }
 }

@@ -3,8 +3,11 @@ internal import ImageFormats
 internal import SystemPackage
 
 extension ImageOptions {
-    /// Opens `image` with its whole chain and warns of what a user should know although it can be read.
-    func open(_ image: FilePath, _ verbosity: VerbosityOptions, formatOption: String = "-f") throws -> ImageChain {
+    /// Opens `image` with its whole chain and warns of what a user should know although it can be
+    /// read.
+    func open(_ image: FilePath, _ verbosity: VerbosityOptions, formatOption: String = "-f") throws
+        -> ImageChain
+    {
         var options = try chainOptions(for: image)
         options.formatOption = formatOption
         let chain = try ImageChain.open(image, options)

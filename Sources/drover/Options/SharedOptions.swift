@@ -11,7 +11,9 @@ struct ImageOptions: ParsableArguments {
         help: ArgumentHelp("What IMAGE is (default: look at its content).", valueName: "format"))
     var format: SourceFormat?
 
-    @Option(help: ArgumentHelp("What the image's direct backing file is (default: look at its content).", valueName: "format"))
+    @Option(
+        help: ArgumentHelp(
+            "What the image's direct backing file is (default: look at its content).", valueName: "format"))
     var backingFormat: SourceFormat?
 
     @Option(
@@ -23,7 +25,8 @@ struct ImageOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Open no backing file outside this directory, symbolic links resolved. May be repeated.", valueName: "directory"),
+            "Open no backing file outside this directory, symbolic links resolved. May be repeated.",
+            valueName: "directory"),
         completion: .directory, transform: FilePath.init(argument:))
     var confine: [FilePath] = []
 
@@ -33,11 +36,13 @@ struct ImageOptions: ParsableArguments {
     @Flag(help: "Read an image although somebody may write to it.")
     var forceShare = false
 
-    /// What these options say of `image`. Throws `unavailable` where a directory of `--confine` is missing.
+    /// What these options say of `image`. Throws `unavailable` where a directory of `--confine` is
+    /// missing.
     func chainOptions(for image: FilePath) throws -> ChainOptions {
         ChainOptions(
             format: try format?.readable(image), backingFormat: try backingFormat?.readable(image),
-            location: try BackingLocation(moves: backingMap, confinement: confine.isEmpty ? nil : confine), ignoreMtime: ignoreMtime,
+            location: try BackingLocation(moves: backingMap, confinement: confine.isEmpty ? nil : confine),
+            ignoreMtime: ignoreMtime,
             forceShare: forceShare)
     }
 }
@@ -46,7 +51,9 @@ extension BackingLocation.Move {
     /// `OLD=NEW`, split at the first `=`.
     init(option text: String) throws {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else { throw ValidationError("expected OLD=NEW, two paths") }
+        guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else {
+            throw ValidationError("expected OLD=NEW, two paths")
+        }
         try self.init(old: FilePath(argument: String(parts[0])), new: FilePath(argument: String(parts[1])))
     }
 }
@@ -65,7 +72,9 @@ struct OutputOptions: ParsableArguments {
         case human, json
     }
 
-    @Option(help: ArgumentHelp("How to print: human or json, one document on standard output.", valueName: "style"))
+    @Option(
+        help: ArgumentHelp(
+            "How to print: human or json, one document on standard output.", valueName: "style"))
     var output = Style.human
 }
 

@@ -10,7 +10,9 @@ struct TargetOptions: ParsableArguments {
         case raw, cow, qcow2
     }
 
-    @Option(name: .customShort("O", allowingJoined: true), help: ArgumentHelp("The format of the target.", valueName: "format"))
+    @Option(
+        name: .customShort("O", allowingJoined: true),
+        help: ArgumentHelp("The format of the target.", valueName: "format"))
     var format = Format.raw
 
     @Option(
@@ -22,7 +24,9 @@ struct TargetOptions: ParsableArguments {
     var formatOptions = CowTargetOptions()
 
     func validate() throws {
-        if format == .qcow2 { throw ValidationError("qcow2 is not written by this version (-O raw and -O cow are)") }
+        if format == .qcow2 {
+            throw ValidationError("qcow2 is not written by this version (-O raw and -O cow are)")
+        }
         if format == .raw, formatOptions != CowTargetOptions() {
             throw ValidationError("-o says something of a COW file, and the target is raw (add -O cow)")
         }
@@ -31,7 +35,9 @@ struct TargetOptions: ParsableArguments {
 
 extension CowTargetOptions {
     /// What shells offer for the value of `-o`.
-    static var completion: CompletionKind { .list(CowLayout.writable.map { "layout=\($0.rawValue)" } + ["alignment=4096"]) }
+    static var completion: CompletionKind {
+        .list(CowLayout.writable.map { "layout=\($0.rawValue)" } + ["alignment=4096"])
+    }
 
     /// What `-o` takes: `KEY=VALUE` with commas between.
     init(argument: String) throws {

@@ -3,7 +3,8 @@ internal import DiskImages
 internal import ImageFormats
 internal import SystemPackage
 
-/// What `check` prints of one image; as JSON with the keys of `qemu-img check`, a cluster being a sector.
+/// What `check` prints of one image; as JSON with the keys of `qemu-img check`, a cluster being a
+/// sector.
 struct CheckReport: Encodable {
     /// Something that is wrong.
     struct Problem: Encodable {
@@ -17,7 +18,8 @@ struct CheckReport: Encodable {
     var checkErrors = 0
     var problems: [Problem] = []
     var warnings: [String] = []
-    /// Where the last allocated sector's data ends in the file, or the header and bitmap where none is allocated.
+    /// Where the last allocated sector's data ends in the file, or the header and bitmap where none
+    /// is allocated.
     var imageEndOffset: UInt64?
     var allocatedClusters: UInt64?
     var totalClusters: UInt64?
@@ -44,16 +46,20 @@ struct CheckResult {
     /// Why the image could not be looked at, where that is no damage to it.
     private(set) var refusal: DiskImageError?
 
-    /// Looks at `image` and everything below it. Whatever is wrong with them is a result; only what is no `DiskImageError` is thrown.
+    /// Looks at `image` and everything below it. Whatever is wrong with them is a result; only what
+    /// is no `DiskImageError` is thrown.
     init(of image: FilePath, _ options: ChainOptions) throws {
         report = CheckReport(filename: image.description)
         do {
             let chain = try ImageChain.examine(image, options)
             report.format = chain.top.formatName
             for problem in chain.problems {
-                note(problem.kind.name, problem.error, problem.error.kind == .shortage ? .io : CheckResult.code(of: problem.kind))
+                note(
+                    problem.kind.name, problem.error,
+                    problem.error.kind == .shortage ? .io : CheckResult.code(of: problem.kind))
             }
-            report.warnings = chain.layers.compactMap { layer in layer.warning.map { "\(layer.path): \($0)" } }
+            report.warnings = chain.layers.compactMap { layer in layer.warning.map { "\(layer.path): \($0)" }
+            }
             try measure(chain.top)
         } catch let error as DiskImageError {
             let isDamaged = try error.kind == .badData && CheckResult.isBrokenCow(image)
@@ -72,7 +78,8 @@ struct CheckResult {
     }
 
     private mutating func note(_ kind: String, _ error: DiskImageError, _ code: ExitCode) {
-        report.problems.append(CheckReport.Problem(kind: kind, file: error.path.description, text: error.fact))
+        report.problems.append(
+            CheckReport.Problem(kind: kind, file: error.path.description, text: error.fact))
         report.checkErrors += 1
         if code.rawValue > self.code.rawValue { self.code = code }
         if code != .damaged, refusal == nil { refusal = error }
@@ -83,7 +90,8 @@ struct CheckResult {
         var allocated: UInt64 = 0
         var end = layer.header?.geometry.dataOffset ?? 0
         while let extent = try status.next() {
-            // A hole of a raw image is nothing; one of a COW file is zeros that hide the backing file.
+            // A hole of a raw image is nothing; one of a COW file is zeros that hide the backing
+            // file.
             guard let offset = extent.offset, layer.header != nil || !extent.isZero else { continue }
             allocated += extent.length
             end = offset + extent.length
@@ -93,7 +101,8 @@ struct CheckResult {
         report.totalClusters = layer.guestLength / sectorSize
     }
 
-    /// Whether a file that is no image begins as a COW file and fits no layout: then it is damaged. One that fits several is none of that.
+    /// Whether a file that is no image begins as a COW file and fits no layout: then it is damaged.
+    /// One that fits several is none of that.
     private static func isBrokenCow(_ image: FilePath) throws -> Bool {
         let file = try ImageFile(opening: image)
         var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)

@@ -44,7 +44,8 @@ enum ErrorLine {
 }
 
 extension Unicode.Scalar {
-    /// Whether it is no character to be seen, but ends the line, moves the cursor, or turns or hides the writing.
+    /// Whether it is no character to be seen, but ends the line, moves the cursor, or turns or
+    /// hides the writing.
     var movesWriting: Bool {
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator: true

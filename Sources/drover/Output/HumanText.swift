@@ -11,10 +11,12 @@ enum HumanText {
             value /= 1024
             unit += 1
         }
-        // Three significant digits: none, one or two of them behind the point, and three where nothing stands before it.
+        // Three significant digits: none, one or two of them behind the point, and three where
+        // nothing stands before it.
         let digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 || value == 0 ? 2 : 3
         let scale = [1, 10, 100, 1000][digits]
-        let (whole, rest) = Int((value * Double(scale)).rounded(.toNearestOrEven)).quotientAndRemainder(dividingBy: scale)
+        let (whole, rest) = Int((value * Double(scale)).rounded(.toNearestOrEven)).quotientAndRemainder(
+            dividingBy: scale)
         // 1.50 is written 1.5, and 1.00 is written 1.
         var fraction = rest == 0 ? "" : "." + padded(String(rest), to: digits, with: "0", atStart: true)
         while fraction.hasSuffix("0") { fraction.removeLast() }
@@ -33,7 +35,9 @@ enum HumanText {
     }
 
     /// `1 target`, `2 targets`.
-    static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+    static func count(_ number: Int, _ noun: String) -> String {
+        "\(number) \(noun)\(number == 1 ? "" : "s")"
+    }
 
     /// `2026-11-22 21:41:00 UTC`, of seconds since 1970.
     static func time(_ seconds: Int) -> String {
@@ -52,7 +56,9 @@ enum HumanText {
     }
 
     /// `text` with as many `filler`s as make it `width` characters long.
-    static func padded(_ text: String, to width: Int, with filler: String = " ", atStart: Bool = false) -> String {
+    static func padded(_ text: String, to width: Int, with filler: String = " ", atStart: Bool = false)
+        -> String
+    {
         let filling = String(repeating: filler, count: max(0, width - text.utf8.count))
         return atStart ? filling + text : text + filling
     }

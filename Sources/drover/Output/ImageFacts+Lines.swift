@@ -8,7 +8,8 @@ extension ImageFacts {
             "disk size: \(HumanText.size(actualSize))",
         ]
         if let backingFilename {
-            let place = fullBackingFilename.flatMap { $0 == backingFilename ? nil : " (actual path: \($0))" } ?? ""
+            let place =
+                fullBackingFilename.flatMap { $0 == backingFilename ? nil : " (actual path: \($0))" } ?? ""
             lines.append("backing file: \(backingFilename)\(place)")
         }
         if let backingFilenameFormat { lines.append("backing file format: \(backingFilenameFormat)") }
@@ -16,7 +17,9 @@ extension ImageFacts {
             lines.append("Format specific information:")
             lines += data.lines.map { "    \($0)" }
         }
-        if locked, problems.allSatisfy({ $0.kind != "locked" }) { lines.append("locked: for writing, by a process that uses it") }
+        if locked, problems.allSatisfy({ $0.kind != "locked" }) {
+            lines.append("locked: for writing, by a process that uses it")
+        }
         lines += problems.map { "problem: \($0.text)" }
         lines += warnings.map { "warning: \($0)" }
         return lines.map(ErrorLine.escaped)
@@ -30,7 +33,9 @@ extension CowFacts {
         if headerSize % 512 != 0 { lines.append("size in the header: \(headerSize) bytes") }
         lines.append("allocated: \(HumanText.sizeAndBytes(allocated))")
         lines.append("data offset: \(dataOffset)")
-        if let backingSizeMatches { lines.append("backing file size: \(backingSizeMatches ? "matches" : "differs")") }
+        if let backingSizeMatches {
+            lines.append("backing file size: \(backingSizeMatches ? "matches" : "differs")")
+        }
         if let backingMtime {
             let verdict =
                 switch backingMtimeMatches {
@@ -38,7 +43,8 @@ extension CowFacts {
                 case false?: ", differs"
                 case nil: ""
                 }
-            lines.append("backing file mtime: \(backingMtime) (\(HumanText.time(Int(backingMtime))))\(verdict)")
+            lines.append(
+                "backing file mtime: \(backingMtime) (\(HumanText.time(Int(backingMtime))))\(verdict)")
         }
         return lines
     }

@@ -2,7 +2,8 @@ internal import DiskImages
 internal import ImageFormats
 internal import SystemPackage
 
-/// What `info` says of one layer of a chain; as JSON with the keys of `qemu-img info`, where it has one.
+/// What `info` says of one layer of a chain; as JSON with the keys of `qemu-img info`, where it has
+/// one.
 struct ImageFacts: Encodable {
     /// What only COW files have; `type` and `data` as `qemu-img` nests them.
     struct FormatSpecific: Encodable {
@@ -41,11 +42,15 @@ struct ImageFacts: Encodable {
         virtualSize = layer.guestLength
         actualSize = layer.file.identity.allocated
         backingFilename = layer.backingPath?.description
-        fullBackingFilename = (backing?.path ?? layer.backingPath.map { layer.path.removingLastComponent().pushing($0) })?.description
+        fullBackingFilename =
+            (backing?.path ?? layer.backingPath.map { layer.path.removingLastComponent().pushing($0) })?
+            .description
         backingFilenameFormat = backing?.formatName
         formatSpecific = try layer.header.map { FormatSpecific(data: try CowFacts($0, of: layer, backing)) }
         locked = try layer.file.user() != nil
-        problems = chain.problems.filter { $0.depth == depth }.map { Problem(kind: $0.kind.name, text: $0.error.fact) }
+        problems = chain.problems.filter { $0.depth == depth }.map {
+            Problem(kind: $0.kind.name, text: $0.error.fact)
+        }
         warnings = layer.warning.map { [$0] } ?? []
     }
 }
@@ -65,7 +70,8 @@ struct CowFacts: Encodable {
     let backingMtime: UInt32?
     /// Nil where the header does not say, or the backing file could not be opened.
     let backingMtimeMatches: Bool?
-    /// Nil in QEMU layouts, whose backing files may have any size, and where the backing file could not be opened.
+    /// Nil in QEMU layouts, whose backing files may have any size, and where the backing file could
+    /// not be opened.
     let backingSizeMatches: Bool?
 
     init(_ header: CowHeader, of layer: ImageLayer, _ backing: ImageLayer?) throws {
@@ -76,8 +82,11 @@ struct CowFacts: Encodable {
         bitmapOffset = header.geometry.bitmapOffset
         bitmapLength = header.geometry.bitmapLength
         dataOffset = header.geometry.dataOffset
-        backingMtime = header.backingPath.isEmpty || (!header.layout.isUML && header.mtime == 0) ? nil : header.mtime
-        backingMtimeMatches = backingMtime.flatMap { _ in backing.map { header.expects($0.file.identity.mtime) } }
+        backingMtime =
+            header.backingPath.isEmpty || (!header.layout.isUML && header.mtime == 0) ? nil : header.mtime
+        backingMtimeMatches = backingMtime.flatMap { _ in
+            backing.map { header.expects($0.file.identity.mtime) }
+        }
         backingSizeMatches = header.layout.isUML ? backing.map { $0.size == header.size } : nil
     }
 }

@@ -4,7 +4,8 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// Standard output, written in large pieces: a map of millions of extents needs no more memory than a short one.
+/// Standard output, written in large pieces: a map of millions of extents needs no more memory than
+/// a short one.
 ///
 /// Call `finish()` at the end; what a command that fails has not written yet is dropped.
 struct Output {
@@ -21,7 +22,8 @@ struct Output {
         try write("\n")
     }
 
-    /// Writes `value` as a JSON document with `qemu-img`'s way of writing keys: `virtual-size` for `virtualSize`.
+    /// Writes `value` as a JSON document with `qemu-img`'s way of writing keys: `virtual-size` for
+    /// `virtualSize`.
     mutating func json(_ value: some Encodable) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -35,7 +37,8 @@ struct Output {
         try buffer.withUnsafeBytes { bytes in
             var rest = bytes[...]
             while !rest.isEmpty {
-                let count = Glibc.write(STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                let count = Glibc.write(
+                    STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
                 if count >= 0 {
                     rest = rest.dropFirst(count)
                 } else if errno == EPIPE {

@@ -10,9 +10,11 @@ struct ProgressDisplay {
     private let style: ProgressStyle
     private let start = ContinuousClock.now
 
-    /// `auto` is a bar where standard error is a terminal, nothing elsewhere; so is everything after `-q`.
+    /// `auto` is a bar where standard error is a terminal, nothing elsewhere; so is everything
+    /// after `-q`.
     init(_ style: ProgressStyle, _ verbosity: VerbosityOptions) {
-        self.style = verbosity.isQuiet ? .none : style == .auto ? (isatty(STDERR_FILENO) == 1 ? .bar : .none) : style
+        self.style =
+            verbosity.isQuiet ? .none : style == .auto ? (isatty(STDERR_FILENO) == 1 ? .bar : .none) : style
         progress = Progress(isShown: self.style != .none)
     }
 
@@ -39,7 +41,9 @@ struct ProgressDisplay {
 
     private var text: ProgressText {
         let elapsed = start.duration(to: .now).components
-        return ProgressText(snapshot: progress.snapshot, elapsed: Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18)
+        return ProgressText(
+            snapshot: progress.snapshot,
+            elapsed: Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18)
     }
 
     private func show() {
@@ -67,7 +71,8 @@ struct ProgressDisplay {
     private func json(_ text: ProgressText) -> String {
         let state = text.snapshot
         let line = Line(
-            name: state.name, percent: (text.fraction * 1000).rounded() / 10, total: state.total, done: state.done, written: state.written,
+            name: state.name, percent: (text.fraction * 1000).rounded() / 10, total: state.total,
+            done: state.done, written: state.written,
             rate: UInt64(text.rate), remaining: text.remaining.map { UInt64(min($0, 1e9)) })
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -13,7 +13,9 @@ struct ProgressText {
     }
 
     /// Bytes of data a second, in this run.
-    var rate: Double { elapsed > 0 ? min(1e15, Double(snapshot.done - min(snapshot.resumed, snapshot.done)) / elapsed) : 0 }
+    var rate: Double {
+        elapsed > 0 ? min(1e15, Double(snapshot.done - min(snapshot.resumed, snapshot.done)) / elapsed) : 0
+    }
 
     /// Seconds left at this rate; nil as long as there is none, or nothing was counted.
     var remaining: Double? {
@@ -24,7 +26,9 @@ struct ProgressText {
     /// `43 %  310.0 MiB of 1.0 GiB  820.0 MiB/s  0:12 left`.
     var line: String {
         let percent = HumanText.padded("\(Int(fraction * 100))", to: 3, atStart: true)
-        let amount = snapshot.total.map { "\(HumanText.size(snapshot.done)) of \(HumanText.size($0))" } ?? HumanText.size(snapshot.done)
+        let amount =
+            snapshot.total.map { "\(HumanText.size(snapshot.done)) of \(HumanText.size($0))" }
+            ?? HumanText.size(snapshot.done)
         let left = remaining.map { "  \(ProgressText.clock($0)) left" } ?? ""
         return "\(percent) %  \(amount)  \(HumanText.size(UInt64(rate)))/s\(left)"
     }
@@ -33,7 +37,8 @@ struct ProgressText {
     func bar(width: Int) -> String {
         let inner = max(0, width - 2)
         let filled = Int(fraction * Double(inner))
-        return "[" + String(repeating: "#", count: filled) + String(repeating: ".", count: inner - filled) + "]"
+        return "[" + String(repeating: "#", count: filled) + String(repeating: ".", count: inner - filled)
+            + "]"
     }
 
     /// `0:07`, `12:05`, `3:00:00`.

@@ -4,8 +4,8 @@ internal import Linux
 internal import Migration
 internal import Stages
 
-/// What asks a move to stop at the next chunk: SIGINT, SIGTERM, SIGHUP, SIGUSR2, and SIGXCPU, the limit of processor time. A second one ends it at
-/// once. SIGUSR1 asks how far it is.
+/// What asks a move to stop at the next chunk: SIGINT, SIGTERM, SIGHUP, SIGUSR2, and SIGXCPU, the
+/// limit of processor time. A second one ends it at once. SIGUSR1 asks how far it is.
 enum SignalWatch {
     /// Says whether a signal has asked to stop, also where it came before.
     static func stopFlag() -> StopFlag {
@@ -13,7 +13,8 @@ enum SignalWatch {
         return StopFlag { clinux_stop_requested() != 0 }
     }
 
-    /// As `stopFlag`; until the process ends, `showState` prints one line when somebody asks for it.
+    /// As `stopFlag`; until the process ends, `showState` prints one line when somebody asks for
+    /// it.
     static func start(showState: @escaping @Sendable () -> Void) throws -> StopFlag {
         let stop = stopFlag()
         let thread = try IOThread(named: "signals")

@@ -7,7 +7,8 @@ internal import Stages
 internal import SystemPackage
 
 extension FleetReport {
-    /// What is known of `plan`'s items at `places`: from headers, bitmaps, holes and manifests; no data is read.
+    /// What is known of `plan`'s items at `places`: from headers, bitmaps, holes and manifests; no
+    /// data is read.
     init(of plan: FleetPlan, at places: [Int]) throws {
         let outlooks = plan.outlooks(of: places, stop: StopFlag())
         let statuses = places.map { plan.status(of: $0, samples: true) }
@@ -23,16 +24,21 @@ extension FleetReport {
                 images.append(
                     Image(
                         name: FilePath(plan.spec.shown(source)), source: source,
-                        target: item.target.isEmpty ? nil : item.target, role: item.role == .base ? .base : .image, state: state,
+                        target: item.target.isEmpty ? nil : item.target,
+                        role: item.role == .base ? .base : .image, state: state,
                         guestLength: chain?.guestLength, sourceBytes: try chain?.top.allocatedBytes(),
-                        targetBytes: item.sources.count == 1 ? try FleetReport.bytesTaken(by: item.target) : nil,
+                        targetBytes: item.sources.count == 1
+                            ? try FleetReport.bytesTaken(by: item.target) : nil,
                         chain: chain?.layers.map(\.path) ?? [],
-                        map: try chain.map { try BlockPicture(of: $0, cells: cells) }, seconds: status.seconds))
+                        map: try chain.map { try BlockPicture(of: $0, cells: cells) }, seconds: status.seconds
+                    ))
             }
         }
         self.init(
-            title: plan.spec.file.lastComponent.map { FilePath($0.string) } ?? plan.spec.file, createdAt: Int(Date().timeIntervalSince1970),
-            operation: FleetReport.operation(of: plan.spec), directory: plan.spec.target.directory, images: images,
+            title: plan.spec.file.lastComponent.map { FilePath($0.string) } ?? plan.spec.file,
+            createdAt: Int(Date().timeIntervalSince1970),
+            operation: FleetReport.operation(of: plan.spec), directory: plan.spec.target.directory,
+            images: images,
             throughput: statuses.flatMap { $0.samples.map { Sample(time: $0.time, bytes: $0.bytes) } })
         savings = try savings(of: plan, places)
     }
@@ -40,7 +46,8 @@ extension FleetReport {
     /// `convert to cow, bases kept`.
     private static func operation(of spec: PipelineSpec) -> String {
         switch spec.operation {
-        case .convert: "convert to \(spec.target.format.rawValue)" + (spec.target.keepChain ? ", bases kept" : "")
+        case .convert:
+            "convert to \(spec.target.format.rawValue)" + (spec.target.keepChain ? ", bases kept" : "")
         case .pack: spec.target.archive == nil ? "pack, an archive for each image" : "pack into one archive"
         case .verify: "verify"
         }
@@ -49,7 +56,9 @@ extension FleetReport {
     /// Bytes that a target takes on its file system, so far.
     private static func bytesTaken(by target: FilePath) throws -> UInt64? {
         guard !target.isEmpty else { return nil }
-        return try (ImageFile.identity(at: target) ?? ImageFile.identity(at: TargetFile.partialPath(of: target)))?.allocated
+        return try
+            (ImageFile.identity(at: target) ?? ImageFile.identity(at: TargetFile.partialPath(of: target)))?
+            .allocated
     }
 
     /// Where the space went, once all is there.
@@ -63,12 +72,15 @@ extension FleetReport {
         guard isWhole, plan.spec.operation != .verify else { return nil }
         let guests = images.filter { $0.role == .image }
         let flattened = guests.reduce(UInt64(0)) { $0 &+ ($1.map?.dataLength ?? 0) }
-        let result = try places.reduce(UInt64(0)) { $0 &+ (try FleetReport.bytesTaken(by: plan.items[$1].target) ?? 0) }
+        let result = try places.reduce(UInt64(0)) {
+            $0 &+ (try FleetReport.bytesTaken(by: plan.items[$1].target) ?? 0)
+        }
         let stored = try plan.bytesStored(at: places, flattened: flattened)
         return Savings(
             guest: guests.reduce(0) { $0 &+ ($1.guestLength ?? 0) }, flattened: flattened,
             sharing: flattened > stored ? flattened - stored : 0,
-            compression: plan.spec.operation == .pack && stored > result ? stored - result : 0, result: result)
+            compression: plan.spec.operation == .pack && stored > result ? stored - result : 0, result: result
+        )
     }
 }
 
@@ -80,7 +92,8 @@ extension FleetReport.State {
         case (.failed(let reason), _): self = .failed(reason: reason)
         case (_, .none): self = outlook.problem.map { .failed(reason: $0.description) } ?? .waiting
         case (.done(isAltered: true), _): self = .changed(reason: "written to since it was completed")
-        case (.done, .stale): self = .stale(reason: "its source, base or options changed since it was completed")
+        case (.done, .stale):
+            self = .stale(reason: "its source, base or options changed since it was completed")
         case (.done, _): self = .done
         case (.interrupted, _), (.held, _): self = .interrupted(percent: Int((status.fraction ?? 0) * 100))
         case (.waiting, _): self = .waiting
@@ -110,7 +123,8 @@ extension FleetPlan {
         return try ImageChain.open(chain.bottom.path, options)
     }
 
-    /// Bytes of data that the targets hold, before compression: every shared file once where chains are kept.
+    /// Bytes of data that the targets hold, before compression: every shared file once where chains
+    /// are kept.
     fileprivate func bytesStored(at places: [Int], flattened: UInt64) throws -> UInt64 {
         guard spec.target.keepChain || spec.target.archive != nil else { return flattened }
         var seen: Set<String> = []
@@ -119,7 +133,9 @@ extension FleetPlan {
             for source in items[place].sources {
                 for layer in try openChain(of: items[place], source).layers {
                     let id = layer.file.identity
-                    if seen.insert("\(id.device) \(id.inode)").inserted { total &+= try layer.allocatedBytes() }
+                    if seen.insert("\(id.device) \(id.inode)").inserted {
+                        total &+= try layer.allocatedBytes()
+                    }
                 }
             }
         }

@@ -76,7 +76,8 @@ extension FleetReport {
         var bytes: UInt64
     }
 
-    /// Where the space went. What `result`, `sharing` and `compression` leave of `guest` was holes and zeros.
+    /// Where the space went. What `result`, `sharing` and `compression` leave of `guest` was holes
+    /// and zeros.
     struct Savings {
         /// What raw files without holes would take.
         var guest: UInt64
@@ -96,13 +97,19 @@ extension FleetReport {
     }
 
     /// How finely the maps are to be drawn, so that a page of any fleet stays small.
-    static func cellsPerMap(imageCount: Int) -> Int { imageCount <= 100 ? 256 : imageCount <= 400 ? 192 : 128 }
+    static func cellsPerMap(imageCount: Int) -> Int {
+        imageCount <= 100 ? 256 : imageCount <= 400 ? 192 : 128
+    }
 
     /// What went wrong, the fleet's own failures first.
     var failures: [Failure] {
         problems
             + images.compactMap { image in
-                if case .failed(let reason) = image.state { Failure(name: image.name, reason: reason) } else { nil }
+                if case .failed(let reason) = image.state {
+                    Failure(name: image.name, reason: reason)
+                } else {
+                    nil
+                }
             }
     }
 }

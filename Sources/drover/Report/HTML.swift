@@ -1,6 +1,7 @@
 internal import SystemPackage
 
-/// A piece of HTML. What is written in a literal is markup, what is interpolated is text and gets escaped; only `HTML` stays as it is.
+/// A piece of HTML. What is written in a literal is markup, what is interpolated is text and gets
+/// escaped; only `HTML` stays as it is.
 ///
 /// So whatever a file is called, it cannot become markup: there is no other way to make one.
 struct HTML: ExpressibleByStringInterpolation, Sendable {
@@ -15,7 +16,9 @@ struct HTML: ExpressibleByStringInterpolation, Sendable {
     struct Interpolation: StringInterpolationProtocol {
         fileprivate var markup = ""
 
-        init(literalCapacity: Int, interpolationCount: Int) { markup.reserveCapacity(literalCapacity + 16 * interpolationCount) }
+        init(literalCapacity: Int, interpolationCount: Int) {
+            markup.reserveCapacity(literalCapacity + 16 * interpolationCount)
+        }
 
         mutating func appendLiteral(_ literal: String) { markup += literal }
 
@@ -38,7 +41,8 @@ struct HTML: ExpressibleByStringInterpolation, Sendable {
 
     static func += (first: inout HTML, second: HTML) { first.markup += second.markup }
 
-    /// `text` so that HTML means it literally, in an element as in an attribute with quotes; control characters are made visible.
+    /// `text` so that HTML means it literally, in an element as in an attribute with quotes;
+    /// control characters are made visible.
     private static func escaped(_ text: String) -> String {
         var result = ""
         for scalar in ErrorLine.escaped(text).unicodeScalars {

@@ -1,8 +1,9 @@
 internal import DiskImages
 internal import SystemPackage
 
-/// A block picture as SVG: from left to right the guest disk, and in each place a column whose parts say how much of it comes from
-/// where. The base lies at the bottom, overlays above it, holes stay empty.
+/// A block picture as SVG: from left to right the guest disk, and in each place a column whose
+/// parts say how much of it comes from where. The base lies at the bottom, overlays above it, holes
+/// stay empty.
 struct MapDrawing {
     static let width = 768
     static let height = 72
@@ -34,7 +35,8 @@ struct MapDrawing {
         """
     }
 
-    /// The same drawing once more, small and without words: for a table that says the rest in numbers.
+    /// The same drawing once more, small and without words: for a table that says the rest in
+    /// numbers.
     var thumbnail: HTML {
         """
         <svg class="strip" viewBox="\(MapDrawing.viewBox)" preserveAspectRatio="none" aria-hidden="true"><use href="#\(id)"/></svg>
@@ -45,7 +47,8 @@ struct MapDrawing {
     private var description: String {
         let parts: [String] = picture.sources.compactMap { source in
             let total = picture.total(of: source)
-            return total > 0 ? "\(HumanText.percent(total, of: picture.guestLength)) \(name(of: source))" : nil
+            return total > 0
+                ? "\(HumanText.percent(total, of: picture.guestLength)) \(name(of: source))" : nil
         }
         return parts.isEmpty ? "A disk of no size." : parts.joined(separator: ", ") + "."
     }
@@ -53,7 +56,8 @@ struct MapDrawing {
     /// `layer 0, web-01.cow`.
     private func name(of source: BlockPicture.Source) -> String {
         switch source {
-        case .data(let depth): "layer \(depth)" + (chain.indices.contains(depth) ? ", \(chain[depth].printed)" : "")
+        case .data(let depth):
+            "layer \(depth)" + (chain.indices.contains(depth) ? ", \(chain[depth].printed)" : "")
         case .zeros: "allocated zeros"
         case .hole: "holes"
         }
@@ -80,20 +84,26 @@ struct MapDrawing {
     }
 
     /// What is drawn, from the bottom up.
-    private var drawn: [BlockPicture.Source] { (0..<picture.layerCount).reversed().map { .data(depth: $0) } + [.zeros] }
+    private var drawn: [BlockPicture.Source] {
+        (0..<picture.layerCount).reversed().map { .data(depth: $0) } + [.zeros]
+    }
 
     private func place(of cell: Int) -> Int { cell * MapDrawing.width / max(picture.cellCount, 1) }
 
-    /// Where each of `drawn` lies in the column of `cell`, counted from the top. What is there at all is two units high at least.
+    /// Where each of `drawn` lies in the column of `cell`, counted from the top. What is there at
+    /// all is two units high at least.
     private func column(of cell: Int) -> [Range<Int>] {
         let range = picture.range(of: cell)
         let length = Double(range.upperBound - range.lowerBound)
         var heights = drawn.map { source in
             let bytes = picture.bytes(of: source, in: cell)
-            return bytes == 0 ? 0 : max(2, Int((Double(bytes) / length * Double(MapDrawing.height)).rounded()))
+            return bytes == 0
+                ? 0 : max(2, Int((Double(bytes) / length * Double(MapDrawing.height)).rounded()))
         }
         // What the small ones got too much, the largest gives.
-        while heights.reduce(0, +) > MapDrawing.height, let largest = heights.indices.max(by: { heights[$0] < heights[$1] }) {
+        while heights.reduce(0, +) > MapDrawing.height,
+            let largest = heights.indices.max(by: { heights[$0] < heights[$1] })
+        {
             heights[largest] -= 1
         }
         var bottom = MapDrawing.height

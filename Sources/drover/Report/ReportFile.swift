@@ -8,8 +8,8 @@ struct ReportFile {
     private let place: FilePlace
     private let force: Bool
 
-    /// Throws `target` where `name` is something that no report replaces: one of `sources`, no regular file, or, without `force`, a file
-    /// that is no earlier report.
+    /// Throws `target` where `name` is something that no report replaces: one of `sources`, no
+    /// regular file, or, without `force`, a file that is no earlier report.
     init(_ name: FilePath, sources: [FileIdentity], force: Bool) throws {
         let place = try TargetPlace(name, sources: sources)
         self.name = name
@@ -20,7 +20,8 @@ struct ReportFile {
 
     private func checkReplaceable() throws {
         guard try force || ReportFile.isReport(place) else {
-            throw MigrationError(.target, "\(name.printed): exists and is no report of Drover's (--force replaces it)")
+            throw MigrationError(
+                .target, "\(name.printed): exists and is no report of Drover's (--force replaces it)")
         }
     }
 

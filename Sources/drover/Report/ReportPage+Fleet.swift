@@ -7,7 +7,9 @@ extension ReportPage {
 
     var fleet: HTML {
         let rows = report.images.enumerated().map { number, image in row(of: image, number) }
-        guard !rows.isEmpty else { return "<section id=\"fleet\"><h2>Images</h2><p>The pipeline has none.</p></section>" }
+        guard !rows.isEmpty else {
+            return "<section id=\"fleet\"><h2>Images</h2><p>The pipeline has none.</p></section>"
+        }
         return """
             <section aria-labelledby="fleet">
             <h2 id="fleet" tabindex="-1">Images</h2>
@@ -29,7 +31,8 @@ extension ReportPage {
         func cell(_ text: String?) -> HTML {
             text.map { "<td role=\"cell\" class=\"n\">\($0)</td>" } ?? "<td role=\"cell\" class=\"n\">–</td>"
         }
-        let map = image.map.map { MapDrawing(picture: $0, chain: image.chain, id: "m\(number)").thumbnail } ?? "–"
+        let map =
+            image.map.map { MapDrawing(picture: $0, chain: image.chain, id: "m\(number)").thumbnail } ?? "–"
         let role: HTML = image.role == .base ? " <span class=\"note\">base</span>" : ""
         return """
             <tr role="row"><th role="rowheader" scope="row"><a href="#i\(number)">\(image.name)</a>\(role)</th><td role="cell">\(StateMark(image.state).badge)</td>\
@@ -58,7 +61,9 @@ extension ReportPage {
     }
 
     private func facts(of image: FleetReport.Image) -> HTML {
-        func fact(_ name: HTML, _ value: HTML?) -> HTML { value.map { "<div><dt>\(name)</dt><dd>\($0)</dd></div>" } ?? "" }
+        func fact(_ name: HTML, _ value: HTML?) -> HTML {
+            value.map { "<div><dt>\(name)</dt><dd>\($0)</dd></div>" } ?? ""
+        }
         func code(_ text: String) -> HTML { "<code>\(text)</code>" }
         let reason: HTML = StateMark(image.state).reason.map { "<p class=\"reason\">\($0)</p>" } ?? ""
         return reason + """
@@ -72,7 +77,9 @@ extension ReportPage {
 
     /// The map, and a table that says the same.
     private func map(of image: FleetReport.Image, _ number: Int) -> HTML {
-        guard let picture = image.map else { return "<p class=\"note\">No map: the chain could not be opened.</p>" }
+        guard let picture = image.map else {
+            return "<p class=\"note\">No map: the chain could not be opened.</p>"
+        }
         let drawing = MapDrawing(picture: picture, chain: image.chain, id: "m\(number)")
         let rows = picture.sources.map { source -> HTML in
             let total = picture.total(of: source)

@@ -14,9 +14,13 @@ extension ReportPage {
         guard let savings = report.savings, savings.guest > 0 || savings.result > 0 else { return "" }
         let parts = [
             Part(name: "Result", bytes: savings.result, style: "r0", note: "what the targets take"),
-            Part(name: "Shared bases", bytes: savings.sharing, style: "r1", note: "saved: a base is stored once"),
+            Part(
+                name: "Shared bases", bytes: savings.sharing, style: "r1",
+                note: "saved: a base is stored once"),
             Part(name: "Compression", bytes: savings.compression, style: "r2", note: "saved"),
-            Part(name: "Holes and zeros", bytes: savings.sparse, style: "r3", note: "saved: they take no space"),
+            Part(
+                name: "Holes and zeros", bytes: savings.sparse, style: "r3", note: "saved: they take no space"
+            ),
         ]
         // A target can be larger than what it shows: headers and bitmaps of small disks.
         let whole = parts.reduce(0) { $0 + Double($1.bytes) }
@@ -54,7 +58,9 @@ extension ReportPage {
         let shapes = drawn.enumerated().map { number, part -> HTML in
             // What is there is seen: four units at least, as long as there is room.
             let room = MapDrawing.width - left - 4 * (drawn.count - number - 1)
-            let width = number == drawn.count - 1 ? room : min(room, max(4, Int(Double(part.bytes) / whole * Double(MapDrawing.width))))
+            let width =
+                number == drawn.count - 1
+                ? room : min(room, max(4, Int(Double(part.bytes) / whole * Double(MapDrawing.width))))
             defer { left += width }
             return "<path class=\"\(part.style)\" d=\"M\(left) 0h\(width)v40h-\(width)z\"/>"
         }

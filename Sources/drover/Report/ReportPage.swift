@@ -8,7 +8,8 @@ struct ReportPage {
 
     let report: FleetReport
 
-    /// Whether a browser is to leave out what is off the screen until it is scrolled to: else a thousand images take seconds to lay out.
+    /// Whether a browser is to leave out what is off the screen until it is scrolled to: else a
+    /// thousand images take seconds to lay out.
     private var isLarge: Bool { report.images.count > 100 }
 
     /// The whole page, in the order in which it is read.
@@ -90,7 +91,9 @@ struct ReportPage {
             """
     }
 
-    private static func failure(_ name: HTML, _ reason: String) -> HTML { "<li><b>\(name)</b> \(reason)</li>\n" }
+    private static func failure(_ name: HTML, _ reason: String) -> HTML {
+        "<li><b>\(name)</b> \(reason)</li>\n"
+    }
 
     private var throughput: HTML {
         let series = ThroughputSeries(report.throughput)

@@ -1,7 +1,8 @@
 /// How the report looks: its style sheet, and the patterns that tell layers apart without colour.
 enum ReportStyle {
-    /// Texts are at least 4.5 : 1 against what is behind them, drawings 3 : 1, in both themes. On narrow screens every row of the
-    /// fleet's table becomes a card; everything else that may be wide scrolls by itself.
+    /// Texts are at least 4.5 : 1 against what is behind them, drawings 3 : 1, in both themes. On
+    /// narrow screens every row of the fleet's table becomes a card; everything else that may be
+    /// wide scrolls by itself.
     static let sheet: HTML = """
         :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--text:#1c2126;--soft:#59626b;--line:#dcded9;--link:#0b5394;
         --good:#17693a;--bad:#a8201a;--busy:#0b5394;--old:#7a4a00;--good-back:#e3f3e8;--bad-back:#fce8e6;--busy-back:#e4eefa;--old-back:#fbeed7;
@@ -89,7 +90,8 @@ enum ReportStyle {
         @media (forced-colors:active){svg{forced-color-adjust:none}.badge{border:1px solid}}
         """
 
-    /// The base is plain; what lies above it and the zeros each have a pattern of their own, for those who see no colours and for paper.
+    /// The base is plain; what lies above it and the zeros each have a pattern of their own, for
+    /// those who see no colours and for paper.
     static let patterns: HTML = """
         <svg class="defs" aria-hidden="true"><defs>\
         <pattern id="p1" width="8" height="8" patternUnits="userSpaceOnUse"><rect class="b1" width="8" height="8"/><path d="M-2 2l4-4M0 8l8-8M6 10l4-4"/></pattern>\

@@ -7,8 +7,12 @@ struct ThroughputDrawing {
 
     let series: ThroughputSeries
 
-    private var plotWidth: Double { Double(ThroughputDrawing.width - ThroughputDrawing.left - ThroughputDrawing.right) }
-    private var plotHeight: Double { Double(ThroughputDrawing.height - ThroughputDrawing.top - ThroughputDrawing.bottom) }
+    private var plotWidth: Double {
+        Double(ThroughputDrawing.width - ThroughputDrawing.left - ThroughputDrawing.right)
+    }
+    private var plotHeight: Double {
+        Double(ThroughputDrawing.height - ThroughputDrawing.top - ThroughputDrawing.bottom)
+    }
     private var base: Int { ThroughputDrawing.height - ThroughputDrawing.bottom }
 
     var figure: HTML {
@@ -23,8 +27,11 @@ struct ThroughputDrawing {
     /// What the curve shows, in words.
     var description: String {
         let mean = series.mean.map { ", \(ThroughputDrawing.rate($0)) on average" } ?? ""
-        let paused = series.pauses.isEmpty ? "" : ", \(series.pauses.count) pause\(series.pauses.count == 1 ? "" : "s") left out"
-        return "\(HumanText.size(series.bytes)) in \(ThroughputDrawing.duration(series.seconds)) of work\(mean), "
+        let paused =
+            series.pauses.isEmpty
+            ? "" : ", \(series.pauses.count) pause\(series.pauses.count == 1 ? "" : "s") left out"
+        return
+            "\(HumanText.size(series.bytes)) in \(ThroughputDrawing.duration(series.seconds)) of work\(mean), "
             + "\(ThroughputDrawing.rate(series.peak)) at most\(paused)."
     }
 

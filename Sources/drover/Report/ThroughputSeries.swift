@@ -1,7 +1,8 @@
-/// Checkpoints made into a curve: how many bytes a second became safe, over the time in which somebody worked.
+/// Checkpoints made into a curve: how many bytes a second became safe, over the time in which
+/// somebody worked.
 ///
-/// A time without any checkpoint that is longer than `longestWait` counts as a pause and is cut out: a fleet that was stopped for a
-/// night is not a flat line with two needles.
+/// A time without any checkpoint that is longer than `longestWait` counts as a pause and is cut
+/// out: a fleet that was stopped for a night is not a flat line with two needles.
 struct ThroughputSeries: Equatable {
     /// At most so many columns.
     static let mostColumns = 240
@@ -35,7 +36,11 @@ struct ThroughputSeries: Equatable {
         var before = first.time
         for sample in samples {
             let wait = sample.time - before
-            if wait > ThroughputSeries.longestWait { pauses.append(Pause(at: seconds, length: wait)) } else { seconds += wait }
+            if wait > ThroughputSeries.longestWait {
+                pauses.append(Pause(at: seconds, length: wait))
+            } else {
+                seconds += wait
+            }
             moments.append(seconds)
             before = sample.time
             bytes = bytes.addingReportingOverflow(sample.bytes).partialValue

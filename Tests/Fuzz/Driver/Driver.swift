@@ -1,7 +1,8 @@
 internal import FuzzTargets
 internal import Glibc
 
-/// `FUZZ_TARGET=NAME drover-fuzz [OPTION OF LIBFUZZER]... [CORPUS]...`; a variable, because libFuzzer starts the program anew for some options.
+/// `FUZZ_TARGET=NAME drover-fuzz [OPTION OF LIBFUZZER]... [CORPUS]...`; a variable, because
+/// libFuzzer starts the program anew for some options.
 enum Driver {
     /// nil is the planted bug.
     static let target: FuzzTarget? = {

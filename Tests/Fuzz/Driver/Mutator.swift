@@ -1,7 +1,8 @@
 internal import CFuzzer
 internal import FuzzTargets
 
-/// libFuzzer's own mutations; of an archive, seven times in eight, within one of its records, whose digests are made right again.
+/// libFuzzer's own mutations; of an archive, seven times in eight, within one of its records, whose
+/// digests are made right again.
 @_cdecl("LLVMFuzzerCustomMutator")
 func mutate(_ data: UnsafeMutablePointer<UInt8>, _ size: Int, _ longest: Int, _ seed: UInt32) -> Int {
     guard Driver.target == .archive || Driver.target == .unpack, seed % 8 != 0,

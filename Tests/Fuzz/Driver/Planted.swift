@@ -1,12 +1,15 @@
 internal import ImageFormats
 
-/// A bug that stands nowhere else, by which a build proves that it finds bugs: behind fields of a header that only the coverage of Drover's own
-/// parser leads to, a byte is read that only AddressSanitizer knows not to be there.
+/// A bug that stands nowhere else, by which a build proves that it finds bugs: behind fields of a
+/// header that only the coverage of Drover's own parser leads to, a byte is read that only
+/// AddressSanitizer knows not to be there.
 enum Planted {
     static let name = "planted"
 
     static func run(_ bytes: [UInt8]) -> CInt {
-        guard let header = try? CowHeader.readings(of: bytes, fileLength: 1 << 40).first, header.layout == .umlV1 else { return 0 }
+        guard let header = try? CowHeader.readings(of: bytes, fileLength: 1 << 40).first,
+            header.layout == .umlV1
+        else { return 0 }
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: 8)
         defer { memory.deallocate() }
         memory.initialize(repeating: 0, count: 8)

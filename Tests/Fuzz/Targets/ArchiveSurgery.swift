@@ -2,8 +2,9 @@ internal import DiskImages
 
 @testable internal import TransportArchive
 
-/// An archive cut into its records, none of them believed, and put together again with lengths, sequence numbers, digests and trailer made right:
-/// what a mutation changed is then looked at for what it says.
+/// An archive cut into its records, none of them believed, and put together again with lengths,
+/// sequence numbers, digests and trailer made right: what a mutation changed is then looked at for
+/// what it says.
 package struct ArchiveSurgery {
     /// A record's kind and body as they stand there, and what follows it up to the next record.
     package struct Part {
@@ -16,7 +17,8 @@ package struct ArchiveSurgery {
 
     private static let start = 13
 
-    /// Nil where `bytes` begin as no archive does. What lies between two records belongs to the first of them.
+    /// Nil where `bytes` begin as no archive does. What lies between two records belongs to the
+    /// first of them.
     package init?(_ bytes: [UInt8]) {
         let empty = LZ4Frame.empty.count
         guard bytes.starts(with: LZ4Frame.empty) else { return nil }
@@ -29,11 +31,14 @@ package struct ArchiveSurgery {
             let length = ArchiveRecord.length(of: Array(bytes[place..<next])) ?? next - place
             let end = max(place + ArchiveRecord.overhead, min(place + length, next))
             let body = bytes[place + ArchiveRecord.prefixLength..<end - ArchiveRecord.digestLength]
-            return Part(kind: bytes[place + ArchiveSurgery.start], body: Array(body), frame: Array(bytes[min(end, next)..<next]))
+            return Part(
+                kind: bytes[place + ArchiveSurgery.start], body: Array(body),
+                frame: Array(bytes[min(end, next)..<next]))
         }
     }
 
-    /// Whole records, each in its place. A run record says of its frame what is true; what its frame holds is `content`, where it is an LZ4 frame.
+    /// Whole records, each in its place. A run record says of its frame what is true; what its
+    /// frame holds is `content`, where it is an LZ4 frame.
     package func mended() -> [UInt8] { written().bytes }
 
     /// As `mended`, and where the records lie.
@@ -53,10 +58,13 @@ package struct ArchiveSurgery {
             default: break
             }
             // The kind is set afterwards: it may be none that there is.
-            var record = ArchiveRecord.serialize(.run, sequence: UInt64(sequence), id: id, previous: previous, body: body).bytes
+            var record = ArchiveRecord.serialize(
+                .run, sequence: UInt64(sequence), id: id, previous: previous, body: body
+            ).bytes
             record[ArchiveSurgery.start] = part.kind
             let digest = ContentDigest(of: Array(record.dropLast(ArchiveRecord.digestLength)))
-            record.replaceSubrange(record.count - ArchiveRecord.digestLength..<record.count, with: digest.bytes)
+            record.replaceSubrange(
+                record.count - ArchiveRecord.digestLength..<record.count, with: digest.bytes)
             records.append(bytes.count..<bytes.count + record.count)
             bytes += record + part.frame
             previous = digest
@@ -74,7 +82,8 @@ package struct ArchiveSurgery {
         var composer = ArchiveIndexComposer(layerCount: header.layers.count)
         var whole = self
         let before = records[..<place].map { (offset: $0.lowerBound, bytes: Array(bytes[$0])) }
-        whole.parts[place].body = composer.body(of: before, end: records[place].lowerBound, headerBytes: first.body)
+        whole.parts[place].body = composer.body(
+            of: before, end: records[place].lowerBound, headerBytes: first.body)
         return whole.mended()
     }
 
@@ -82,7 +91,9 @@ package struct ArchiveSurgery {
     private static func mend(_ body: inout [UInt8], _ frame: [UInt8]) {
         guard body.count >= 64 else { return }
         var content: [UInt8] = []
-        if !frame.isEmpty, let declared: UInt32 = body.littleEndian(at: 20), declared > 0, declared <= RunRecord.longestContent {
+        if !frame.isEmpty, let declared: UInt32 = body.littleEndian(at: 20), declared > 0,
+            declared <= RunRecord.longestContent
+        {
             var buffer = [UInt8](repeating: 0, count: Int(declared))
             let isWhole = frame.withUnsafeBytes { frame in
                 buffer.withUnsafeMutableBytes { buffer in
@@ -108,14 +119,17 @@ private struct ArchiveIndexComposer {
     init(layerCount: Int) { self.layerCount = layerCount }
 
     /// The body of the index record behind `records`, which are given with their offsets.
-    mutating func body(of records: [(offset: Int, bytes: [UInt8])], end: Int, headerBytes: [UInt8]) -> [UInt8] {
+    mutating func body(of records: [(offset: Int, bytes: [UInt8])], end: Int, headerBytes: [UInt8]) -> [UInt8]
+    {
         var previous = ContentDigest(high: 0, low: 0)
         for (sequence, record) in records.enumerated() {
             if let parsed = try? ArchiveRecord(parsing: record.bytes, at: 0), parsed.kind == .run,
                 let run = try? RunRecord(parsing: parsed.body), run.layer < layerCount
             {
                 fill(run.layer + 1, record.offset, sequence, previous)
-                if run.zeroLength < UInt64(Int64.max) { index.layers[run.layer].add(run, recordLength: record.bytes.count) }
+                if run.zeroLength < UInt64(Int64.max) {
+                    index.layers[run.layer].add(run, recordLength: record.bytes.count)
+                }
             }
             previous = ContentDigest(bytes: record.bytes.suffix(ArchiveRecord.digestLength)) ?? previous
         }
@@ -126,7 +140,9 @@ private struct ArchiveIndexComposer {
     /// Layers up to `count` begin here, where none has before.
     private mutating func fill(_ count: Int, _ offset: Int, _ sequence: Int, _ previous: ContentDigest) {
         while index.layers.count < count {
-            index.layers.append(ArchiveIndex.Layer(offset: UInt64(offset), sequence: UInt64(sequence), previous: previous.description))
+            index.layers.append(
+                ArchiveIndex.Layer(
+                    offset: UInt64(offset), sequence: UInt64(sequence), previous: previous.description))
         }
     }
 }

@@ -6,7 +6,8 @@ internal import SystemPackage
 @testable internal import Stages
 @testable internal import TransportArchive
 
-/// The input is an archive: listed, planned to be unpacked in every way, read from end to end, sought in, salvaged. Nothing is restored.
+/// The input is an archive: listed, planned to be unpacked in every way, read from end to end,
+/// sought in, salvaged. Nothing is restored.
 enum ArchiveTarget {
     static func run(_ bytes: [UInt8]) throws {
         let file = try ImageFile(opening: try Scratch.write("archive.drover", bytes))
@@ -16,7 +17,9 @@ enum ArchiveTarget {
         if isSound { try Finding.unless(listing != nil, "it is sound, and cannot be listed") }
         try accepted { try seek(in: file) }
         let salvaged = try accepted { try salvage(file) }
-        if isSound { try Finding.unless(salvaged == 0, "it is sound, and \(salvaged ?? -1) parts of it are lost") }
+        if isSound {
+            try Finding.unless(salvaged == 0, "it is sound, and \(salvaged ?? -1) parts of it are lost")
+        }
     }
 
     /// Whether all of `bytes` can be read, and nothing else.
@@ -30,7 +33,8 @@ enum ArchiveTarget {
         let opener = try FrameOpener()
         while let run = try reader.next() {
             let content = try opener.open(run, try frame(of: run, reader))
-            try Finding.unless(content.count == run.contentLength, "there are \(content.count) bytes of content")
+            try Finding.unless(
+                content.count == run.contentLength, "there are \(content.count) bytes of content")
             try check(run, reader.header)
         }
         try Finding.unless(reader.isAtEnd, "it ends before its end")
@@ -49,12 +53,14 @@ enum ArchiveTarget {
         let isRaw = layer.layout == "raw"
         var planner = ChunkPlanner(
             RecordRuns(run, isRaw: isRaw), run.range, length: layer.guestLength,
-            isRaw ? .everything(marks: false) : .above(depth: 1, backingLength: 0), segmentLength: 64 << 20, finished: [])
+            isRaw ? .everything(marks: false) : .above(depth: 1, backingLength: 0), segmentLength: 64 << 20,
+            finished: [])
         var position = run.range.lowerBound
         while let next = try planner.next() {
             switch next {
             case .chunk(let chunk):
-                try Finding.unless(chunk.start == position, "the plan goes on at \(chunk.start), not at \(position)")
+                try Finding.unless(
+                    chunk.start == position, "the plan goes on at \(chunk.start), not at \(position)")
                 position = chunk.start + UInt64(chunk.length)
                 let fits = chunk.runs.allSatisfy {
                     Int($0.offset) + $0.length <= run.contentLength && $0.position + $0.length <= chunk.length
@@ -69,10 +75,12 @@ enum ArchiveTarget {
     private static func plan(_ file: ImageFile) {
         guard let reader = try? ArchiveReader(ByteStream(file)) else { return }
         let forms: [UnpackRequest.Form] =
-            [.raw, .chains(layout: nil, alignment: nil)] + CowLayout.writable.map { .chains(layout: $0, alignment: 4096) }
+            [.raw, .chains(layout: nil, alignment: nil)]
+            + CowLayout.writable.map { .chains(layout: $0, alignment: 4096) }
         for form in forms {
             let request = UnpackRequest(
-                archive: file.path, directory: Scratch.folder.appending("restored"), names: [], form: form, workers: WorkerSlots(limit: 1))
+                archive: file.path, directory: Scratch.folder.appending("restored"), names: [], form: form,
+                workers: WorkerSlots(limit: 1))
             guard let plan = try? RestorePlan(reader, request) else { continue }
             if let found = try? reader.readIndex(of: file) { try? plan.checkSpace(found.layers) }
         }
@@ -99,7 +107,9 @@ enum ArchiveTarget {
             switch try reader.nextSalvaging(isStopped: { false }) {
             case .end: return lost
             case .lost(let losses, _):
-                let isWithin = losses.allSatisfy { $0.range.upperBound <= reader.header.layers[$0.layer].guestLength }
+                let isWithin = losses.allSatisfy {
+                    $0.range.upperBound <= reader.header.layers[$0.layer].guestLength
+                }
                 try Finding.unless(isWithin, "more is lost than there was")
                 lost += 1
             case .run(let run):

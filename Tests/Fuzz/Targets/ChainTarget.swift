@@ -4,7 +4,8 @@ internal import SystemPackage
 
 @testable internal import Migration
 
-/// The input is a chain of up to four files, called `0` to `3`; the first is opened. All of it is mapped, and read where it is not too long.
+/// The input is a chain of up to four files, called `0` to `3`; the first is opened. All of it is
+/// mapped, and read where it is not too long.
 ///
 /// | size | meaning |
 /// |------|---------|
@@ -22,17 +23,22 @@ enum ChainTarget {
         guard bytes.count > 1 + 8 * count else { return }
         var rest = bytes[(1 + 8 * count)...]
         for index in 0..<count {
-            let field = bytes[(1 + 8 * index)..<(9 + 8 * index)].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            let field = bytes[(1 + 8 * index)..<(9 + 8 * index)].reversed().reduce(UInt64(0)) {
+                $0 << 8 | UInt64($1)
+            }
             let content = index == count - 1 ? rest : rest.prefix(Int(field & 0xffff))
             rest = rest.dropFirst(content.count)
             _ = try Scratch.write("\(index)", Array(content), length: field >> 16, mtime: mtime)
         }
-        let options = ChainOptions(location: try BackingLocation(confinement: [Scratch.folder]), ignoreMtime: first & 4 == 0)
+        let options = ChainOptions(
+            location: try BackingLocation(confinement: [Scratch.folder]), ignoreMtime: first & 4 == 0)
         let top = Scratch.folder.appending("0")
         let examined = try accepted { try ImageChain.examine(top, options) }
         _ = try accepted { try examined?.layers.map { try $0.allocatedBytes() } }
         guard let chain = try accepted({ try ImageChain.open(top, options) }) else { return }
-        try Finding.unless(examined?.problems.isEmpty == true, "a chain is opened that has problems: \(examined?.problems ?? [])")
+        try Finding.unless(
+            examined?.problems.isEmpty == true,
+            "a chain is opened that has problems: \(examined?.problems ?? [])")
         try read(chain)
         try plan(chain)
     }
@@ -45,10 +51,14 @@ enum ChainTarget {
         var position: UInt64 = 0
         for _ in 0..<mostExtents {
             guard let extent = try status.next() else {
-                try Finding.unless(position == chain.guestLength, "the block status ends at \(position) of \(chain.guestLength)")
+                try Finding.unless(
+                    position == chain.guestLength,
+                    "the block status ends at \(position) of \(chain.guestLength)")
                 break
             }
-            try Finding.unless(extent.start == position && extent.length > 0, "an extent begins at \(extent.start), not at \(position)")
+            try Finding.unless(
+                extent.start == position && extent.length > 0,
+                "an extent begins at \(extent.start), not at \(position)")
             position = extent.end
             let part = extent.clipped(to: extent.start..<min(extent.end, extent.start + window))
             var runs: [ReadRun] = []
@@ -59,7 +69,9 @@ enum ChainTarget {
             try reader.read(runs, into: found)
             for sector in stride(from: 0, to: found.count, by: 512) where chain.guestLength <= 16 * window {
                 let expected = try ReferenceReader.sector(at: part.start + UInt64(sector), of: chain)
-                try Finding.unless(found[sector..<sector + 512].elementsEqual(expected), "sector \(part.start / 512) is read wrong")
+                try Finding.unless(
+                    found[sector..<sector + 512].elementsEqual(expected),
+                    "sector \(part.start / 512) is read wrong")
             }
         }
         guard chain.guestLength <= 16 * window else { return }
@@ -69,12 +81,16 @@ enum ChainTarget {
 
     /// A plan covers the disk without gaps.
     private static func plan(_ chain: ImageChain) throws {
-        for holding in [CopyScope.everything(marks: true), .above(depth: 1, backingLength: chain.layers.last?.guestLength ?? 0)] {
+        for holding in [
+            CopyScope.everything(marks: true),
+            .above(depth: 1, backingLength: chain.layers.last?.guestLength ?? 0),
+        ] {
             var planner = ChunkPlanner(chain, holding, segmentLength: 64 << 20)
             var position: UInt64 = 0
             for _ in 0..<256 {
                 guard let next = try planner.next() else {
-                    try Finding.unless(position == chain.guestLength, "the plan ends at \(position) of \(chain.guestLength)")
+                    try Finding.unless(
+                        position == chain.guestLength, "the plan ends at \(position) of \(chain.guestLength)")
                     break
                 }
                 let (start, length) =
@@ -82,7 +98,8 @@ enum ChainTarget {
                     case .chunk(let chunk): (chunk.start, UInt64(chunk.length))
                     case .span(let span): (span.start, span.length)
                     }
-                try Finding.unless(start == position && length > 0, "the plan goes on at \(start), not at \(position)")
+                try Finding.unless(
+                    start == position && length > 0, "the plan goes on at \(start), not at \(position)")
                 position = start + length
             }
         }
@@ -94,11 +111,15 @@ enum ReferenceReader {
     static func sector(at position: UInt64, of chain: ImageChain) throws -> [UInt8] {
         for layer in chain.layers {
             guard position < layer.guestLength else { break }
-            guard let geometry = layer.header?.geometry else { return try bytes(of: layer.file, at: position) }
+            guard let geometry = layer.header?.geometry else {
+                return try bytes(of: layer.file, at: position)
+            }
             let sector = position / 512
             guard sector < geometry.mappedSectorCount else { continue }
             let byte = try bytes(of: layer.file, at: geometry.bitmapOffset + sector / 8)[0]
-            if byte >> UInt8(sector % 8) & 1 == 1 { return try bytes(of: layer.file, at: geometry.dataOffset + position) }
+            if byte >> UInt8(sector % 8) & 1 == 1 {
+                return try bytes(of: layer.file, at: geometry.dataOffset + position)
+            }
         }
         return [UInt8](repeating: 0, count: 512)
     }

@@ -2,7 +2,8 @@
 package enum FuzzTarget: String, CaseIterable, Sendable {
     case header, chain, archive, unpack, manifest, pipeline, words
 
-    /// Hands `bytes` to it. What it refuses is well; what does not add up is thrown as a `Finding`, and what ends the process is one too.
+    /// Hands `bytes` to it. What it refuses is well; what does not add up is thrown as a `Finding`,
+    /// and what ends the process is one too.
     package func run(_ bytes: [UInt8]) throws {
         switch self {
         case .header: try HeaderTarget.run(bytes)

@@ -6,14 +6,16 @@ internal import SystemPackage
 @testable internal import Stages
 @testable internal import TransportArchive
 
-/// The input is an archive: verified, restored, salvaged and flattened by the pipelines that the commands run, to files in memory.
+/// The input is an archive: verified, restored, salvaged and flattened by the pipelines that the
+/// commands run, to files in memory.
 enum UnpackTarget {
     /// Larger disks are left to `ArchiveTarget`.
     private static let longest: UInt64 = 16 << 20
 
     static func run(_ bytes: [UInt8]) throws {
         let archive = try Scratch.write("archive.drover", bytes)
-        guard let header = try? ArchiveReader.salvaging(try ImageFile(opening: archive)).header, header.layers.count <= 16,
+        guard let header = try? ArchiveReader.salvaging(try ImageFile(opening: archive)).header,
+            header.layers.count <= 16,
             header.layers.allSatisfy({ $0.size <= longest && ($0.alignment ?? 0) <= 1 << 20 })
         else { return }
         let names = Scratch.names
@@ -21,12 +23,16 @@ enum UnpackTarget {
         for form in [UnpackRequest.Form.chains(layout: nil, alignment: nil), .raw] {
             let directory = Scratch.folder.appending("restored")
             let request = UnpackRequest(
-                archive: archive, directory: directory, names: [], form: form, segmentLength: 1 << 20, workers: WorkerSlots(limit: 1))
+                archive: archive, directory: directory, names: [], form: form, segmentLength: 1 << 20,
+                workers: WorkerSlots(limit: 1))
             let isRestored = wait { try await restore(request) } == true
             Scratch.remove(directory)
-            try Finding.unless(Scratch.names == names, "something is restored beside the folder that was named")
+            try Finding.unless(
+                Scratch.names == names, "something is restored beside the folder that was named")
             // Flattened, only what the images need is read.
-            try Finding.unless(!isRestored || verified == true || form == .raw, "a damaged archive is restored as if it were sound")
+            try Finding.unless(
+                !isRestored || verified == true || form == .raw,
+                "a damaged archive is restored as if it were sound")
         }
     }
 

@@ -13,9 +13,13 @@ struct BaseConversionTests {
     private let directory = try! TemporaryDirectory()
     private let time = Timestamp(seconds: 1_400_000_000, nanoseconds: 123_456_789)
 
-    private func base(_ source: String = "base") throws -> Move { try Move(directory, source, to: "copy").changed { $0.asBase = true } }
+    private func base(_ source: String = "base") throws -> Move {
+        try Move(directory, source, to: "copy").changed { $0.asBase = true }
+    }
 
-    private func identity(_ name: String) throws -> FileIdentity { try #require(try ImageFile.identity(at: directory(name))) }
+    private func identity(_ name: String) throws -> FileIdentity {
+        try #require(try ImageFile.identity(at: directory(name)))
+    }
 
     @Test(arguments: [2 << 20, (2 << 20) - 1, (1 << 20) + 513, 100])
     func hasTheSourcesLengthToTheByteAndItsTimeToTheNanosecond(length: Int) async throws {
@@ -26,7 +30,9 @@ struct BaseConversionTests {
         #expect(try identity("copy").size == UInt64(length) && identity("copy").mtime == time)
         #expect(try FileChanges.bytes(of: directory("copy")) == FileChanges.bytes(of: directory("base")))
         let found = try await Verification(of: directory("copy"))
-            .run(workers: WorkerSlots(limit: 2), rate: nil, progress: Progress(isShown: false), stop: StopFlag())
+            .run(
+                workers: WorkerSlots(limit: 2), rate: nil, progress: Progress(isShown: false),
+                stop: StopFlag())
         #expect(found.damage == nil)
         #expect(try await base().run() == .upToDate)
     }
@@ -64,17 +70,22 @@ struct BaseConversionTests {
         try directory.raw("base", "abcd")
         try directory.cow("top", over: "base", "--.f")
         try await base().run()
-        try FileChanges.writeUnnoticed([UInt8](repeating: 0x7a, count: 1 << 20), to: directory("copy"), at: 1 << 20)
+        try FileChanges.writeUnnoticed(
+            [UInt8](repeating: 0x7a, count: 1 << 20), to: directory("copy"), at: 1 << 20)
         try await Move(directory, "top").over("copy").run()
         #expect(try directory.picture(of: "out") == "az.f")
-        let header = try #require(try ImageChain.open(directory("out"), ChainOptions(location: try BackingLocation())).top.header)
+        let header = try #require(
+            try ImageChain.open(directory("out"), ChainOptions(location: try BackingLocation())).top.header)
         #expect(try header.mtime == identity("base").mtime.headerSeconds)
     }
 
     @Test func isRaw() async throws {
         try directory.raw("base", "ab")
         let move = try base().over("base")
-        #expect(await move.refusal() == "usage: \(directory("copy")): a base that overlays will name is raw (--as-base needs -O raw)")
+        #expect(
+            await move.refusal()
+                == "usage: \(directory("copy")): a base that overlays will name is raw (--as-base needs -O raw)"
+        )
     }
 
     @Test func whatWouldKeepAMoveFromBeginningIsSeenWithoutChangingAnything() async throws {
@@ -91,7 +102,8 @@ struct BaseConversionTests {
         try Conversion(other.changed { $0.restart = true }.request).checkStart()
         try FileChanges.rename(move.partial, to: move.target)
         try FileChanges.remove(move.manifest)
-        #expect(refusal { try Conversion(other.request).checkStart() }.contains("exists (--force replaces it)"))
+        #expect(
+            refusal { try Conversion(other.request).checkStart() }.contains("exists (--force replaces it)"))
         #expect(try directory.names == ["base", "copy"])
     }
 }

@@ -13,7 +13,8 @@ import Testing
 struct ConversionResumeTests {
     private let directory = try! TemporaryDirectory()
 
-    /// A move of six segments that died when the first, the third and the run of zeros at the end were recorded.
+    /// A move of six segments that died when the first, the third and the run of zeros at the end
+    /// were recorded.
     private func interrupted(_ format: ConversionRequest.Format = .raw) async throws -> Move {
         try directory.raw("base", "abcd..")
         let move = try Move(directory, "base", as: format)
@@ -27,10 +28,16 @@ struct ConversionResumeTests {
     @Test(arguments: [false, true])
     func onlyWhatIsMissingIsWritten(force: Bool) async throws {
         let move = try await interrupted().changed { $0.force = force }
-        // What is finished is not looked at: poison in it stays. What is not finished counts for nothing.
-        for segment in 0..<6 { try FileChanges.write([UInt8](repeating: 0x7a, count: 1 << 20), to: move.partial, at: segment << 20) }
+        // What is finished is not looked at: poison in it stays. What is not finished counts for
+        // nothing.
+        for segment in 0..<6 {
+            try FileChanges.write(
+                [UInt8](repeating: 0x7a, count: 1 << 20), to: move.partial, at: segment << 20)
+        }
         let progress = Progress(isShown: true)
-        #expect(try await move.run(progress) == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+        #expect(
+            try await move.run(progress)
+                == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zbzdzz")
         let end = progress.snapshot
         #expect(end.written == 2 << 20)
@@ -56,10 +63,13 @@ struct ConversionResumeTests {
         try await move.run()
         let whole = try FileChanges.bytes(of: move.target)
         try move.interrupt(keeping: [0])
-        let header = try #require(CowHeader.readings(of: whole, fileLength: UInt64(whole.count), layout: layout).first)
+        let header = try #require(
+            CowHeader.readings(of: whole, fileLength: UInt64(whole.count), layout: layout).first)
         let bitmap = Int(header.geometry.bitmapOffset)
         try FileChanges.write([UInt8](repeating: 0xff, count: 3 * 256), to: move.partial, at: bitmap + 256)
-        try FileChanges.write([UInt8](repeating: 0x7a, count: 3 << 20), to: move.partial, at: Int(header.geometry.dataOffset) + 1 << 20)
+        try FileChanges.write(
+            [UInt8](repeating: 0x7a, count: 3 << 20), to: move.partial,
+            at: Int(header.geometry.dataOffset) + 1 << 20)
         #expect(try await move.run() == .converted(resumed: 1 << 20, hasChanged: false))
         #expect(try FileChanges.bytes(of: move.target) == whole)
     }
@@ -79,7 +89,8 @@ struct ConversionResumeTests {
         #expect(await move.refusal() == "target: \(move.target): exists (--force replaces it)")
         #expect(try directory.picture(of: "out") == "old")
         #expect(
-            try await move.changed { $0.force = true }.run() == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+            try await move.changed { $0.force = true }.run()
+                == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abcd..")
     }
 
@@ -121,16 +132,21 @@ struct ConversionResumeTests {
         try FileChanges.write([UInt8](repeating: 0x65, count: 1 << 20), to: directory("base"), at: 0)
         #expect(
             await move.refusal()
-                == "badData: \(move.manifest): holds a checkpoint of this job before \(directory("base")) changed (--restart forgets it)")
+                == "badData: \(move.manifest): holds a checkpoint of this job before \(directory("base")) changed (--restart forgets it)"
+        )
         #expect(await move.changed { $0.force = true }.refusal().hasPrefix("badData: "))
-        #expect(try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ebcd..")
     }
 
     @Test func aTouchedSourceIsAChangedOne() async throws {
         let move = try await interrupted()
-        try FileChanges.setMtime(of: directory("base"), Timestamp(seconds: Int(SparseFile.usualMtime), nanoseconds: 1))
-        #expect(await move.refusal().contains("holds a checkpoint of this job before \(directory("base")) changed"))
+        try FileChanges.setMtime(
+            of: directory("base"), Timestamp(seconds: Int(SparseFile.usualMtime), nanoseconds: 1))
+        #expect(
+            await move.refusal().contains(
+                "holds a checkpoint of this job before \(directory("base")) changed"))
     }
 
     @Test func anotherSourceIsRefusedUntilRestart() async throws {
@@ -139,14 +155,17 @@ struct ConversionResumeTests {
         let other = move.changed { $0.source = directory("other") }
         #expect(
             await other.refusal()
-                == "badData: \(move.manifest): holds a checkpoint of another source, \(directory("base")) (--restart forgets it)")
-        #expect(try await other.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+                == "badData: \(move.manifest): holds a checkpoint of another source, \(directory("base")) (--restart forgets it)"
+        )
+        #expect(
+            try await other.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zz")
     }
 
     @Test func otherOptionsAreRefusedUntilRestart() async throws {
         let move = try await interrupted()
-        let text = "badData: \(move.manifest): holds a checkpoint of the same source with other options (--restart forgets it)"
+        let text =
+            "badData: \(move.manifest): holds a checkpoint of the same source with other options (--restart forgets it)"
         #expect(await move.changed { $0.shortestZeroRun = 0 }.refusal() == text)
         #expect(await move.changed { $0.segmentLength = 2 << 20 }.refusal() == text)
         #expect(await move.changed { $0.format = .cow(.qemuV2, alignment: 4096) }.refusal() == text)
@@ -154,7 +173,9 @@ struct ConversionResumeTests {
     }
 
     @Test func optionsThatDoNotChangeTheResultGoOn() async throws {
-        let move = try await interrupted().changed { ($0.workers, $0.rate) = (WorkerSlots(limit: 5), RateLimit(bytesPerSecond: 1 << 40)) }
+        let move = try await interrupted().changed {
+            ($0.workers, $0.rate) = (WorkerSlots(limit: 5), RateLimit(bytesPerSecond: 1 << 40))
+        }
         #expect(try await move.run() == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
     }
 
@@ -164,7 +185,9 @@ struct ConversionResumeTests {
         try await move.run()
         try move.interrupt(keeping: [])
         try directory.raw("other", "zz")
-        #expect(try await move.changed { $0.source = directory("other") }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.source = directory("other") }.run()
+                == .converted(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zz")
     }
 
@@ -180,7 +203,9 @@ struct ConversionResumeTests {
         let move = try Move(directory, "base")
         let stop = StopFlag()
         stop.request()
-        #expect(await move.refusal(stop: stop) == "stopped: \(move.target): stopped by a signal (run the same command again to go on)")
+        #expect(
+            await move.refusal(stop: stop)
+                == "stopped: \(move.target): stopped by a signal (run the same command again to go on)")
         #expect(try directory.names == ["base", "out.manifest", "out.partial"])
         #expect(try move.recorded.completion == nil)
         #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))

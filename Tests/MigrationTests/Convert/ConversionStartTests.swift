@@ -26,7 +26,8 @@ struct ConversionStartTests {
         let recorded = try move.recorded
         #expect(recorded.segments.map(\.kind) == ["data", "data", "zero", "data"])
         #expect(recorded.completion?.size == 4 << 20)
-        #expect(recorded.completion?.mtime == (try ImageFile(opening: move.target).identity.mtime.description))
+        #expect(
+            recorded.completion?.mtime == (try ImageFile(opening: move.target).identity.mtime.description))
         #expect(recorded.completion?.header == nil)
     }
 
@@ -101,7 +102,8 @@ struct ConversionStartTests {
         let other = try Move(directory, "other")
         #expect(await other.refusal() == exists)
         #expect(try directory.picture(of: "out") == "ab.c")
-        #expect(try await other.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await other.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zz")
         #expect(try await other.run() == .upToDate)
     }
@@ -143,18 +145,23 @@ struct ConversionStartTests {
 
     @Test func aDamagedManifestIsForgottenByRestartAlone() async throws {
         let move = try move()
-        try SparseFile.write(ManifestText.bytes([ManifestText.job(), #"{"record":"sheep"}"#]), to: move.manifest)
+        try SparseFile.write(
+            ManifestText.bytes([ManifestText.job(), #"{"record":"sheep"}"#]), to: move.manifest)
         #expect(
             await move.refusal()
                 == "\(move.manifest): line 2 is damaged: a record \"sheep\" does not belong there (--restart forgets the checkpoint)"
         )
-        #expect(try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
     }
 
     @Test func aSecondProcessOnTheSameTargetIsRefusedAtOnce() async throws {
         let move = try move()
         let first = try ManifestFile(of: move.target)
-        #expect(await move.refusal() == "locked: \(first.path): is locked by another drover that works on this target (wait for it)")
+        #expect(
+            await move.refusal()
+                == "locked: \(first.path): is locked by another drover that works on this target (wait for it)"
+        )
         try first.checkStillLocked()
     }
 
@@ -167,7 +174,8 @@ struct ConversionStartTests {
             lost.withLock { $0 = true }
             try FileChanges.rename(manifest, to: manifest.withSuffix(".old"))
         }
-        let expected = "io: \(manifest): is no longer ours: the lock was lost or the file replaced (run the same command again)"
+        let expected =
+            "io: \(manifest): is no longer ours: the lock was lost or the file replaced (run the same command again)"
         do {
             _ = try await move.run()
             Issue.record("it went on")

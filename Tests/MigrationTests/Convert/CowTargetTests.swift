@@ -18,15 +18,19 @@ struct CowTargetTests {
 
     /// How a header over the file `backing`, called `name`, is refused.
     private func refusal(
-        _ layout: CowLayout, length: UInt64 = 4096, over backing: FilePath? = nil, as name: FilePath? = nil, alignment: UInt32 = 4096
+        _ layout: CowLayout, length: UInt64 = 4096, over backing: FilePath? = nil, as name: FilePath? = nil,
+        alignment: UInt32 = 4096
     ) throws -> String {
         let over = try backing.map { try BackingReference(try layer($0), name: name ?? $0) }
         return MigrationTests.refusal {
-            _ = try CowHeader(writing: layout, alignment: alignment, length: length, over: over, target: target)
+            _ = try CowHeader(
+                writing: layout, alignment: alignment, length: length, over: over, target: target)
         }
     }
 
-    private func cannotHold(_ layout: CowLayout, _ what: String, _ advice: String = " (-o layout=qemu-v2 can)") -> String {
+    private func cannotHold(
+        _ layout: CowLayout, _ what: String, _ advice: String = " (-o layout=qemu-v2 can)"
+    ) -> String {
         "badData: /images/out.cow: \(layout.rawValue) cannot hold \(what)\(advice)"
     }
 
@@ -39,7 +43,8 @@ struct CowTargetTests {
     func aHeaderNamesTheBackingFileWithItsSizeAndTime(layout: CowLayout) throws {
         let base = try base(9 * 512)
         let header = try CowHeader(
-            writing: layout, alignment: 8192, length: 9 * 512, over: try BackingReference(try layer(base), name: base), target: target)
+            writing: layout, alignment: 8192, length: 9 * 512,
+            over: try BackingReference(try layer(base), name: base), target: target)
         #expect(header.layout == layout)
         #expect(FilePath(bytes: header.backingPath) == base)
         #expect(header.mtime == SparseFile.usualMtime)
@@ -51,7 +56,8 @@ struct CowTargetTests {
     func umlLayoutsSayTheBackingFilesOwnLengthAlthoughItIsNotWholeSectors(layout: CowLayout) throws {
         let base = try base(1000)
         let header = try CowHeader(
-            writing: layout, alignment: 4096, length: 1024, over: try BackingReference(try layer(base), name: base), target: target)
+            writing: layout, alignment: 4096, length: 1024,
+            over: try BackingReference(try layer(base), name: base), target: target)
         #expect(header.size == 1000)
     }
 
@@ -65,9 +71,11 @@ struct CowTargetTests {
         #expect(try refusal(layout, length: 0, over: base()) == cannotHold(layout, "a disk of size 0"))
         #expect(try refusal(layout) == cannotHold(layout, "an image without a backing file"))
         #expect(
-            try refusal(layout, length: 8192, over: base()) == cannotHold(layout, "a disk of 8192 bytes over \(base()), which has 4096"))
+            try refusal(layout, length: 8192, over: base())
+                == cannotHold(layout, "a disk of 8192 bytes over \(base()), which has 4096"))
         #expect(
-            try refusal(layout, length: 2048, over: base()) == cannotHold(layout, "a disk of 2048 bytes over \(base()), which has 4096"))
+            try refusal(layout, length: 2048, over: base())
+                == cannotHold(layout, "a disk of 2048 bytes over \(base()), which has 4096"))
         let cow = try directory.cow("middle", over: "base", "-", unit: 4096)
         #expect(try refusal(layout, over: cow) == cannotHold(layout, "an overlay of the COW file \(cow)"))
     }
@@ -85,16 +93,23 @@ struct CowTargetTests {
                 == cannotHold(.qemuV2, "a backing path of 1024 bytes", " (-o layout=uml-v3 can)"))
         let longer = FilePath("/" + String(repeating: "n", count: 4095))
         for layout in CowLayout.writable {
-            #expect(try refusal(layout, over: base(), as: longer) == cannotHold(layout, "a backing path of 4096 bytes", ""))
+            #expect(
+                try refusal(layout, over: base(), as: longer)
+                    == cannotHold(layout, "a backing path of 4096 bytes", ""))
         }
         let cow = try directory.cow("middle", over: "base", "-", unit: 4096)
-        #expect(try refusal(.qemuV2, over: cow, as: long) == cannotHold(.qemuV2, "a backing path of 1024 bytes", ""))
+        #expect(
+            try refusal(.qemuV2, over: cow, as: long)
+                == cannotHold(.qemuV2, "a backing path of 1024 bytes", ""))
     }
 
     @Test func noLayoutIsNamedThatCouldNotHoldTheDiskEither() throws {
-        // UML layouts have room for the path, but not for a disk that is longer than its backing file.
+        // UML layouts have room for the path, but not for a disk that is longer than its backing
+        // file.
         let long = FilePath("/" + String(repeating: "n", count: 1023))
-        #expect(try refusal(.qemuV2, length: 8192, over: base(), as: long) == cannotHold(.qemuV2, "a backing path of 1024 bytes", ""))
+        #expect(
+            try refusal(.qemuV2, length: 8192, over: base(), as: long)
+                == cannotHold(.qemuV2, "a backing path of 1024 bytes", ""))
     }
 
     @Test(arguments: [-1, Int(UInt32.max) + 1])
@@ -114,7 +129,8 @@ struct CowTargetTests {
         let base = try base()
         try FileChanges.setMtime(of: base, Timestamp(seconds: seconds, nanoseconds: 999_999_999))
         let header = try CowHeader(
-            writing: .umlV3, alignment: 4096, length: 4096, over: try BackingReference(try layer(base), name: base), target: target)
+            writing: .umlV3, alignment: 4096, length: 4096,
+            over: try BackingReference(try layer(base), name: base), target: target)
         #expect(header.mtime == UInt32(seconds))
     }
 
@@ -122,7 +138,8 @@ struct CowTargetTests {
     func anAlignmentThatIsNoneIsRefused(alignment: UInt32) throws {
         #expect(
             try refusal(.umlV3, over: base(), alignment: alignment)
-                == "badData: /images/out.cow: alignment at offset 24 is \(alignment); expected a power of two up to 1073741824")
+                == "badData: /images/out.cow: alignment at offset 24 is \(alignment); expected a power of two up to 1073741824"
+        )
     }
 
     @Test func aBitmapThatNoProgramCanOpenIsRefused() throws {
@@ -141,7 +158,8 @@ struct CowTargetTests {
         let refused = try Move(directory, "held").over("base", .umlV2)
         #expect(
             await refused.refusal()
-                == "badData: \(refused.target): uml-v2 has no bits for the last 1 sectors, which are allocated (-o layout=uml-v3 can)")
+                == "badData: \(refused.target): uml-v2 has no bits for the last 1 sectors, which are allocated (-o layout=uml-v3 can)"
+        )
         #expect(try !directory.names.contains("out.manifest"))
         try await Move(directory, "left").over("base", .umlV2).run()
         #expect(try directory.picture(of: "out", unit: unit) == "baaaaaaaa")

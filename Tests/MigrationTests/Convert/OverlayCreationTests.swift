@@ -15,10 +15,12 @@ struct OverlayCreationTests {
     }
 
     private func create(
-        _ name: String = "new", over backing: String = "base", _ layout: CowLayout = .umlV3, size: UInt64? = nil, force: Bool = false
+        _ name: String = "new", over backing: String = "base", _ layout: CowLayout = .umlV3,
+        size: UInt64? = nil, force: Bool = false
     ) throws {
         try OverlayCreation(
-            file: directory(name), backing: directory(backing), chain: try open(backing), layout: layout, alignment: 4096, size: size,
+            file: directory(name), backing: directory(backing), chain: try open(backing), layout: layout,
+            alignment: 4096, size: size,
             force: force
         ).run()
     }
@@ -54,7 +56,8 @@ struct OverlayCreationTests {
         let refused = refusal { try create("base", over: "middle", .qemuV2, force: true) }
         #expect(
             refused
-                == "target: \(directory("base")): is a file of the source's own chain (choose another target)")
+                == "target: \(directory("base")): is a file of the source's own chain (choose another target)"
+        )
     }
 
     @Test func aDiskThatIsTooLargeIsRefused() throws {
@@ -64,7 +67,8 @@ struct OverlayCreationTests {
         let pastOffsets = refusal { try create("new", over: "base", .qemuV2, size: 1 << 63) }
         #expect(
             pastOffsets
-                == "badData: \(directory("new")): size at offset 1040 is \(UInt64(1) << 63); expected a disk whose offsets fit 63 bits")
+                == "badData: \(directory("new")): size at offset 1040 is \(UInt64(1) << 63); expected a disk whose offsets fit 63 bits"
+        )
         #expect(try directory.names == ["base"])
     }
 }

@@ -7,7 +7,8 @@ import Testing
 
 @testable import Migration
 
-/// A target that is to be an overlay: which layers it holds, and what its backing file has to prove.
+/// A target that is to be an overlay: which layers it holds, and what its backing file has to
+/// prove.
 struct OverlayPlanTests {
     private let directory = try! TemporaryDirectory()
 
@@ -19,10 +20,13 @@ struct OverlayPlanTests {
     }
 
     private func header(_ name: String = "out") throws -> CowHeader {
-        try #require(try ImageChain.open(directory(name), ChainOptions(location: try BackingLocation())).top.header)
+        try #require(
+            try ImageChain.open(directory(name), ChainOptions(location: try BackingLocation())).top.header)
     }
 
-    private func backingName(_ name: String = "out") throws -> FilePath { FilePath(bytes: try header(name).backingPath) }
+    private func backingName(_ name: String = "out") throws -> FilePath {
+        FilePath(bytes: try header(name).backingPath)
+    }
 
     /// Which MiB the overlay `out` holds itself.
     private func held() throws -> String {
@@ -38,7 +42,8 @@ struct OverlayPlanTests {
 
     @Test func allLayersAboveItsBackingFileAreMerged() async throws {
         try chain()
-        #expect(try await Move(directory, "top").over("base").run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await Move(directory, "top").over("base").run() == .converted(resumed: 0, hasChanged: false))
         #expect(try held() == "x-xx")
         #expect(try directory.picture(of: "out") == "eb.f")
         #expect(try backingName() == directory("base"))
@@ -112,7 +117,8 @@ struct OverlayPlanTests {
         try chain()
         try await Move(directory, "base", to: "copy").run()
         // Somebody who reads would find this.
-        try FileChanges.writeUnnoticed([UInt8](repeating: 0x7a, count: 1 << 20), to: directory("copy"), at: 1 << 20)
+        try FileChanges.writeUnnoticed(
+            [UInt8](repeating: 0x7a, count: 1 << 20), to: directory("copy"), at: 1 << 20)
         try await Move(directory, "top").over("copy").run()
         #expect(try directory.picture(of: "out") == "ez.f")
     }
@@ -122,8 +128,10 @@ struct OverlayPlanTests {
         try directory.cow("flat", over: "base", "----")
         try await Move(directory, "base", to: "copy").run()
         try FileChanges.write([UInt8](repeating: 0x7a, count: 1 << 20), to: directory("copy"), at: 1 << 20)
-        #expect(await (try Move(directory, "top").over("copy")).refusal().contains("at sector 2048; expected"))
-        // A base that was written to after it was copied: its overlays are told to go on although its time changed.
+        #expect(
+            await (try Move(directory, "top").over("copy")).refusal().contains("at sector 2048; expected"))
+        // A base that was written to after it was copied: its overlays are told to go on although
+        // its time changed.
         try await Move(directory, "base", to: "copy").changed { $0.force = true }.run()
         try FileChanges.write([UInt8](repeating: 0x79, count: 1 << 20), to: directory("base"), at: 2 << 20)
         let move = try Move(directory, "flat").over("copy", .qemuV2).changed { $0.options.ignoreMtime = true }
@@ -134,7 +142,8 @@ struct OverlayPlanTests {
         try chain()
         try directory.raw("other", "abzd")
         try await Move(directory, "other", to: "copy").run()
-        #expect(await (try Move(directory, "top").over("copy")).refusal().contains("at sector 4096; expected"))
+        #expect(
+            await (try Move(directory, "top").over("copy")).refusal().contains("at sector 4096; expected"))
     }
 
     @Test func anUnfinishedManifestIsNoProof() async throws {
@@ -144,7 +153,8 @@ struct OverlayPlanTests {
         try copy.interrupt(keeping: [0, 1, 2, 3])
         try FileChanges.rename(copy.partial, to: copy.target)
         try FileChanges.writeUnnoticed([UInt8](repeating: 0x7a, count: 1 << 20), to: copy.target, at: 1 << 20)
-        #expect(await (try Move(directory, "top").over("copy")).refusal().contains("at sector 2048; expected"))
+        #expect(
+            await (try Move(directory, "top").over("copy")).refusal().contains("at sector 2048; expected"))
     }
 
     @Test func whatTheOptionsSayOfTheSourceIsNotSaidOfTheBackingFile() async throws {
@@ -152,7 +162,9 @@ struct OverlayPlanTests {
         try directory.cow("top", .qemuV2, over: "base", "--e-")
         try directory.raw("floor", "a.cd")
         try directory.cow("copy", .umlV3, over: directory("floor").string, "-b--")
-        let move = try Move(directory, "top").over("copy", .qemuV2).changed { $0.options.format = .cow(.qemuV2) }
+        let move = try Move(directory, "top").over("copy", .qemuV2).changed {
+            $0.options.format = .cow(.qemuV2)
+        }
         #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abed")
     }
@@ -160,7 +172,9 @@ struct OverlayPlanTests {
     @Test func theFormatOfTheSourcesBackingFileIsNotThatOfTheNamedOnes() async throws {
         try chain()
         // --backing-format says what `middle` is, and nothing of what `middle` stands on.
-        let move = try Move(directory, "top").over("middle", .qemuV2).changed { $0.options.backingFormat = .cow(nil) }
+        let move = try Move(directory, "top").over("middle", .qemuV2).changed {
+            $0.options.backingFormat = .cow(nil)
+        }
         #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "eb.f")
     }

@@ -15,9 +15,13 @@ struct RandomConversionTests {
 
     @Test func aFlattenedImageShowsWhatTheChainShows() async throws {
         try await onRandomChains(25) { directory, model, _, generator, comment in
-            for (name, format) in [("raw", ConversionRequest.Format.raw), ("cow", .cow(.qemuV2, alignment: 4096))] {
+            for (name, format) in [
+                ("raw", ConversionRequest.Format.raw), ("cow", .cow(.qemuV2, alignment: 4096)),
+            ] {
                 let zeroRun = [0, 512, 4096, 65_536].randomElement(using: &generator) ?? 0
-                let move = try Move(directory, "layer0", to: name, as: format).changed { $0.shortestZeroRun = zeroRun }
+                let move = try Move(directory, "layer0", to: name, as: format).changed {
+                    $0.shortestZeroRun = zeroRun
+                }
                 try await move.run()
                 let shown = try guestBytes(move.target)
                 #expect(shown == model.guestBytes, "-S \(zeroRun); \(comment)")
@@ -32,16 +36,21 @@ struct RandomConversionTests {
             let depth = Int.random(in: 1..<model.layers.count, using: &generator)
             let backing = chain.layers[depth]
             let isUMLPossible = backing.header == nil && backing.guestLength == chain.guestLength
-            let layout = (isUMLPossible ? CowLayout.writable : [.qemuV2]).randomElement(using: &generator) ?? .qemuV2
+            let layout =
+                (isUMLPossible ? CowLayout.writable : [.qemuV2]).randomElement(using: &generator) ?? .qemuV2
             let zeroRun = [0, 4096].randomElement(using: &generator) ?? 0
-            let move = try Move(directory, "layer0").over("layer\(depth)", layout).changed { $0.shortestZeroRun = zeroRun }
+            let move = try Move(directory, "layer0").over("layer\(depth)", layout).changed {
+                $0.shortestZeroRun = zeroRun
+            }
             do {
                 try await move.run()
             } catch let error as MigrationError where error.description.contains("has no bits for the last") {
                 return
             }
             let shown = try guestBytes(move.target)
-            #expect(shown == model.guestBytes, "\(layout.rawValue) over layer \(depth), -S \(zeroRun); \(comment)")
+            #expect(
+                shown == model.guestBytes, "\(layout.rawValue) over layer \(depth), -S \(zeroRun); \(comment)"
+            )
             try await verify(move, comment)
         }
     }

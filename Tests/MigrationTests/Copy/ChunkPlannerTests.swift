@@ -23,11 +23,15 @@ extension Planned: CustomStringConvertible {
             ranges.map { "\($0.lowerBound / 4096)-\($0.upperBound / 4096)" }.joined(separator: " ")
         }
         switch self {
-        case .span(let span): return "span \(span.start / 4096)+\(span.length / 4096)\(span.isHeld ? " held" : "")"
+        case .span(let span):
+            return "span \(span.start / 4096)+\(span.length / 4096)\(span.isHeld ? " held" : "")"
         case .chunk(let chunk):
-            let place = "chunk \(chunk.start / 4096)+\(chunk.length / 4096) of \(chunk.segment.start / 4096)+\(chunk.segment.length / 4096)"
-            let runs = chunk.runs.map { "\($0.layer):\($0.position / 4096)+\($0.length / 4096)" }.joined(separator: " ")
-            return "\(place), read [\(runs)], written [\(list(chunk.written))], marked [\(list(chunk.marked))]"
+            let place =
+                "chunk \(chunk.start / 4096)+\(chunk.length / 4096) of \(chunk.segment.start / 4096)+\(chunk.segment.length / 4096)"
+            let runs = chunk.runs.map { "\($0.layer):\($0.position / 4096)+\($0.length / 4096)" }.joined(
+                separator: " ")
+            return
+                "\(place), read [\(runs)], written [\(list(chunk.written))], marked [\(list(chunk.marked))]"
         }
     }
 }
@@ -49,7 +53,9 @@ struct ChunkPlannerTests {
 
     private func overlay() throws {
         try directory.raw("base", "a......." + "........" + "........" + "aa.a....", unit: 4096)
-        try directory.cow("top", .umlV3, over: directory("base").string, "--b....." + "........" + "--------" + "-.c0----", unit: 4096)
+        try directory.cow(
+            "top", .umlV3, over: directory("base").string, "--b....." + "........" + "--------" + "-.c0----",
+            unit: 4096)
     }
 
     @Test func onlyWhatIsAllocatedIsReadAndWholeSegmentsOfZerosAreOneSpan() throws {

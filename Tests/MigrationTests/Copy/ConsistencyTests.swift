@@ -12,8 +12,8 @@ import Testing
 struct ConsistencyTests {
     private let directory = try! TemporaryDirectory()
 
-    /// Locks the file `name` for writing, as a running UML does, until the descriptor is closed: with a lock that this process does not count as
-    /// its own.
+    /// Locks the file `name` for writing, as a running UML does, until the descriptor is closed:
+    /// with a lock that this process does not count as its own.
     private func lock(_ name: String) throws -> CInt {
         let descriptor = open(directory(name).string, O_RDWR | O_CLOEXEC)
         var lock = flock()
@@ -33,7 +33,9 @@ struct ConsistencyTests {
         let move = try move(forceShare: false)
         let guest = try lock("base")
         defer { close(guest) }
-        #expect(await move.refusal().hasPrefix("unavailable: \(directory("base")): is locked for writing by a process"))
+        #expect(
+            await move.refusal().hasPrefix(
+                "unavailable: \(directory("base")): is locked for writing by a process"))
         #expect(try directory.names == ["base"])
     }
 
@@ -83,7 +85,10 @@ struct ConsistencyTests {
             let result = try await conversion.run(progress: Progress(isShown: false), stop: StopFlag())
             Issue.record("\(result)")
         } catch {
-            #expect(describe(error) == "badData: \(directory(name)): changed while it was read (begin again when nothing writes to it)")
+            #expect(
+                describe(error)
+                    == "badData: \(directory(name)): changed while it was read (begin again when nothing writes to it)"
+            )
         }
         #expect(try move.recorded.segments.isEmpty)
         #expect(try !directory.names.contains("out"))

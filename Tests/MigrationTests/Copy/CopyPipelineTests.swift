@@ -7,13 +7,16 @@ import Testing
 @testable import Migration
 @testable import Stages
 
-/// Which requests reach the target, and how the pipeline ends; 4 KiB or 1 MiB for each character of a picture.
+/// Which requests reach the target, and how the pipeline ends; 4 KiB or 1 MiB for each character of
+/// a picture.
 struct PipelineTests {
     private let directory = try! TemporaryDirectory()
 
     private struct Fault: Error, Equatable {}
 
-    private func requests(_ source: String, _ holding: CopyScope = .everything(marks: false), shortestZeroRun: Int = 4096) async throws
+    private func requests(
+        _ source: String, _ holding: CopyScope = .everything(marks: false), shortestZeroRun: Int = 4096
+    ) async throws
         -> [String]
     {
         var move = try RecordedMove(directory, source, holding)
@@ -48,13 +51,20 @@ struct PipelineTests {
 
     @Test func dataIsWrittenChunkByChunk() async throws {
         try directory.raw("base", "ab.c")
-        #expect(try await requests("base") == ["write 0+1048576", "write 1048576+1048576", "write 3145728+1048576"])
+        #expect(
+            try await requests("base") == [
+                "write 0+1048576", "write 1048576+1048576", "write 3145728+1048576",
+            ])
     }
 
     @Test func aFlattenedDisksBitmapMarksTheDataAlone() async throws {
         try directory.raw("base", "a.0a", unit: 4096)
-        // Whether zeros were written or are a hole is for the file system to say, and it says now this and now that.
-        #expect(try await requests("base", .everything(marks: true)) == ["write 0+4096", "write 12288+4096", "mark 0: 255 0 0 255"])
+        // Whether zeros were written or are a hole is for the file system to say, and it says now
+        // this and now that.
+        #expect(
+            try await requests("base", .everything(marks: true)) == [
+                "write 0+4096", "write 12288+4096", "mark 0: 255 0 0 255",
+            ])
         let short = try await requests("base", .everything(marks: true), shortestZeroRun: 16384)
         #expect(short == ["write 0+16384", "mark 0: 255 255 255 255"])
     }
@@ -62,7 +72,8 @@ struct PipelineTests {
     @Test func anOverlaysBitmapMarksEverySectorItHolds() async throws {
         try directory.raw("base", "aaaaaaaaaaaa", unit: 512)
         try directory.cow("top", over: "base", "-b-..--0---b", unit: 512)
-        let requests = try await requests("top", .above(depth: 1, backingLength: 12 * 512), shortestZeroRun: 512)
+        let requests = try await requests(
+            "top", .above(depth: 1, backingLength: 12 * 512), shortestZeroRun: 512)
         #expect(requests.last == "mark 0: 154 8")
         #expect(requests.first == "write 512+512")
     }
@@ -70,7 +81,10 @@ struct PipelineTests {
     @Test func anOverlaysSpansAreMarkedAndNothingElseIsDoneForThem() async throws {
         try directory.raw("base", "aaaa")
         try directory.cow("top", over: "base", "-..-")
-        #expect(try await requests("top", .above(depth: 1, backingLength: 4 << 20)) == ["mark all 1048576..<3145728"])
+        #expect(
+            try await requests("top", .above(depth: 1, backingLength: 4 << 20)) == [
+                "mark all 1048576..<3145728"
+            ])
     }
 
     @Test func whatIsFinishedIsNotAskedForAgain() async throws {

@@ -10,10 +10,15 @@ struct CopyStageTests {
     private let directory = try! TemporaryDirectory()
 
     /// Moves the whole of a small disk as one chunk.
-    private func copy(_ name: String, _ holding: CopyScope, shortestZeroRun: Int = 4096) throws -> (outcome: Outcome, written: Int) {
+    private func copy(_ name: String, _ holding: CopyScope, shortestZeroRun: Int = 4096) throws -> (
+        outcome: Outcome, written: Int
+    ) {
         let move = try RecordedMove(directory, name, holding)
-        var planner = ChunkPlanner(move.chain, holding, segmentLength: 1 << 20, writesZeros: shortestZeroRun == 0)
-        guard case .chunk(let chunk)? = try planner.next() else { throw SystemCallFailed("the disk is one span") }
+        var planner = ChunkPlanner(
+            move.chain, holding, segmentLength: 1 << 20, writesZeros: shortestZeroRun == 0)
+        guard case .chunk(let chunk)? = try planner.next() else {
+            throw SystemCallFailed("the disk is one span")
+        }
         let copier = try ChunkCopier(move.chain, holding, shortestZeroRun: shortestZeroRun, sink: move.sink)
         let buffer = try AlignedBuffer(capacity: Limits.buffer)
         // Whatever an earlier chunk left in the buffer must not count.
@@ -69,7 +74,9 @@ struct CopyStageTests {
     @Test func aLastChunkThatIsNoMultipleOfEightSectorsHasAWholeByteOfBitmap() throws {
         try directory.raw("base", "aaa", unit: 512)
         try directory.cow("top", over: "base", "b-b", unit: 512)
-        let bytes = [UInt8](repeating: 0x62, count: 512) + [UInt8](repeating: 0, count: 512) + [UInt8](repeating: 0x62, count: 512)
+        let bytes =
+            [UInt8](repeating: 0x62, count: 512) + [UInt8](repeating: 0, count: 512)
+            + [UInt8](repeating: 0x62, count: 512)
         let (outcome, written) = try copy("top", .above(depth: 1, backingLength: 1536))
         #expect(outcome == .data(ContentDigest(of: bytes + [5])))
         #expect(written == 1024)

@@ -11,16 +11,18 @@ struct RandomPlanTests {
     private func holding(_ chain: ImageChain, _ generator: inout SplitMix64) -> CopyScope {
         let depth = Int.random(in: 0..<chain.layers.count, using: &generator)
         return depth == 0
-            ? .everything(marks: generator.chance(1, in: 2)) : .above(depth: depth, backingLength: chain.layers[depth].guestLength)
+            ? .everything(marks: generator.chance(1, in: 2))
+            : .above(depth: depth, backingLength: chain.layers[depth].guestLength)
     }
 
     /// Spans segment by segment, so that plans that cut them differently can be compared.
     private func bySegment(_ plan: [Planned], _ segmentLength: UInt64) -> [String] {
         plan.flatMap { planned in
             guard case .span(let span) = planned else { return ["\(planned)"] }
-            return stride(from: span.start, to: span.start + span.length, by: UInt64.Stride(segmentLength)).map { start in
-                "span \(start)+\(min(segmentLength, span.start + span.length - start))\(span.isHeld ? " held" : "")"
-            }
+            return stride(from: span.start, to: span.start + span.length, by: UInt64.Stride(segmentLength))
+                .map { start in
+                    "span \(start)+\(min(segmentLength, span.start + span.length - start))\(span.isHeld ? " held" : "")"
+                }
         }
     }
 
@@ -28,7 +30,8 @@ struct RandomPlanTests {
         try await onRandomChains(60) { _, _, chain, generator, comment in
             let segmentLength: UInt64 = [4096, 16_384, 1 << 20].randomElement(using: &generator) ?? 4096
             var planner = ChunkPlanner(
-                chain, holding(chain, &generator), segmentLength: segmentLength, writesZeros: generator.chance(1, in: 3))
+                chain, holding(chain, &generator), segmentLength: segmentLength,
+                writesZeros: generator.chance(1, in: 3))
             var position: UInt64 = 0
             while let planned = try planner.next() {
                 switch planned {
@@ -37,22 +40,29 @@ struct RandomPlanTests {
                     position += span.length
                     try #require(position % segmentLength == 0 || position == chain.guestLength, comment)
                 case .chunk(let chunk):
-                    try #require(chunk.start == position && chunk.length > 0 && chunk.length <= Limits.chunk, comment)
+                    try #require(
+                        chunk.start == position && chunk.length > 0 && chunk.length <= Limits.chunk, comment)
                     position += UInt64(chunk.length)
                     try #require(chunk.segment.start % segmentLength == 0, comment)
                     try #require(chunk.segment.start <= chunk.start && position <= chunk.segment.end, comment)
-                    try #require(chunk.segment.end == min(chunk.segment.start + segmentLength, chain.guestLength), comment)
-                    // What is read is written, what is written by a bitmap's owner is marked, and all lies within the chunk.
+                    try #require(
+                        chunk.segment.end == min(chunk.segment.start + segmentLength, chain.guestLength),
+                        comment)
+                    // What is read is written, what is written by a bitmap's owner is marked, and
+                    // all lies within the chunk.
                     for run in chunk.runs {
                         let range = run.position..<run.position + run.length
                         try #require(
-                            chunk.written.contains { $0.lowerBound <= range.lowerBound && range.upperBound <= $0.upperBound }, comment)
+                            chunk.written.contains {
+                                $0.lowerBound <= range.lowerBound && range.upperBound <= $0.upperBound
+                            }, comment)
                     }
                     for ranges in [chunk.written, chunk.marked] {
                         for (first, second) in zip(ranges, ranges.dropFirst()) {
                             try #require(first.upperBound < second.lowerBound, comment)
                         }
-                        try #require(ranges.allSatisfy { !$0.isEmpty && $0.upperBound <= chunk.length }, comment)
+                        try #require(
+                            ranges.allSatisfy { !$0.isEmpty && $0.upperBound <= chunk.length }, comment)
                     }
                 }
             }
@@ -71,7 +81,8 @@ struct RandomPlanTests {
             var left: [String] = []
             var finished: [Range<UInt64>] = []
             for (index, piece) in whole.enumerated() {
-                let range = UInt64(index) * segmentLength..<min(UInt64(index + 1) * segmentLength, chain.guestLength)
+                let range =
+                    UInt64(index) * segmentLength..<min(UInt64(index + 1) * segmentLength, chain.guestLength)
                 guard generator.chance(1, in: 2) else {
                     left.append(piece)
                     continue
@@ -82,20 +93,26 @@ struct RandomPlanTests {
                     finished.append(range)
                 }
             }
-            planner = ChunkPlanner(chain, holding, segmentLength: segmentLength, writesZeros: writesZeros, finished: finished)
+            planner = ChunkPlanner(
+                chain, holding, segmentLength: segmentLength, writesZeros: writesZeros, finished: finished)
             #expect(bySegment(try planner.all(), segmentLength) == left, "\(finished); \(comment)")
         }
     }
 
     @Test func holesAreNeverRead() async throws {
         try await onRandomChains(60) { _, model, chain, generator, comment in
-            var planner = ChunkPlanner(chain, holding(chain, &generator), segmentLength: 16_384, writesZeros: generator.chance(1, in: 2))
+            var planner = ChunkPlanner(
+                chain, holding(chain, &generator), segmentLength: 16_384,
+                writesZeros: generator.chance(1, in: 2))
             for case .chunk(let chunk) in try planner.all() {
                 for run in chunk.runs {
-                    // A file system keeps whole blocks, and a small alignment lets a sector lie in two of them.
+                    // A file system keeps whole blocks, and a small alignment lets a sector lie in
+                    // two of them.
                     for sector in stride(from: Int(run.offset), to: Int(run.offset) + run.length, by: 512) {
                         let path = model.layers[run.layer].path
-                        let isHole = try FileChanges.isHole(path, at: sector) && FileChanges.isHole(path, at: sector + 511)
+                        let isHole =
+                            try FileChanges.isHole(path, at: sector)
+                            && FileChanges.isHole(path, at: sector + 511)
                         try #require(!isHole, "layer \(run.layer) offset \(sector); \(comment)")
                     }
                 }

@@ -19,7 +19,8 @@ final class RecordingSink: ImageSink {
         self.before = before
     }
 
-    /// What was asked for, in order: `write 0+4096`, `mark 0: 3 255`, `mark all 0..<8192`, `clear 0..<8192`, `prepare`. Bytes of guest disk.
+    /// What was asked for, in order: `write 0+4096`, `mark 0: 3 255`, `mark all 0..<8192`, `clear
+    /// 0..<8192`, `prepare`. Bytes of guest disk.
     var requests: [String] { noted.withLock { $0 } }
 
     var file: TargetFile { inner.file }
@@ -76,22 +77,26 @@ struct RecordedMove {
     ) throws {
         chain = try ImageChain.open(directory(source), ChainOptions(location: try BackingLocation()))
         self.holding = holding
-        let inner = RawSink(file: try TargetFile(staging: FilePlace(at: directory("out"))), length: chain.guestLength)
+        let inner = RawSink(
+            file: try TargetFile(staging: FilePlace(at: directory("out"))), length: chain.guestLength)
         try inner.prepare()
         sink = RecordingSink(inner, before: before)
         manifest = try ManifestFile(of: directory("out"))
         try manifest.begin(
             try #require(
                 try ManifestContents(
-                    parsing: ManifestText.bytes([ManifestText.job(length: chain.guestLength)]), path: ManifestText.path
+                    parsing: ManifestText.bytes([ManifestText.job(length: chain.guestLength)]),
+                    path: ManifestText.path
                 ).job))
     }
 
     /// Does it; returns the segments that were recorded.
     func run(checkSources: @escaping @Sendable () throws -> Void = {}) async throws -> [ManifestSegment] {
         let job = CopyPipeline(
-            chain: chain, holding: holding, segmentLength: 1 << 20, shortestZeroRun: shortestZeroRun, workers: WorkerSlots(limit: workers),
+            chain: chain, holding: holding, segmentLength: 1 << 20, shortestZeroRun: shortestZeroRun,
+            workers: WorkerSlots(limit: workers),
             progress: Progress(isShown: false), stop: stop)
-        return try await job.convert(to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
+        return try await job.convert(
+            to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
     }
 }

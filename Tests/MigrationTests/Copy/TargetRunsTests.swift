@@ -15,8 +15,8 @@ struct HeldRunsTests {
         try ImageChain.open(directory(name), ChainOptions(location: try BackingLocation()))
     }
 
-    /// The runs as text: the layer's number for data, `z` for zeros that are held, `b` for what the backing file answers; one character a unit,
-    /// `|` between runs.
+    /// The runs as text: the layer's number for data, `z` for zeros that are held, `b` for what the
+    /// backing file answers; one character a unit, `|` between runs.
     private func runs(_ name: String, _ holding: CopyScope) throws -> String {
         var runs = TargetRuns(try chain(name), holding)
         var pieces: [String] = []
@@ -75,9 +75,13 @@ struct HeldRunsTests {
         var runs = TargetRuns(try chain("top"), .everything(marks: false))
         let layers = try chain("top").layers
         let expected = [
-            TargetRun(start: 0, end: 4096, kind: .data(layer: 0, offset: layers[0].header?.geometry.dataOffset ?? 0)),
+            TargetRun(
+                start: 0, end: 4096, kind: .data(layer: 0, offset: layers[0].header?.geometry.dataOffset ?? 0)
+            ),
             TargetRun(start: 4096, end: 8192, kind: .data(layer: 2, offset: 4096)),
-            TargetRun(start: 8192, end: 12_288, kind: .data(layer: 1, offset: 8192 + (layers[1].header?.geometry.dataOffset ?? 0))),
+            TargetRun(
+                start: 8192, end: 12_288,
+                kind: .data(layer: 1, offset: 8192 + (layers[1].header?.geometry.dataOffset ?? 0))),
         ]
         for run in expected { #expect(try runs.next() == run) }
     }
@@ -86,8 +90,12 @@ struct HeldRunsTests {
         try overlays()
         let chain = try chain("top")
         #expect(try chain.countData(.everything(marks: false), in: []) == (3 * 4096, 0))
-        #expect(try chain.countData(.everything(marks: false), in: [0..<2048, 4096..<9000]) == (3 * 4096, 2048 + 4096 + 808))
-        #expect(try chain.countData(.above(depth: 1, backingLength: 5 * 4096), in: [0..<40_960]) == (4096, 4096))
+        #expect(
+            try chain.countData(.everything(marks: false), in: [0..<2048, 4096..<9000]) == (
+                3 * 4096, 2048 + 4096 + 808
+            ))
+        #expect(
+            try chain.countData(.above(depth: 1, backingLength: 5 * 4096), in: [0..<40_960]) == (4096, 4096))
     }
 }
 
@@ -114,13 +122,19 @@ struct RandomHeldRunsTests {
             let holding = CopyScope.above(depth: depth, backingLength: chain.layers[depth].guestLength)
             try forEachSector(of: chain, holding, comment) { number, kind in
                 let sector = model.sector(number)
-                let below = number < backing.sectorCount ? backing.sector(number).bytes : [UInt8](repeating: 0, count: 512)
+                let below =
+                    number < backing.sectorCount
+                    ? backing.sector(number).bytes : [UInt8](repeating: 0, count: 512)
                 let isHeldAbove = sector.isPresent && sector.depth < depth
-                // Hidden by a short layer: the backing file must not answer, although no layer above it does.
+                // Hidden by a short layer: the backing file must not answer, although no layer
+                // above it does.
                 let isHidden = !sector.isPresent && sector.depth < depth && number < backing.sectorCount
                 switch kind {
-                case .data(let layer, let offset): return isHeldAbove && layer == sector.depth && offset == sector.offset
-                case .zero: return (isHeldAbove && !sector.isWritten || isHidden) && sector.bytes.allSatisfy { $0 == 0 }
+                case .data(let layer, let offset):
+                    return isHeldAbove && layer == sector.depth && offset == sector.offset
+                case .zero:
+                    return (isHeldAbove && !sector.isWritten || isHidden)
+                        && sector.bytes.allSatisfy { $0 == 0 }
                 case .backing: return !isHeldAbove && !isHidden && below == sector.bytes
                 }
             }
@@ -129,7 +143,8 @@ struct RandomHeldRunsTests {
 
     /// Asks `isRight` about every sector: its number and what becomes of it.
     private func forEachSector(
-        of chain: ImageChain, _ holding: CopyScope, _ comment: Comment, _ isRight: (UInt64, TargetRun.Kind) -> Bool
+        of chain: ImageChain, _ holding: CopyScope, _ comment: Comment,
+        _ isRight: (UInt64, TargetRun.Kind) -> Bool
     ) throws {
         var runs = TargetRuns(chain, holding)
         var next: UInt64 = 0
@@ -139,10 +154,14 @@ struct RandomHeldRunsTests {
             next = run.end
             for number in run.start / 512..<run.end / 512 {
                 var kind = run.kind
-                if case .data(let layer, let offset) = kind { kind = .data(layer: layer, offset: offset + number * 512 - run.start) }
+                if case .data(let layer, let offset) = kind {
+                    kind = .data(layer: layer, offset: offset + number * 512 - run.start)
+                }
                 try #require(isRight(number, kind), "sector \(number) is \(kind); \(comment)")
             }
-            if run.kind == .zero || run.kind == .backing { try #require(run.kind != last, "two runs for one; \(comment)") }
+            if run.kind == .zero || run.kind == .backing {
+                try #require(run.kind != last, "two runs for one; \(comment)")
+            }
             last = run.kind
         }
         #expect(next == chain.guestLength, comment)

@@ -6,13 +6,15 @@ import Testing
 @testable import Migration
 @testable import TransportArchive
 
-/// Which records a layer becomes: the same ones whether its zeros are holes (`.`) or were written (`0`). 512 KiB for each character of a picture,
-/// so that two are a chunk.
+/// Which records a layer becomes: the same ones whether its zeros are holes (`.`) or were written
+/// (`0`). 512 KiB for each character of a picture, so that two are a chunk.
 struct PackRecordsTests {
     private let directory = try! TemporaryDirectory()
 
     /// The records as `START+LENGTH: RUNS`, in characters of the picture; zero runs have a `z`.
-    private func records(_ chain: ImageChain, _ holding: CopyScope, zeroRun: Int, unit: UInt64 = 512 << 10) throws -> [String] {
+    private func records(_ chain: ImageChain, _ holding: CopyScope, zeroRun: Int, unit: UInt64 = 512 << 10)
+        throws -> [String]
+    {
         let source = PackSource(chain: chain, holding: holding)
         var planner = PackPlanner(source, layer: 0, keepsZeros: zeroRun == 0)
         var packer = try ChunkPacker([source], .none, shortestZeroRun: zeroRun)
@@ -27,21 +29,25 @@ struct PackRecordsTests {
         #expect(zip(found, found.dropFirst()).allSatisfy { $0.range.upperBound == $1.range.lowerBound })
         return found.map { record in
             let runs = record.runs.map { "\($0.isZero ? "z" : "")\($0.start / unit)-\($0.end / unit)" }
-            return "\(record.range.lowerBound / unit)+\((record.range.upperBound - record.range.lowerBound) / unit): "
+            return
+                "\(record.range.lowerBound / unit)+\((record.range.upperBound - record.range.lowerBound) / unit): "
                 + runs.joined(separator: " ")
         }
     }
 
     private func raw(_ picture: String, zeroRun: Int = 4096) throws -> [String] {
-        let chain = try ImageChain.open(try directory.raw("disk", picture, unit: 512 << 10), ChainOptions(location: BackingLocation()))
+        let chain = try ImageChain.open(
+            try directory.raw("disk", picture, unit: 512 << 10), ChainOptions(location: BackingLocation()))
         return try records(chain, .everything(marks: false), zeroRun: zeroRun)
     }
 
     private func overlay(_ picture: String, zeroRun: Int = 4096) throws -> [String] {
         try directory.raw("base", String(repeating: "x", count: picture.count), unit: 512 << 10)
         try directory.cow("top", over: "base", picture, unit: 512 << 10)
-        let chain = try ImageChain.open(directory("top"), ChainOptions(location: BackingLocation(), ignoreMtime: true))
-        return try records(ImageChain(layers: [chain.top]), .above(depth: 1, backingLength: 0), zeroRun: zeroRun)
+        let chain = try ImageChain.open(
+            directory("top"), ChainOptions(location: BackingLocation(), ignoreMtime: true))
+        return try records(
+            ImageChain(layers: [chain.top]), .above(depth: 1, backingLength: 0), zeroRun: zeroRun)
     }
 
     @Test func aRawDisksRecordsAreItsChunksAndWhatIsBetweenThem() throws {
@@ -61,10 +67,18 @@ struct PackRecordsTests {
 
     @Test func anOverlaysRecordsHoldAChunkOfWhatItHolds() throws {
         #expect(try overlay("--b---c---d-") == ["0+10: 2-3 6-7", "10+2: 10-11"])
-        for picture in ["..b---------", "00b---------", "0.b---------"] { #expect(try overlay(picture) == ["0+2: z0-2", "2+10: 2-3"]) }
-        for picture in ["--......--b-", "--000000--b-", "--.00.0.--b-"] { #expect(try overlay(picture) == ["0+10: z2-8", "10+2: 10-11"]) }
-        for picture in ["b-........b-", "b-0.0.0000b-"] { #expect(try overlay(picture) == ["0+2: 0-1", "2+8: z2-10", "10+2: 10-11"]) }
-        for picture in ["-.b.--", "-0b0--"] { #expect(try overlay(picture, zeroRun: 0) == ["0+2: 1-2", "2+4: 2-4"]) }
+        for picture in ["..b---------", "00b---------", "0.b---------"] {
+            #expect(try overlay(picture) == ["0+2: z0-2", "2+10: 2-3"])
+        }
+        for picture in ["--......--b-", "--000000--b-", "--.00.0.--b-"] {
+            #expect(try overlay(picture) == ["0+10: z2-8", "10+2: 10-11"])
+        }
+        for picture in ["b-........b-", "b-0.0.0000b-"] {
+            #expect(try overlay(picture) == ["0+2: 0-1", "2+8: z2-10", "10+2: 10-11"])
+        }
+        for picture in ["-.b.--", "-0b0--"] {
+            #expect(try overlay(picture, zeroRun: 0) == ["0+2: 1-2", "2+4: 2-4"])
+        }
     }
 
     @Test func holesAndWrittenZerosGiveTheSameRecords() throws {
@@ -74,9 +88,13 @@ struct PackRecordsTests {
             for zeroRun in [0, 4096, 1 << 20] {
                 var expected: [String: [String]] = [:]
                 for _ in 0..<2 {
-                    let picture = String(characters.map { $0 == "." && Bool.random(using: &random) ? "0" : $0 })
+                    let picture = String(
+                        characters.map { $0 == "." && Bool.random(using: &random) ? "0" : $0 })
                     let flat = picture.replacing("-", with: ".")
-                    for (kind, found) in [("raw", try raw(flat, zeroRun: zeroRun)), ("overlay", try overlay(picture, zeroRun: zeroRun))] {
+                    for (kind, found) in [
+                        ("raw", try raw(flat, zeroRun: zeroRun)),
+                        ("overlay", try overlay(picture, zeroRun: zeroRun)),
+                    ] {
                         #expect(expected[kind, default: found] == found, "\(picture), \(zeroRun)")
                         expected[kind] = found
                     }

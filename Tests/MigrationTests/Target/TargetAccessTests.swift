@@ -13,12 +13,16 @@ struct TargetAccessTests {
 
     @Test(
         arguments: [
-            ([0o644], 0, 0o644), ([0o600], 0, 0o600), ([0o640], 0, 0o640), ([0o664], 0o022, 0o644), ([0o666, 0o644], 0, 0o644),
-            ([0o644, 0o600], 0, 0o600), ([0o644, 0o640], 0, 0o640), ([0o777], 0, 0o666), ([0o4755], 0, 0o644), ([0o644], 0o077, 0o600),
+            ([0o644], 0, 0o644), ([0o600], 0, 0o600), ([0o640], 0, 0o640), ([0o664], 0o022, 0o644),
+            ([0o666, 0o644], 0, 0o644),
+            ([0o644, 0o600], 0, 0o600), ([0o644, 0o640], 0, 0o640), ([0o777], 0, 0o666), ([0o4755], 0, 0o644),
+            ([0o644], 0o077, 0o600),
             ([0o604], 0, 0o600), ([0o444], 0, 0o644), ([0o660, 0o640], 0, 0o640),
         ] as [([UInt32], UInt32, UInt32)])
     func othersAndTheGroupMayDoWhatAllSourcesLetThem(modes: [UInt32], umask: UInt32, expected: UInt32) {
-        #expect(TargetAccessTests.mode(modes.map { FileAccess(mode: $0, owner: 10, group: 20) }, umask: umask) == expected)
+        #expect(
+            TargetAccessTests.mode(modes.map { FileAccess(mode: $0, owner: 10, group: 20) }, umask: umask)
+                == expected)
     }
 
     @Test func anotherGroupIsNotTheSameGroup() {
@@ -46,14 +50,19 @@ struct TargetAccessTests {
         #expect(TargetAccessTests.mode([FileAccess(mode: 0o644, owner: 10, group: 20, acl: acl)]) == 0o600)
         let open = list([(1, 6, 0), (2, 6, 7), (4, 4, 0), (0x10, 6, 0), (0x20, 4, 0)])
         #expect(TargetAccessTests.mode([FileAccess(mode: 0o664, owner: 10, group: 20, acl: open)]) == 0o644)
-        #expect(TargetAccessTests.mode([FileAccess(mode: 0o644, owner: 10, group: 20, acl: [2, 0, 0])]) == 0o600)
+        #expect(
+            TargetAccessTests.mode([FileAccess(mode: 0o644, owner: 10, group: 20, acl: [2, 0, 0])]) == 0o600)
     }
 
     @Test func theTopLayersOwnerGetsItWhereHeMayReadAllOfIt() {
         let secret = FileAccess(mode: 0o600, owner: 0, group: 0)
         #expect(
-            TargetAccess(holding: [FileAccess(mode: 0o600, owner: 10, group: 20), TargetAccessTests.base], umask: 0).wanted.owner == 10)
-        #expect(TargetAccess(holding: [FileAccess(mode: 0o600, owner: 10, group: 20), secret], umask: 0).wanted.owner != 10)
+            TargetAccess(
+                holding: [FileAccess(mode: 0o600, owner: 10, group: 20), TargetAccessTests.base], umask: 0
+            ).wanted.owner == 10)
+        #expect(
+            TargetAccess(holding: [FileAccess(mode: 0o600, owner: 10, group: 20), secret], umask: 0).wanted
+                .owner != 10)
     }
 
     @Test func whoMayNotGiveItAwayKeepsTheGroupOut() {

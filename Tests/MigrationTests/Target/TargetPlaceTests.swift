@@ -18,7 +18,8 @@ struct TargetPlaceTests {
         return try Move(directory, "top", to: target)
     }
 
-    /// Runs the move in every way that could let it through; returns how it was refused, and checks that nothing was touched.
+    /// Runs the move in every way that could let it through; returns how it was refused, and checks
+    /// that nothing was touched.
     private func refusal(_ move: Move) async throws -> String {
         let before = try directory.names
         let refusals = [
@@ -31,7 +32,9 @@ struct TargetPlaceTests {
         return refusals[0]
     }
 
-    private func isChain(_ path: FilePath) -> String { "target: \(path): is a file of the source's own chain (choose another target)" }
+    private func isChain(_ path: FilePath) -> String {
+        "target: \(path): is a file of the source's own chain (choose another target)"
+    }
 
     @Test(arguments: ["top", "middle", "base"])
     func aLayerOfTheChainIsRefused(name: String) async throws {
@@ -70,7 +73,8 @@ struct TargetPlaceTests {
     }
 
     @Test func aFileBelowTheBackingFileThatIsNamedIsRefused() async throws {
-        // The copy of the base is a chain itself, and what it stands on is as dear as what the source stands on.
+        // The copy of the base is a chain itself, and what it stands on is as dear as what the
+        // source stands on.
         let move = try chain(to: "below").over("copy", .qemuV2)
         try directory.raw("below", "abc")
         try directory.cow("copy", over: "below", "---")
@@ -81,19 +85,25 @@ struct TargetPlaceTests {
     @Test func aDirectoryIsNeverReplaced() async throws {
         let move = try chain(to: "folder")
         try directory.directory("folder")
-        #expect(try await refusal(move) == "target: \(move.target): exists and is no regular file (it is never replaced)")
+        #expect(
+            try await refusal(move)
+                == "target: \(move.target): exists and is no regular file (it is never replaced)")
     }
 
     @Test func aFIFOIsNeverReplacedNorWaitedFor() async throws {
         let move = try chain(to: "fifo")
         try directory.fifo("fifo")
-        #expect(try await refusal(move) == "target: \(move.target): exists and is no regular file (it is never replaced)")
+        #expect(
+            try await refusal(move)
+                == "target: \(move.target): exists and is no regular file (it is never replaced)")
     }
 
     @Test func aDeviceIsNeverReplaced() async throws {
         let move = try chain(to: "null")
         try directory.link("null", to: "/dev/null")
-        #expect(try await refusal(move) == "target: \(move.target): exists and is no regular file (it is never replaced)")
+        #expect(
+            try await refusal(move)
+                == "target: \(move.target): exists and is no regular file (it is never replaced)")
     }
 
     @Test func linksThatGoRoundAreRefused() async throws {
@@ -106,16 +116,23 @@ struct TargetPlaceTests {
     @Test func aNameThatOnlyAFolderHasIsRefused() async throws {
         try directory.directory("folder")
         let there = try await refusal(chain(to: "folder/."))
-        #expect(there == "target: \(directory("folder")): \(directory("folder"))/ is a folder (name a file in it)")
+        #expect(
+            there == "target: \(directory("folder")): \(directory("folder"))/ is a folder (name a file in it)"
+        )
         try directory.raw("keep", "z")
         let file = try await refusal(chain(to: "keep/."))
-        #expect(file == "target: \(directory("keep")): \(directory("keep"))/ is no folder (make it, or name a file)")
+        #expect(
+            file
+                == "target: \(directory("keep")): \(directory("keep"))/ is no folder (make it, or name a file)"
+        )
         #expect(FilePath(file: Array("new/".utf8)) == "new/.")
         #expect(FilePath(file: Array("/".utf8)) == "/")
     }
 
     @Test func noTargetIsMadeAmongDevices() throws {
-        #expect(MigrationTests.refusal { _ = try TargetPlace("/dev/drover-test", sources: []) }.contains("lies among devices"))
+        #expect(
+            MigrationTests.refusal { _ = try TargetPlace("/dev/drover-test", sources: []) }.contains(
+                "lies among devices"))
         #expect(throws: Never.self) { _ = try TargetPlace("/dev/shm/drover-test", sources: []) }
     }
 
@@ -136,7 +153,9 @@ struct TargetPlaceTests {
 
     @Test func aFolderThatIsMissingIsNotMade() async throws {
         let move = try chain(to: "folder/out")
-        #expect(try await refusal(move) == "target: \(move.manifest): cannot be created: No such file or directory")
+        #expect(
+            try await refusal(move)
+                == "target: \(move.manifest): cannot be created: No such file or directory")
     }
 
     @Test func aStagingFileOfAnotherKindIsNotReplaced() async throws {
@@ -152,7 +171,8 @@ struct TargetPlaceTests {
     @Test func aManifestOfAnotherKindIsNotReplaced() async throws {
         let move = try chain(to: "out")
         try directory.fifo("out.manifest")
-        #expect(try await refusal(move) == "target: \(move.manifest): exists and is no regular file (remove it)")
+        #expect(
+            try await refusal(move) == "target: \(move.manifest): exists and is no regular file (remove it)")
         try FileChanges.remove(move.manifest)
         try directory.link("out.manifest", to: "elsewhere")
         #expect(try await refusal(move).hasPrefix("target: \(move.manifest): cannot be created: "))
@@ -161,7 +181,9 @@ struct TargetPlaceTests {
 
     @Test func aRawTargetHasNoBackingFile() async throws {
         let move = try chain(to: "out").changed { $0.backing = directory("base") }
-        #expect(try await refusal(move) == "usage: \(move.target): a raw image has no backing file (-B needs -O cow)")
+        #expect(
+            try await refusal(move)
+                == "usage: \(move.target): a raw image has no backing file (-B needs -O cow)")
     }
 
     @Test func aPathIsMadeAbsoluteWithoutDots() {

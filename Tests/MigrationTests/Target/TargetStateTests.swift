@@ -65,7 +65,9 @@ struct TargetStateTests {
         let stop = StopFlag()
         stop.request()
         let old = try #require(try ImageFile.identity(at: move.target))
-        await #expect(throws: MigrationError.self) { try await move.changed { $0.replacing = old }.run(stop: stop) }
+        await #expect(throws: MigrationError.self) {
+            try await move.changed { $0.replacing = old }.run(stop: stop)
+        }
         #expect(try state(move) == .stale)
         try FileChanges.write([1], to: move.target, at: 7)
         #expect(try state(move) == .altered)
@@ -120,11 +122,14 @@ struct TargetStateTests {
     }
 
     @Test func aTargetThatIsTheSameAgainWaitsForNoFamily() async throws {
-        let move = try await done().changed { ($0.asBase, $0.force, $0.naming) = (true, true, .withFamilyUnlessSame) }
+        let move = try await done().changed {
+            ($0.asBase, $0.force, $0.naming) = (true, true, .withFamilyUnlessSame)
+        }
         #expect(try await move.run() == .held(resumed: 0))
         let place = try FilePlace(at: move.target)
         try TargetFile.publish(place, try #require(try TargetFile.partial(of: place).identity())) { _ in }
-        #expect(try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
         try directory.raw("base", "ab.de")
         #expect(try await move.run() == .held(resumed: 0))
         // Nobody names a base that waits for its family but who names all of it.
@@ -140,7 +145,8 @@ struct TargetStateTests {
             await move.changed { ($0.replacing, $0.force) = (old, true) }.refusal()
                 == "target: \(move.target): exists (--force replaces it)")
         let now = try #require(try ImageFile.identity(at: move.target))
-        #expect(try await move.changed { $0.replacing = now }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.replacing = now }.run() == .converted(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ab.de")
     }
 

@@ -31,7 +31,8 @@ struct VerificationTests {
     }
 
     private func verify(_ path: FilePath) async throws -> Verification.Finding {
-        try await Verification(of: path).run(workers: WorkerSlots(limit: 2), rate: nil, progress: Progress(isShown: true), stop: StopFlag())
+        try await Verification(of: path).run(
+            workers: WorkerSlots(limit: 2), rate: nil, progress: Progress(isShown: true), stop: StopFlag())
     }
 
     private func layer(_ path: FilePath) throws -> ImageLayer {
@@ -42,15 +43,21 @@ struct VerificationTests {
 
     @Test func aSoundTargetIsFoundSound() async throws {
         let length = VerificationTests.rawLength
-        #expect(try await verify(rawTarget()) == Verification.Finding(damage: nil, notRestored: [], intact: length, length: length))
-        #expect(try await verify(overlay()) == Verification.Finding(damage: nil, notRestored: [], intact: 4 << 20, length: 4 << 20))
+        #expect(
+            try await verify(rawTarget())
+                == Verification.Finding(damage: nil, notRestored: [], intact: length, length: length))
+        #expect(
+            try await verify(overlay())
+                == Verification.Finding(damage: nil, notRestored: [], intact: 4 << 20, length: 4 << 20))
     }
 
     @Test func anEmptyTargetIsFoundSound() async throws {
         try directory.raw("base", "")
         let move = try Move(directory, "base")
         try await move.run()
-        #expect(try await verify(move.target) == Verification.Finding(damage: nil, notRestored: [], intact: 0, length: 0))
+        #expect(
+            try await verify(move.target)
+                == Verification.Finding(damage: nil, notRestored: [], intact: 0, length: 0))
     }
 
     @Test func aTargetThatLostItsHolesIsSound() async throws {
@@ -82,7 +89,8 @@ struct VerificationTests {
     @Test func dataThatBecameAHoleIsFound() async throws {
         let target = try await rawTarget()
         try FileChanges.write([UInt8](repeating: 0, count: 1 << 20), to: target, at: 4 << 20)
-        #expect(try await verify(target).damage == "\(target): sectors 8192 to 10239 are not what was written")
+        #expect(
+            try await verify(target).damage == "\(target): sectors 8192 to 10239 are not what was written")
     }
 
     @Test(arguments: [0, 1, 4 << 20, (8 << 20) + 5 * 512 - 1, (8 << 20) + 6 * 512])
@@ -90,7 +98,8 @@ struct VerificationTests {
         let target = try await rawTarget()
         try FileChanges.truncate(target, to: length)
         #expect(
-            try await verify(target).damage == "\(target): its length is \(length) bytes; expected \(VerificationTests.rawLength)")
+            try await verify(target).damage
+                == "\(target): its length is \(length) bytes; expected \(VerificationTests.rawLength)")
     }
 
     @Test(arguments: CowLayout.writable)
@@ -103,7 +112,8 @@ struct VerificationTests {
         for offset in fields where offset < geometry.bitmapOffset && generator.chance(1, in: 2) {
             try FileChanges.flip(target, at: offset)
             let damage = try await verify(target).damage
-            #expect(damage?.contains("its header is") == true, "offset \(offset): \(damage ?? "sound"); \(seed)")
+            #expect(
+                damage?.contains("its header is") == true, "offset \(offset): \(damage ?? "sound"); \(seed)")
             try FileChanges.flip(target, at: offset)
         }
         #expect(try await verify(target).damage == nil)
@@ -114,7 +124,8 @@ struct VerificationTests {
         try FileChanges.flip(target, at: 0)
         #expect(
             try await verify(target).damage
-                == "\(target): its header is damaged: magic at offset 0 is 0xb04f4f4d; expected 0x4f4f4f4d, the magic number of COW files")
+                == "\(target): its header is damaged: magic at offset 0 is 0xb04f4f4d; expected 0x4f4f4f4d, the magic number of COW files"
+        )
         try FileChanges.flip(target, at: 0)
         try FileChanges.flip(target, at: 40)
         #expect(try await verify(target).damage == "\(target): its header is not the one that was written")
@@ -127,7 +138,8 @@ struct VerificationTests {
             try FileChanges.flip(target, at: bitmap + segment * 256 + 3)
             #expect(
                 try await verify(target).damage
-                    == "\(target): sectors \(segment * 2048) to \(segment * 2048 + 2047) are not what was written")
+                    == "\(target): sectors \(segment * 2048) to \(segment * 2048 + 2047) are not what was written"
+            )
             try FileChanges.flip(target, at: bitmap + segment * 256 + 3)
         }
     }
@@ -177,7 +189,8 @@ struct VerificationTests {
             try SparseFile.write(Array(damaged.utf8), to: manifest)
             #expect(
                 refusal { _ = try Verification(of: target) }
-                    == "badData: \(manifest): its records do not add up to its last one (the manifest is damaged)")
+                    == "badData: \(manifest): its records do not add up to its last one (the manifest is damaged)"
+            )
         }
     }
 

@@ -1,11 +1,12 @@
 import Foundation
 import Testing
 
-/// Every seed and every find of the fuzzer, without its instrumentation: what was mended once stays mended. One after the
-/// other: the targets share their files in memory.
+/// Every seed and every find of the fuzzer, without its instrumentation: what was mended once stays
+/// mended. One after the other: the targets share their files in memory.
 @Suite(.serialized)
 struct ReplayTests {
-    private static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..").standardized
+    private static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..")
+        .standardized
 
     /// The inputs kept for `target`.
     private static func inputs(_ target: FuzzTarget) throws -> [URL] {
@@ -22,19 +23,23 @@ struct ReplayTests {
             #expect(!inputs.isEmpty, "there are no seeds for \(target)")
             for input in inputs {
                 let bytes = try [UInt8](Data(contentsOf: input))
-                await #expect(throws: Never.self, "\(target): \(input.lastPathComponent)") { try await Self.run(target, bytes) }
+                await #expect(throws: Never.self, "\(target): \(input.lastPathComponent)") {
+                    try await Self.run(target, bytes)
+                }
             }
         }
     }
 
-    /// In a thread of its own, as libFuzzer does it: a target may wait for tasks, which need those of the pool.
+    /// In a thread of its own, as libFuzzer does it: a target may wait for tasks, which need those
+    /// of the pool.
     private static func run(_ target: FuzzTarget, _ bytes: [UInt8]) async throws {
         try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
             Thread { done.resume(with: Result { try target.run(bytes) }) }.start()
         }
     }
 
-    /// A surgery that changes nothing leaves an archive as it was; otherwise the mutator would never get behind a digest.
+    /// A surgery that changes nothing leaves an archive as it was; otherwise the mutator would
+    /// never get behind a digest.
     @Test func putsASoundArchiveTogetherAgainByteForByte() throws {
         for input in try Self.inputs(.archive) where input.path().contains("/Corpus/") {
             let bytes = try [UInt8](Data(contentsOf: input))
@@ -48,7 +53,8 @@ struct ReplayTests {
     @Test func makesAChangedArchiveSoundAgain() throws {
         let bytes = try [UInt8](Data(contentsOf: Self.folder.appending(path: "Corpus/archive/chains")))
         var surgery = try #require(ArchiveSurgery(bytes))
-        let changed = String(decoding: surgery.parts[0].body, as: UTF8.self).replacingOccurrences(of: "web/01", with: "web/02")
+        let changed = String(decoding: surgery.parts[0].body, as: UTF8.self).replacingOccurrences(
+            of: "web/01", with: "web/02")
         surgery.parts[0].body = Array(changed.utf8)
         #expect(try ArchiveTarget.isSound(surgery.mendedWithIndex()))
         #expect(try !ArchiveTarget.isSound(surgery.mended()), "the index has a copy of the header")
@@ -57,7 +63,8 @@ struct ReplayTests {
     /// Records of other kinds than they were written as are of other lengths, too.
     @Test(arguments: Array("HRIT\0".utf8))
     func putsAnArchiveTogetherWhateverItsRecordsClaimToBe(kind: UInt8) throws {
-        let surgery = try #require(ArchiveSurgery([UInt8](Data(contentsOf: Self.folder.appending(path: "Corpus/archive/chains")))))
+        let surgery = try #require(
+            ArchiveSurgery([UInt8](Data(contentsOf: Self.folder.appending(path: "Corpus/archive/chains")))))
         for place in surgery.parts.indices {
             var changed = surgery
             changed.parts[place].kind = kind
