@@ -110,12 +110,10 @@ struct FleetMover {
             if isForced { tell(.replaces(place, state)) }
         }
         request.reread = run.options.rereads
-        let isReadAgain = request.reread && state == .upToDate
         guard
-            try isReadAgain
-                || permit(
-                    state, difference, restart: &request.restart, force: &request.force,
-                    replacing: &request.replacing)
+            try permit(
+                state, difference, restart: &request.restart, force: &request.force,
+                replacing: &request.replacing)
         else {
             return try settled(state, difference)
         }
@@ -153,12 +151,10 @@ struct FleetMover {
         (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
         let state = try self.state { try Packing(request, stop: stop).state() }
         request.reread = run.options.rereads
-        let isReadAgain = request.reread && state == .upToDate
         guard
-            try isReadAgain
-                || permit(
-                    state, nil, restart: &request.restart, force: &request.force,
-                    replacing: &request.replacing)
+            try permit(
+                state, nil, restart: &request.restart, force: &request.force,
+                replacing: &request.replacing)
         else {
             return try settled(state)
         }
@@ -210,7 +206,8 @@ struct FleetMover {
     ) throws -> Bool {
         let existing = try ImageFile.identity(at: item.target)
         switch state {
-        case .upToDate, .inUse: return false
+        case .upToDate: return run.options.rereads
+        case .inUse: return false
         case .absent: return true
         case .altered where !isForced: return false
         case .foreign where !isForced: throw run.plan.foreign(at: place, difference)
