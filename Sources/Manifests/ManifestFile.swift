@@ -121,44 +121,29 @@ package final class ManifestFile: Sendable {
         try cut(to: records.count)
     }
 
-    /// Records a segment. The caller has synced the target's data; the record itself is synced with
-    /// the completion.
-    package func append(_ segment: ManifestSegment) throws {
-        var segment = segment
-        segment.time = WallClock.now
-        try append(segment as any Encodable)
-    }
-
-    /// Records how far an archive is durable.
-    package func append(_ checkpoint: ArchiveManifest.Checkpoint) throws {
-        var checkpoint = checkpoint
-        checkpoint.time = WallClock.now
-        try append(checkpoint as any Encodable)
-    }
+    /// Records a segment, how far an archive is durable, or why the move failed. The caller has
+    /// synced the target's data; the record itself is synced with the completion.
+    package func append(_ record: some ManifestRecord) throws { try add(record) }
 
     /// Records that the target is whole, durably: after all that was recorded before, of which
     /// nothing may be missing where this is there.
     package func append(_ completion: ManifestCompletion) throws {
         try file.synchronize()
-        var completion = completion
-        completion.time = WallClock.now
-        try append(completion as any Encodable)
+        try add(completion)
         try file.synchronize()
     }
 
     /// Records that a base and its overlays are whole, durably: from now on they only go forwards.
     package func append(_ family: ManifestFamily) throws {
-        var family = family
-        family.time = WallClock.now
-        try append(family as any Encodable)
+        try add(family)
         try file.synchronize()
     }
 
-    /// Records why the move failed.
-    package func append(_ failure: ManifestFailure) throws {
-        var failure = failure
-        failure.time = WallClock.now
-        try append(failure as any Encodable)
+    private func add(_ record: some ManifestRecord) throws {
+        var record = record
+        record.time = WallClock.now
+        try file.checkStillLocked()
+        try file.append(try line(record))
     }
 
     /// Gives the manifest the access of its target.
@@ -168,11 +153,6 @@ package final class ManifestFile: Sendable {
 
     /// Throws where the lock is no longer ours: a server forgot it, or the file was replaced.
     package func checkStillLocked() throws { try file.checkStillLocked() }
-
-    private func append(_ record: any Encodable) throws {
-        try file.checkStillLocked()
-        try file.append(try line(record))
-    }
 
     private func line(_ record: any Encodable) throws -> [UInt8] {
         Array(try encoder.encode(record)) + [0x0a]
