@@ -7,7 +7,7 @@ internal import SystemPackage
 
 /// One target written, whatever from: what an earlier run left is looked at, what is missing is
 /// written, and the name comes last.
-package struct TargetMove {
+struct TargetMove {
     /// What became of it.
     enum Result: Equatable {
         case upToDate
