@@ -38,7 +38,7 @@ struct FleetFamily {
     func complete(staged: [Int]) throws -> Verdict {
         let manifest = try lock(base)
         let target = plan.items[base].target
-        switch try Conversion(plan.conversion(at: base, workers: run.workers)).state() {
+        switch try Conversion(plan.conversion(at: base)).state() {
         case .held: break
         case .upToDate:
             // Another run has named them all.
@@ -128,7 +128,7 @@ struct FleetFamily {
                 }
             }
             guard try plan.stands(place, on: base) else { return nil }
-            switch try Conversion(plan.conversion(at: place, workers: run.workers)).state() {
+            switch try Conversion(plan.conversion(at: place)).state() {
             // On the new base as on the old one: it need not be made again.
             case .upToDate: return nil
             case .altered: return ("\(item.name), which was written to since it was completed", true)
@@ -148,7 +148,7 @@ struct FleetFamily {
     }
 
     private func isHeld(_ place: Int) throws -> Bool {
-        try Conversion(plan.conversion(at: place, workers: run.workers)).state() == .held
+        try Conversion(plan.conversion(at: place)).state() == .held
     }
 
     /// Names overlays whose base has its name already.

@@ -10,8 +10,7 @@ internal import SystemPackage
 struct FleetMover {
     let run: FleetRun
     let place: Int
-    let progress: Progress
-    let stop: StopFlag
+    let options: MoveOptions
     let tell: @Sendable (FleetEvent) -> Void
 
     private var item: FleetItem { run.plan.items[place] }
@@ -22,17 +21,17 @@ struct FleetMover {
         let outcome = await outcome(base)
         let elapsed = start.duration(to: .now).components
         return FleetResult(
-            place: place, outcome: outcome, written: progress.snapshot.written,
+            place: place, outcome: outcome, written: options.progress.snapshot.written,
             seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18)
     }
 
     private func outcome(_ base: FleetOutcome?) async -> FleetOutcome {
-        if stop.isRequested { return .stopped }
+        if options.stop.isRequested { return .stopped }
         if run.options.without.contains(place) { return .leftAlone("is left out (--without)") }
         do {
             if case .stopped = base { return .stopped }
             if let problem = try failure(of: base) {
-                if try TargetHistory.withoutJob(of: item) == .altered { return try settled(.altered) }
+                if try item.stateWithoutJob() == .altered { return try settled(.altered) }
                 if try run.plan.isUpToDateAsItStands(at: place) { return try settled(.upToDate) }
                 throw run.plan.baseFailed(of: place, problem).cause
             }
@@ -64,7 +63,7 @@ struct FleetMover {
         var hasSaid = false
         while true {
             while try run.options.usesLocks && ManifestFile.isHeld(of: item.target) {
-                if stop.isRequested { return .stopped }
+                if options.stop.isRequested { return .stopped }
                 if !hasSaid { tell(.waiting(place)) }
                 hasSaid = true
                 try IOThread.pause(.milliseconds(200))
@@ -74,11 +73,11 @@ struct FleetMover {
             } catch let error as DiskImageError where error.kind == .locked {
                 // Somebody else was faster by a moment, or writes the staging file without a
                 // manifest, as create does.
-                if stop.isRequested { return .stopped }
+                if options.stop.isRequested { return .stopped }
                 try IOThread.pause(.milliseconds(50))
             } catch let error as MigrationError where error.kind == .target {
                 // Somebody wrote to the old target while the new one was made.
-                guard run.plan.spec.operation == .convert, try TargetHistory.withoutJob(of: item) == .altered
+                guard run.plan.spec.operation == .convert, try item.stateWithoutJob() == .altered
                 else { throw error }
                 return try settled(.altered)
             }
@@ -95,47 +94,45 @@ struct FleetMover {
     }
 
     private func convert() async throws -> FleetOutcome {
-        var request = try run.plan.conversion(at: place, workers: run.workers)
-        (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
+        var request = try run.plan.conversion(at: place)
+        request.policy.usesLock = run.options.usesLocks
         request.options.settles = true
         let state = try self.state { try Conversion(request).state() }
-        if state == .held, item.role == .base || request.naming == .withFamily {
+        if state == .held, item.role == .base || request.policy.naming == .withFamily {
             return .staged(resumed: item.chain?.guestLength ?? 0)
         }
         var difference: String?
         if run.options.adopts, state == .altered || state == .foreign {
             tell(.began(place))
-            difference = try await Conversion(request).adopt(progress: progress, stop: stop)
+            difference = try await Conversion(request).adopt(options)
             if difference == nil { return .adopted }
             if isForced { tell(.replaces(place, state)) }
         }
-        request.reread = run.options.rereads
-        guard
-            try permit(
-                state, difference, restart: &request.restart, force: &request.force,
-                replacing: &request.replacing)
-        else {
-            return try settled(state, difference)
-        }
-        request.naming = try naming(request)
-        let conversion = try Conversion(request)
-        for warning in conversion.warnings { tell(.warned(place, warning)) }
+        guard try permit(state, difference, &request.policy) else { return try settled(state, difference) }
+        if item.role == .base, try isStoodOn { request.policy.naming = .withFamilyUnlessSame }
+        return try await move(Conversion(request))
+    }
+
+    private func pack() async throws -> FleetOutcome {
+        var request = try run.plan.packing(at: place, settles: true)
+        request.policy.usesLock = run.options.usesLocks
+        let state = try self.state { try Packing(request, stop: options.stop).state() }
+        guard try permit(state, nil, &request.policy) else { return try settled(state) }
+        return try await move(Packing(request, stop: options.stop))
+    }
+
+    private func move(_ move: some TargetMove) async throws -> FleetOutcome {
+        for warning in move.warnings { tell(.warned(place, warning)) }
         tell(.began(place))
-        switch try await conversion.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
+        switch try await move.run(options, tell: { tell(.warned(place, $0)) }) {
         case .upToDate: return .upToDate
         case .named: return .done(resumed: 0)
         case .held(let resumed): return .staged(resumed: resumed)
-        case .converted(let resumed, _): return .done(resumed: resumed)
+        case .moved(let resumed, _): return .done(resumed: resumed)
         }
     }
 
-    /// When the target takes its name: a base on which old overlays stand, together with the new
-    /// ones.
-    private func naming(_ request: ConversionRequest) throws -> TargetNaming {
-        guard item.role == .base, try isStoodOn else { return request.naming }
-        return .withFamilyUnlessSame
-    }
-
+    /// Whether old overlays stand on the base: it takes its name together with the new ones.
     private var isStoodOn: Bool {
         get throws {
             try run.plan.overlays(of: place, without: run.options.without).contains {
@@ -146,37 +143,13 @@ struct FleetMover {
 
     private var isForced: Bool { run.options.forced.contains(place) }
 
-    private func pack() async throws -> FleetOutcome {
-        var request = try run.plan.packing(at: place, workers: run.workers, settles: true)
-        (request.rate, request.usesLock) = (run.rate, run.options.usesLocks)
-        let state = try self.state { try Packing(request, stop: stop).state() }
-        request.reread = run.options.rereads
-        guard
-            try permit(
-                state, nil, restart: &request.restart, force: &request.force,
-                replacing: &request.replacing)
-        else {
-            return try settled(state)
-        }
-        let packing = try Packing(request, stop: stop)
-        for warning in packing.warnings { tell(.warned(place, warning)) }
-        tell(.began(place))
-        switch try await packing.run(progress: progress, stop: stop, tell: { tell(.warned(place, $0)) }) {
-        case .upToDate: return .upToDate
-        case .named: return .done(resumed: 0)
-        case .packed(_, let resumed): return .done(resumed: resumed)
-        }
-    }
-
     private func verify() async throws -> FleetOutcome {
         tell(.began(place))
         if try ArchiveVerification.isArchive(item.target) {
-            let finding = try await ArchiveVerification(item.target).run(
-                workers: run.workers, rate: run.rate, progress: progress, stop: stop)
+            let finding = try await ArchiveVerification(item.target).run(options)
             if let damage = finding.damage.first { throw MigrationError(.badData, damage) }
         } else {
-            let finding = try await Verification(of: item.target).run(
-                workers: run.workers, rate: run.rate, progress: progress, stop: stop)
+            let finding = try await Verification(of: item.target).run(options)
             if let damage = finding.damage ?? finding.notRestored.first {
                 throw MigrationError(.badData, damage)
             }
@@ -200,10 +173,10 @@ struct FleetMover {
 
     /// Whether there is anything to do, and what the move needs to be allowed to do it.
     /// `difference` is why the target cannot be adopted.
-    private func permit(
-        _ state: TargetState, _ difference: String?, restart: inout Bool, force: inout Bool,
-        replacing: inout FileIdentity?
-    ) throws -> Bool {
+    private func permit(_ state: TargetState, _ difference: String?, _ policy: inout StartPolicy) throws
+        -> Bool
+    {
+        policy.reread = run.options.rereads
         let existing = try ImageFile.identity(at: item.target)
         switch state {
         case .upToDate: return run.options.rereads
@@ -224,17 +197,17 @@ struct FleetMover {
                 let changed = readsDevice ?? "its source, base or options changed since it was interrupted"
                 let reason = run.options.restart ? "its checkpoint is forgotten" : changed
                 tell(.beganAnew(place, reason))
-                restart = true
+                policy.restart = true
             }
-            if state == .altered || state == .foreign { restart = true }
-            if isForced { force = true } else { replacing = existing }
+            if state == .altered || state == .foreign { policy.restart = true }
+            if isForced { policy.force = true } else { policy.only = existing }
             return true
         }
     }
 
     /// The outcome where nothing is to be done.
     private func settled(_ state: TargetState, _ difference: String? = nil) throws -> FleetOutcome {
-        progress.resume(item.chain?.guestLength ?? 0, read: 0)
+        options.progress.resume(item.chain?.guestLength ?? 0, read: 0)
         if let target = try run.plan.place(of: place, makes: false) {
             try ManifestFile.dropFailure(of: target, usesLock: run.options.usesLocks)
         }

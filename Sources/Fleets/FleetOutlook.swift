@@ -55,7 +55,7 @@ extension FleetPlan {
         else {
             return false
         }
-        return try Conversion(conversion(at: place, workers: WorkerSlots(limit: 1))).state() == .upToDate
+        return try Conversion(conversion(at: place)).state() == .upToDate
     }
 
     /// What keeps an overlay from being moved when its base could not be.
@@ -73,14 +73,14 @@ extension FleetPlan {
             switch spec.operation {
             case .verify: return try verification(of: place)
             case .pack:
-                let packing = try Packing(packing(at: place, workers: WorkerSlots(limit: 1)), stop: stop)
+                let packing = try Packing(packing(at: place), stop: stop)
                 let state = try packing.state()
                 return try outlook(of: place, state) { try packing.dataLength() }
             case .convert:
-                let request = try conversion(at: place, workers: WorkerSlots(limit: 1))
+                let request = try conversion(at: place)
                 // As long as its base is not there or will change, an overlay cannot be what it is
                 // to be.
-                let isThere = try request.backing.map { try ImageFile.identity(at: $0) != nil } ?? true
+                let isThere = try request.backing.map { try ImageFile.identity(at: $0.path) != nil } ?? true
                 let state =
                     isBaseSettled && isThere
                     ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
@@ -94,21 +94,18 @@ extension FleetPlan {
     /// The state of an overlay whose base is still to be moved. Throws where its layout could not
     /// hold what it is to be.
     private func stateBeforeBase(of item: FleetItem, _ request: ConversionRequest) throws -> TargetState {
-        if let base = item.base.map({ items[$0] }), let bottom = base.chain?.bottom,
-            case .cow(let layout, let alignment) = request.format
-        {
+        if let base = item.base.map({ items[$0] }), let bottom = base.chain?.bottom {
             let chain = try ImageChain.open(request.source, request.options)
             let depth = chain.layers.count - 1
             let copied = BackingReference(
                 copyOf: bottom, size: chain.layers[depth].size, at: base.target,
                 disguise: try chain.layers[depth].disguise())
-            let header = try CowHeader(
-                writing: layout, alignment: alignment, length: chain.guestLength, over: copied,
-                target: item.target)
-            try header.checkHolds(
+            let format = try request.format.format(
+                for: TargetDisk(target: item.target, length: chain.guestLength, over: copied))
+            try format.checkHolds(
                 .above(depth: depth, backingLength: bottom.guestLength), of: chain, target: item.target)
         }
-        return try TargetHistory.withoutJob(of: item)
+        return try item.stateWithoutJob()
     }
 
     private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws
@@ -153,7 +150,7 @@ extension FleetPlan {
                 reason = "is in use by \(user)"
             } else if options.forced.contains(other) {
                 continue
-            } else if try TargetHistory.withoutJob(of: item) == .altered {
+            } else if try item.stateWithoutJob() == .altered {
                 reason = "was written to since it was completed"
             } else if item.problem != nil {
                 reason = "cannot be made again"
@@ -193,16 +190,14 @@ extension FleetPlan {
     }
 }
 
-extension TargetHistory {
-    /// The state of a target as far as its files tell it without knowing which job is meant: never
-    /// `upToDate`.
-    static func withoutJob(of item: FleetItem) throws -> TargetState {
-        let manifest = try ManifestFile.readEnds(of: item.target)
-        let source = try item.chain.map { try ManifestJob.Source($0.layers[0]) }
-        let history = TargetHistory(manifest, of: source)
-        let existing = try ImageFile.identity(at: item.target)
-        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: item.target))
-        return try history.state(existing: existing, partial: partial).considering(
-            users: item.target, existing)
+extension FleetItem {
+    /// The state of the target as far as its files tell it without knowing which job is meant:
+    /// never `upToDate`.
+    func stateWithoutJob() throws -> TargetState {
+        let findings = try TargetFindings<ManifestContents>(at: target)
+        let source = try chain.map { try ManifestJob.Source($0.layers[0]) }
+        let isSameSource = findings.record?.job?.isOfSameSource(as: source) == true
+        return try findings.state(for: isSameSource ? .sameSource : .other).considering(
+            users: target, findings.existing)
     }
 }

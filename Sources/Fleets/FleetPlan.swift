@@ -32,7 +32,7 @@ package struct FleetPlan: Sendable {
     }
 
     /// The conversion that makes the target at `place`.
-    func conversion(at place: Int, workers: WorkerSlots) throws -> ConversionRequest {
+    func conversion(at place: Int) throws -> ConversionRequest {
         let item = items[place]
         var options = try spec.chainOptions()
         var source = item.sources[0]
@@ -41,24 +41,25 @@ package struct FleetPlan: Sendable {
             source = chain.bottom.path
             (options.format, options.backingFormat) = (chain.bottom.format, nil)
         }
-        let backing = item.base.map { items[$0].target }
         var request = ConversionRequest(
             source: source, options: options, target: item.target,
-            format: item.role == .base ? .raw : spec.target.requested,
-            backing: backing, backingFormat: backing == nil ? nil : .raw, workers: workers)
+            format: item.role == .base ? RawChoice() : spec.target.requested)
         request.asBase = item.role == .base
         request.place = try self.place(of: place, makes: false)
-        if backing != nil, request.place != nil {
-            request.backingLocation = try BackingLocation(confinement: [spec.target.directory])
+        if let base = item.base {
+            let isThere = request.place != nil
+            request.backing = BackingRequest(
+                items[base].target, as: .raw,
+                at: isThere ? try BackingLocation(confinement: [spec.target.directory]) : nil, like: options)
+            request.backing?.staged = try stagedBase(of: place)
+            if request.backing?.staged != nil { request.policy.naming = .withFamily }
         }
-        request.stagedBacking = try stagedBase(of: place)
-        if request.stagedBacking != nil { request.naming = .withFamily }
         return request
     }
 
     /// The packing that makes the archive at `place`; `settles`: it is going to be done, not only
     /// looked at.
-    func packing(at place: Int, workers: WorkerSlots, settles: Bool = false) throws -> PackRequest {
+    func packing(at place: Int, settles: Bool = false) throws -> PackRequest {
         var request = PackRequest(
             archive: items[place].target, images: items[place].sources,
             options: { [spec] _ in
@@ -66,7 +67,7 @@ package struct FleetPlan: Sendable {
                 options.settles = settles
                 return options
             },
-            compression: spec.compression, workers: workers)
+            compression: spec.compression)
         request.place = try self.place(of: place, makes: false)
         return request
     }
@@ -87,7 +88,8 @@ extension PipelineSpec {
 
 extension PipelineSpec.Target {
     /// The format as a request has it.
-    fileprivate var requested: ConversionRequest.Format {
-        format == .raw ? .raw : .cow(layout ?? .umlV3, alignment: alignment ?? CowHeader.usualAlignment)
+    var requested: any FormatChoice {
+        format == .raw
+            ? RawChoice() : CowChoice(layout ?? .umlV3, alignment: alignment ?? CowHeader.usualAlignment)
     }
 }

@@ -3,16 +3,13 @@ internal import Linux
 internal import Manifests
 package import Migration
 internal import PipelineFiles
-package import Stages
+internal import Stages
 internal import SystemPackage
 
 /// A fleet moved: each base once and before its overlays, several items side by side; one that
 /// fails stops no other.
 package struct FleetRun: Sendable {
     package let plan: FleetPlan
-    /// Slots for workers, over all items that are moved side by side.
-    package let workers: WorkerSlots
-    package let rate: RateLimit?
     package let choice: FleetChoice
     package let options: Options
 
@@ -37,8 +34,7 @@ package struct FleetRun: Sendable {
     }
 
     package init(
-        _ plan: FleetPlan, workers: WorkerSlots, rate: RateLimit? = nil, choice: FleetChoice = FleetChoice(),
-        options: Options = Options()
+        _ plan: FleetPlan, choice: FleetChoice = FleetChoice(), options: Options = Options()
     ) throws {
         guard choice.shard == nil || plan.spec.target.archive == nil else {
             throw MigrationError(
@@ -49,19 +45,18 @@ package struct FleetRun: Sendable {
                 .usage, "\(plan.spec.file): only what is converted is adopted (leave --adopt out)")
         }
         self.plan = plan
-        self.workers = workers
-        self.rate = rate
         self.choice = choice
         self.options = options
     }
 
-    /// Tells `progress` how much there is to do: data where somebody looks on, else only the disks'
+    /// Tells the progress how much there is to do: data where somebody looks on, else only the disks'
     /// lengths, which are known already.
-    package func begin(_ progress: Progress, _ stop: StopFlag) {
+    package func begin(_ options: MoveOptions) {
+        let progress = options.progress
         let places = plan.places(in: choice)
         let total =
             progress.isShown
-            ? plan.outlooks(of: places, stop: stop).filter(\.isToDo).reduce(0) { $0 + $1.read } : nil
+            ? plan.outlooks(of: places, stop: options.stop).filter(\.isToDo).reduce(0) { $0 + $1.read } : nil
         let length = places.reduce(UInt64(0)) { $0 &+ (plan.items[$1].chain?.guestLength ?? 0) }
         progress.begin(
             Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
@@ -69,10 +64,10 @@ package struct FleetRun: Sendable {
 
     /// Moves everything that is not up to date; returns a result for every item of the shard, in
     /// the plan's order. Throws where the system is short of something, after a last checkpoint of
-    /// what is being moved.
-    package func run(
-        progress: Progress, stop: StopFlag, tell: @escaping @Sendable (FleetEvent) -> Void
-    ) async throws -> [FleetResult] {
+    /// what is being moved. `move`'s workers are slots over all items that are moved side by side.
+    package func run(_ move: MoveOptions, tell: @escaping @Sendable (FleetEvent) -> Void) async throws
+        -> [FleetResult]
+    {
         let places = plan.places(in: choice)
         // What may be adopted is not lost yet.
         if !options.adopts {
@@ -82,14 +77,14 @@ package struct FleetRun: Sendable {
         var results: [FleetResult] = []
         var families = FleetFamilies(places, plan)
         // What cannot be finished is in the way of its base and of all that stands on it.
-        let unfinished = try await finishFamilies(stop, tell)
+        let unfinished = try await finishFamilies(move.stop, tell)
         for (place, problem) in unfinished where !places.contains(place) {
             tell(.warned(place, "\(problem)"))
         }
         var shortage: Shortage?
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
             var running = 0
-            var most = workers.limit
+            var most = move.workers.limit
             var alone: Set<Int> = []
             while true {
                 while running < most, !queue.isEmpty {
@@ -104,20 +99,19 @@ package struct FleetRun: Sendable {
                         // The first worker of an image comes before those that only help others
                         // with theirs.
                         do {
-                            try await workers.take()
+                            try await move.workers.take()
                         } catch  where error.isShortage {
                             return FleetResult(
                                 place: next.place, outcome: .failed(FleetProblem(error)), written: 0,
                                 seconds: 0)
                         }
-                        defer { workers.give() }
+                        defer { move.workers.give() }
                         if let problem = unfinished[next.place] {
                             return FleetResult(
                                 place: next.place, outcome: .failed(problem), written: 0, seconds: 0)
                         }
                         let mover = FleetMover(
-                            run: self, place: next.place, progress: Progress(within: progress), stop: stop,
-                            tell: tell)
+                            run: self, place: next.place, options: move.within, tell: tell)
                         return await mover.result(base: next.base)
                     }
                 }
@@ -134,7 +128,7 @@ package struct FleetRun: Sendable {
                     break
                 }
                 queue.ended(result)
-                let ended = try await families.ended(result) { try await completed($0, stop) }
+                let ended = try await families.ended(result) { try await completed($0, move.stop) }
                 results += ended
                 for result in ended { tell(.ended(result)) }
             }
@@ -153,8 +147,8 @@ package struct FleetRun: Sendable {
         do {
             let state =
                 try plan.spec.operation == .pack
-                ? Packing(plan.packing(at: place, workers: workers), stop: StopFlag()).state()
-                : TargetHistory.withoutJob(of: item)
+                ? Packing(plan.packing(at: place), stop: StopFlag()).state()
+                : item.stateWithoutJob()
             if state == .altered || state == .foreign { tell(.replaces(place, state)) }
         } catch is ManifestError {
             // Its manifest cannot be read: nothing says whose it is.

@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import Manifests
+internal import Migration
 internal import SystemPackage
 
 /// How far one item is, from its manifest alone: also while a run goes on elsewhere.
@@ -70,27 +71,19 @@ extension FleetPlan {
     private func imageStatus(_ place: Int, _ target: FilePath, isHeld: Bool, samples: Bool) throws
         -> FleetStatus
     {
-        guard let manifest = try samples ? ManifestFile.read(of: target) : ManifestFile.readEnds(of: target)
-        else {
-            return FleetStatus(place, isHeld ? .running(rate: nil) : problem(of: place))
-        }
-        let parts = manifest.segments.compactMap { segment in
+        let found = try samples ? ManifestFile.read(of: target) : ManifestFile.readEnds(of: target)
+        guard let found else { return FleetStatus(place, isHeld ? .running(rate: nil) : problem(of: place)) }
+        let parts = found.segments.compactMap { segment in
             segment.time.map {
                 FleetStatus.Sample(time: $0, bytes: segment.kind == "data" ? segment.count * 512 : 0)
             }
         }.sorted { $0.time < $1.time }
-        let covered = manifest.segments.reduce(0) { $0 + $1.count * 512 }
-        var state = try state(
-            place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
-            hasCheckpoint: !manifest.segments.isEmpty, parts)
-        if case .interrupted = state, manifest.completion?.held == true {
-            state = .held(isNaming: try isNaming(place))
-        }
-        let length = manifest.job?.target.length
+        let covered = found.segments.reduce(0) { $0 + $1.count * 512 }
+        let length = found.job?.target.length
         return FleetStatus(
-            place: place, state: state, covered: manifest.completion == nil ? covered : length ?? covered,
-            length: length,
-            began: manifest.job?.time, ended: manifest.completion?.time, samples: samples ? parts : [])
+            place: place, state: try state(place, target, found, isHeld: isHeld, parts),
+            covered: found.completion == nil ? covered : length ?? covered, length: length,
+            began: found.job?.time, ended: found.completion?.time, samples: samples ? parts : [])
     }
 
     /// Whether the family of the item at `place` is whole, and its names are being given.
@@ -111,35 +104,26 @@ extension FleetPlan {
         let steps = zip(parts, [FleetStatus.Sample(time: 0, bytes: 0)] + parts).map { part, before in
             FleetStatus.Sample(time: part.time, bytes: part.bytes - min(before.bytes, part.bytes))
         }
-        let state = try state(
-            place, target, isHeld: isHeld, manifest.failure, manifest.completion, manifest.job?.replaces,
-            hasCheckpoint: manifest.checkpoint != nil, steps)
         return FleetStatus(
-            place: place, state: state,
+            place: place, state: try state(place, target, manifest, isHeld: isHeld, steps),
             covered: manifest.completion?.size ?? manifest.checkpoint?.length ?? 0,
             length: manifest.completion?.size, began: manifest.job?.time, ended: manifest.completion?.time,
             samples: steps)
     }
 
-    private func state(
-        _ place: Int, _ target: FilePath, isHeld: Bool, _ failure: ManifestFailure?,
-        _ completion: ManifestCompletion?,
-        _ replaces: ManifestJob.Replaced?, hasCheckpoint: Bool, _ samples: [FleetStatus.Sample]
+    private func state<Record: TargetRecord>(
+        _ place: Int, _ target: FilePath, _ record: Record, isHeld: Bool, _ samples: [FleetStatus.Sample]
     ) throws -> FleetStatus.State {
         if isHeld { return .running(rate: samples.rate) }
-        if let failure { return .failed(failure.failure) }
-        let found = try ImageFile.identity(at: target)
-        guard let completion else {
-            // Somebody wrote to the old target while the new one was made.
-            if let found, let replaces, !replaces.matches(found) { return .done(isAltered: true) }
-            return hasCheckpoint ? .interrupted : problem(of: place)
+        if let failure = record.failure { return .failed(failure.failure) }
+        let findings = try TargetFindings(of: record, at: FilePlace(at: target))
+        switch (findings.named, findings.work) {
+        case (.completed, _): return .done(isAltered: false)
+        case (.altered, _): return .done(isAltered: true)
+        case (_, .held): return .held(isNaming: try isNaming(place))
+        case (_, .whole), (_, .begun): return .interrupted
+        case (_, .none): return problem(of: place)
         }
-        let partial = try ImageFile.identity(at: TargetFile.partialPath(of: target))
-        if let partial, completion.matches(partial), found.map({ replaces?.matches($0) == true }) ?? true {
-            return .interrupted
-        }
-        if let found, completion.matches(found) { return .done(isAltered: false) }
-        return found == nil ? .waiting : .done(isAltered: true)
     }
 }
 

@@ -2,9 +2,9 @@ internal import FoundationEssentials
 package import SystemPackage
 
 /// What the manifest of an archive that is being packed says.
-package struct ArchiveManifest {
+package struct ArchiveManifest: Sendable {
     /// The first record: which archive it is. Two runs make the same archive when these are equal.
-    package struct Job: Codable, Equatable {
+    package struct Job: Codable, Equatable, Sendable {
         /// The archive's id: the digest of its header.
         package let archive: String
         /// False where a source was read although somebody writes to it: such an archive is not
@@ -45,7 +45,7 @@ package struct ArchiveManifest {
     }
 
     /// The archive's first `length` bytes are durable; record `sequence` comes next.
-    package struct Checkpoint: Codable, Equatable {
+    package struct Checkpoint: Codable, Equatable, Sendable {
         package let length: UInt64
         package var record = "checkpoint"
         package let sequence: UInt64

@@ -1,6 +1,5 @@
 package import DiskImages
 internal import FoundationEssentials
-package import ImageFormats
 internal import Linux
 package import SystemPackage
 
@@ -122,12 +121,13 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         /// however equal its sources.
         package var salvaged: Bool? = nil
 
-        /// A raw target where `layout` is nil. `alignment` is that of a COW target's data,
-        /// `zeroRun` the shortest run of zeros that is left out of what is read, both in bytes, as
-        /// is `segment`.
-        package init(layout: CowLayout?, alignment: UInt32? = nil, zeroRun: Int, segment: UInt64) {
-            format = layout == nil ? "raw" : "cow"
-            self.layout = layout?.rawValue ?? "raw"
+        /// `alignment` is that of a COW target's data, `zeroRun` the shortest run of zeros that is
+        /// left out of what is read, both in bytes, as is `segment`.
+        package init(
+            format: String, layout: String, alignment: UInt32? = nil, zeroRun: Int, segment: UInt64
+        ) {
+            self.format = format
+            self.layout = layout
             self.alignment = alignment
             self.zeroRun = zeroRun
             self.segment = segment

@@ -1,19 +1,19 @@
 internal import Linux
 
 /// Stages that run side by side, each on a thread of its own.
-package struct StageGroup<Result: Sendable> {
-    fileprivate var group: ThrowingTaskGroup<[Result], any Error>
+package struct StageGroup {
+    fileprivate var group: ThrowingTaskGroup<Void, any Error>
     fileprivate let threads: ThreadList
 
     /// Adds a stage that begins at once; `name` is its thread's.
     package mutating func addStage(
-        named name: String = "stage", _ stage: @escaping @Sendable () async throws -> [Result]
+        named name: String = "stage", _ stage: @escaping @Sendable () async throws -> Void
     ) throws {
         group.addTask(executorPreference: try threads.start(name), operation: stage)
     }
 
     /// Adds what has no thread of its own, because it never blocks one.
-    mutating func addTask(_ task: @escaping @Sendable () async throws -> [Result]) {
+    mutating func addTask(_ task: @escaping @Sendable () async throws -> Void) {
         group.addTask(operation: task)
     }
 }
@@ -33,20 +33,16 @@ private final class ThreadList {
     }
 }
 
-/// Runs the stages that `add` adds and returns what they returned, when all have ended; the first
-/// error cancels the others and is thrown.
-package func stages<Result: Sendable>(_ add: (inout StageGroup<Result>) throws -> Void) async throws
-    -> [Result]
-{
+/// Runs the stages that `add` adds, until all have ended; the first error cancels the others and is
+/// thrown.
+package func stages(_ add: (inout StageGroup) throws -> Void) async throws {
     // The threads outlive the group: a cancelled stage still has to run to its end on its own.
     let threads = ThreadList()
     defer { threads.stop() }
-    return try await withThrowingTaskGroup(of: [Result].self) { group in
+    try await withThrowingTaskGroup(of: Void.self) { group in
         var stages = StageGroup(group: group, threads: threads)
         try add(&stages)
-        var results: [Result] = []
         // Not `waitForAll`, which lets the siblings of a failed stage wait for it forever.
-        for try await result in group { results += result }
-        return results
+        for try await _ in group {}
     }
 }

@@ -13,24 +13,25 @@ import Testing
 struct Move {
     let directory: TemporaryDirectory
     var request: ConversionRequest
+    var options = MoveOptions(workers: WorkerSlots(limit: 2))
 
     /// Asks to convert `source` to `target`, both names in `directory`.
     init(
         _ directory: TemporaryDirectory, _ source: String, to target: String = "out",
-        as format: ConversionRequest.Format = .raw
+        as format: any FormatChoice = RawChoice()
     ) throws {
         self.directory = directory
         request = ConversionRequest(
             source: directory(source), options: ChainOptions(location: try BackingLocation()),
-            target: directory(target), format: format,
-            segmentLength: 1 << 20, workers: WorkerSlots(limit: 2))
+            target: directory(target), format: format)
+        request.segmentLength = 1 << 20
     }
 
     /// Asks for an overlay of `backing` instead.
     func over(_ backing: String, _ layout: CowLayout = .umlV3) -> Move {
         changed {
-            $0.backing = directory(backing)
-            $0.format = .cow(layout, alignment: CowHeader.usualAlignment)
+            $0.backing = BackingRequest(directory(backing), like: $0.options)
+            $0.format = CowChoice(layout)
         }
     }
 
@@ -48,9 +49,11 @@ struct Move {
     /// Does it.
     @discardableResult
     func run(_ progress: Progress = Progress(isShown: false), stop: StopFlag = StopFlag()) async throws
-        -> ConversionResult
+        -> MoveResult
     {
-        try await Conversion(request).run(progress: progress, stop: stop)
+        var options = options
+        (options.progress, options.stop) = (progress, stop)
+        return try await Conversion(request).run(options) { _ in }
     }
 
     /// Kind and text of the error that running it ends with.

@@ -56,36 +56,36 @@ struct WorkerSlotsTests {
         let arrived = BoundedChannel<Void>(limit: 100)
         let gate = BoundedChannel<Void>(limit: 100)
         for number in 0..<limit { try await input.send(number) }
-        let results = try await slots.holding {
-            try await withThrowingTaskGroup(of: [Int].self) { group in
+        let results = Locked([Int]())
+        try await slots.holding {
+            try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
                     try await Workers.work(slots) {
-                        var seen: [Int] = []
                         while let next = try await input.receive() {
-                            seen.append(next)
+                            results.withLock { $0.append(next) }
                             try await arrived.send(())
                             _ = try await gate.receive()
                         }
-                        return seen
                     }
                 }
                 group.addTask {
                     for _ in 0..<limit { _ = try await arrived.receive() }
                     input.finish()
                     gate.finish()
-                    return []
                 }
-                return try await group.reduce(into: []) { $0 += $1 }
+                for try await _ in group {}
             }
         }
-        #expect(results.sorted() == Array(0..<limit))
+        #expect(results.withLock { $0.sorted() } == Array(0..<limit))
     }
 
     @Test func whoeverWaitsForASlotDoesNotHoldUpTheEnd() async throws {
         let slots = WorkerSlots(limit: 3)
         // Somebody else has all of them, and keeps them.
         for _ in 0..<3 { try await slots.take() }
-        #expect(try await Workers.work(slots) { [1] } == [1])
+        let calls = Locked(0)
+        try await Workers.work(slots) { calls.withLock { $0 += 1 } }
+        #expect(calls.withLock(\.self) == 1)
         for _ in 0..<3 { slots.give() }
         for _ in 0..<3 { try await slots.take() }
     }
@@ -95,18 +95,20 @@ struct WorkerSlotsTests {
         for _ in 0..<2 { try await slots.take() }
         let arrived = BoundedChannel<Void>(limit: 9)
         let gate = BoundedChannel<Void>(limit: 9)
+        let ended = Locked(0)
         let crew = Task {
-            try await Workers.work(slots) { () -> [Int] in
+            try await Workers.work(slots) {
                 try await arrived.send(())
                 _ = try await gate.receive()
-                return [1]
+                ended.withLock { $0 += 1 }
             }
         }
         _ = try await arrived.receive()
         slots.give()
         _ = try await arrived.receive()
         gate.finish()
-        #expect(try await crew.value == [1, 1])
+        try await crew.value
+        #expect(ended.withLock(\.self) == 2)
     }
 
     @Test func anErrorEndsTheCrewAndTheSlotsAreGivenBack() async throws {
@@ -116,13 +118,13 @@ struct WorkerSlotsTests {
         for _ in 0..<20 {
             await #expect(throws: Fault()) {
                 try await slots.holding {
-                    _ = try await Workers.work(slots) { () -> [Int] in
+                    try await Workers.work(slots) {
                         let isLast = calls.withLock { calls in
                             calls += 1
                             return calls % 2 == 0
                         }
                         if isLast { throw Fault() }
-                        return [try await never.receive() ?? 0]
+                        _ = try await never.receive()
                     }
                 }
             }
@@ -135,7 +137,7 @@ struct WorkerSlotsTests {
         try await slots.take()
         try await slots.take()
         let never = BoundedChannel<Int>(limit: 1)
-        let crew = Task { try await Workers.work(slots) { [try await never.receive() ?? 0] } }
+        let crew = Task { try await Workers.work(slots) { _ = try await never.receive() } }
         crew.cancel()
         await #expect(throws: CancellationError.self) { try await crew.value }
         try await slots.take()

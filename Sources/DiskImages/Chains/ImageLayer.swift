@@ -19,6 +19,14 @@ package enum ImageFormat: Equatable, Sendable {
             self = .cow(layout)
         }
     }
+
+    /// The name that a user gives it.
+    package var name: String {
+        switch self {
+        case .raw: "raw"
+        case .cow(let layout): layout?.rawValue ?? "cow"
+        }
+    }
 }
 
 /// One file of a chain and what its bytes mean.

@@ -2,7 +2,7 @@ internal import DiskImages
 internal import ImageFormats
 internal import Linux
 internal import Manifests
-package import Stages
+internal import Stages
 internal import SystemPackage
 
 extension Conversion {
@@ -11,27 +11,28 @@ extension Conversion {
     /// stays as it is, its time too. Returns what differs; nil where it was adopted.
     ///
     /// Both are read: the sources as if they were converted, then the target as if it were verified
-    /// against that. Throws `stopped` where `stop` was requested before the end.
-    package func adopt(progress: Progress, stop: StopFlag) async throws -> String? {
+    /// against that. Throws `stopped` where a stop was requested before the end.
+    package func adopt(_ options: MoveOptions) async throws -> String? {
+        let place = target.place
         guard let existing = place.existing else { return "it is not there" }
         if existing.size != job.target.size {
             return "it is \(existing.size) bytes long; expected \(job.target.size)"
         }
         // The overlays' headers name it.
-        if let mtime = move.mtime, existing.mtime != mtime {
+        if let mtime = target.mtime, existing.mtime != mtime {
             return "its mtime is \(existing.mtime); expected \(mtime)"
         }
-        let manifest = try ManifestFile(of: place.file, usesLock: request.usesLock)
+        let manifest = try ManifestFile(of: place.file, usesLock: request.policy.usesLock)
         try manifest.checkIsOurs()
         if let user = try ReplacementPolicy.user(of: place.path) { return "it is in use by \(user)" }
-        let segments = try await digestSources(progress, stop)
+        let segments = try await digestSources(options)
         let completion = ManifestCompletion(
-            digest: ManifestSegment.digest(of: segments).description, header: plan.header?.digest.description,
+            digest: ManifestSegment.digest(of: segments).description,
+            header: try plan.format.metadataDigest?.description,
             size: existing.size,
             mtime: existing.mtime.description)
         let target = Verification(path: place.path, job: job, completion: completion, segments: segments)
-        let finding = try await target.run(
-            workers: request.workers, rate: request.rate, progress: Progress(isShown: false), stop: stop)
+        let finding = try await target.run(options.unseen)
         if let damage = finding.damage { return damage }
         try TargetFile.synchronizeFile(at: place.path)
         guard let now = try ImageFile.identity(at: place.path), now.isUnchanged(since: existing) else {
@@ -42,10 +43,10 @@ extension Conversion {
     }
 
     /// What a target of this conversion holds, without writing one.
-    private func digestSources(_ progress: Progress, _ stop: StopFlag) async throws -> [ManifestSegment] {
-        progress.begin(Progress.Snapshot(name: request.source.description, length: chain.guestLength))
+    private func digestSources(_ options: MoveOptions) async throws -> [ManifestSegment] {
+        options.progress.begin(Progress.Snapshot(name: request.source.description, length: chain.guestLength))
         let segments = Locked([ManifestSegment]())
-        try await readSources(progress, stop) { pipeline in
+        try await readSources(options) { pipeline in
             try await pipeline.digest { range, outcome in
                 segments.withLock { $0.append(ManifestSegment(range, outcome)) }
             }
@@ -62,14 +63,5 @@ extension Conversion {
         for segment in segments { try manifest.append(segment) }
         try manifest.append(completion)
         manifest.forgetEarlierJobsIfPossible()
-    }
-}
-
-extension CowHeader {
-    /// The digest of what a file that is written with this header has before its bitmap.
-    var digest: ContentDigest {
-        let bytes = serialized()
-        return ContentDigest(
-            of: bytes + [UInt8](repeating: 0, count: Int(geometry.bitmapOffset) - bytes.count))
     }
 }

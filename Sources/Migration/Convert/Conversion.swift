@@ -1,17 +1,15 @@
 internal import DiskImages
 internal import ImageFormats
 internal import Manifests
-package import Stages
+internal import Stages
 internal import SystemPackage
 
 /// One image moved to one target, resumable at every segment.
-package struct Conversion {
+package struct Conversion: TargetMove {
     let request: ConversionRequest
     let chain: ImageChain
-    let place: TargetPlace
     let plan: ConversionPlan
-    let job: ManifestJob
-    private let access: TargetAccess
+    let target: TargetTransaction<ImageContent>
 
     /// Opens the chain and decides everything that can be decided without writing.
     package init(_ request: ConversionRequest) throws {
@@ -25,89 +23,93 @@ package struct Conversion {
     ) throws {
         self.request = request
         self.chain = chain
-        var files = chain.layers.map(\.file.identity)
-        if let backing = request.backing {
-            files += try ImageChain.open(request.stagedBacking ?? backing, request.backingOptions).layers.map(
-                \.file.identity)
-        }
-        place = try TargetPlace(
-            try request.place ?? FilePlace(following: request.target), called: request.target, sources: files)
+        let backing = try request.backing?.open().layers ?? []
+        let place = try TargetPlace(
+            try request.place ?? FilePlace(following: request.target), called: request.target,
+            sources: (chain.layers + backing).map(\.file.identity))
         plan = try ConversionPlan(request, chain, at: place)
-        self.job = job ?? plan.job
         // What stays in the backing file is not in the target.
         let held = chain.layers.prefix(plan.overlay?.depth ?? chain.layers.count)
-        self.access = try access ?? TargetAccess(holding: held.map { try $0.file.access() })
+        target = TargetTransaction(
+            place: place, content: ImageContent(job: job ?? plan.job, format: plan.format),
+            access: try access ?? TargetAccess(holding: held.map { try $0.file.access() }),
+            mtime: request.asBase ? chain.top.file.identity.mtime : nil, policy: request.policy)
     }
 
-    /// What a user should know although the conversion can begin.
+    var job: ManifestJob { target.content.job }
+
     package var warnings: [String] {
         chain.layers.compactMap {
             $0.header?.isPastUMLLimit == true ? "\($0.path): \(CowHeader.pastUMLLimit)" : nil
         }
     }
 
-    /// What is there already, and what it means for this very conversion.
-    package func state() throws -> TargetState { try move.state() }
+    package func state() throws -> TargetState { try target.state() }
 
-    var move: TargetMove {
-        TargetMove(
-            name: request.target, place: place, job: job, header: plan.header, access: access,
-            mtime: request.asBase ? chain.top.file.identity.mtime : nil, restart: request.restart,
-            replacing: ReplacementPolicy(request.target, force: request.force, only: request.replacing),
-            usesLock: request.usesLock,
-            naming: request.naming)
+    /// A backing file's proof is left out.
+    package func checkStart() throws { try target.checkStart() }
+
+    package func run(_ options: MoveOptions, tell: (String) -> Void) async throws -> MoveResult {
+        guard request.policy.reread, !request.policy.restart else { return try await move(target, options) }
+        let differs = try await differsFromRecord(options)
+        if differs {
+            tell(
+                "\(request.source): is not what was recorded of it, whatever its times say: \(request.target) is made again"
+            )
+        }
+        return try await move(again(differs: differs), options)
     }
 
-    /// Throws what `run` would throw before it begins to write; nothing is changed. A backing
-    /// file's proof is left out.
-    package func checkStart() throws { try move.checkStart() }
-
-    /// Does what is left to do; safe to repeat after any interruption. Throws `stopped` when `stop`
-    /// was requested before the end; everything up to the last checkpoint is kept. `tell` hears
-    /// what a user wants to know at once.
-    package func run(progress: Progress, stop: StopFlag, tell: (String) -> Void = { _ in }) async throws
-        -> ConversionResult
+    private func move(_ target: TargetTransaction<ImageContent>, _ options: MoveOptions) async throws
+        -> MoveResult
     {
-        var move = move
-        if request.reread, !request.restart {
-            let differs = try await differsFromRecord(move, progress, stop)
-            if differs {
-                tell(
-                    "\(request.source): is not what was recorded of it, whatever its times say: \(request.target) is made again"
-                )
-            }
-            move = try again(move, differs: differs)
+        try target.checkSegments()
+        // What is refused leaves no manifest behind.
+        let isFirst = try target.isFirst
+        if isFirst {
+            try target.checkReplaceable()
+            try plan.overlay?.prove(chain, stop: options.stop)
         }
+        switch try target.begin() {
+        case .upToDate: return .upToDate
+        case .named: return .named
+        case .held: return .held(resumed: job.target.length)
+        case .open(let target):
+            if !isFirst, target.recorded == nil { try plan.overlay?.prove(chain, stop: options.stop) }
+            return try await write(target, options)
+        }
+    }
+
+    private func write(_ target: OpenTarget<ImageContent>, _ options: MoveOptions) async throws
+        -> MoveResult
+    {
         // The backing file that the header names must stay what it is, too.
         let files = ImageChain(layers: chain.layers + (plan.overlay.map { [$0.backing] } ?? []))
         // Read by force while somebody writes to it, a source may change; any other must not.
-        let checkSources = { @Sendable [files, job] in if job.consistent { try files.checkUnchanged() } }
-        let result = try await move.run(
-            prepare: { try plan.overlay?.prove(chain, stop: stop) },
-            write: { sink, manifest, finished in
-                try beginProgress(progress, finished)
-                return try await pipeline(progress, stop).convert(
-                    to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
-            },
-            stop: stop,
-            finish: {
-                try checkSources()
-                if job.consistent { try files.checkUnused() }
-            })
-        switch result {
-        case .upToDate: return .upToDate
-        case .named: return .named
-        case .held(let resumed): return .held(resumed: resumed)
-        case .moved(let resumed): return .converted(resumed: resumed, hasChanged: try !files.isUnchanged())
-        }
+        let isConsistent = job.consistent
+        let checkSources = { @Sendable in if isConsistent { try files.checkUnchanged() } }
+        let sink = try target.prepare()
+        try beginProgress(options.progress, target.finished)
+        let pipeline = pipeline(options, finished: target.finished)
+        let segments =
+            try await target.segments
+            + pipeline.copy(to: sink, recordingIn: target.manifest, checkSources: checkSources)
+        try target.checkCovered(by: segments, options.stop)
+        try checkSources()
+        if isConsistent { try files.checkUnused() }
+        let isHeld = try target.commit(segments)
+        return isHeld
+            ? .held(resumed: target.resumed)
+            : .moved(resumed: target.resumed, hasChanged: try !files.isUnchanged())
     }
 
-    /// The flow that reads the chain.
-    func pipeline(_ progress: Progress, _ stop: StopFlag) -> CopyPipeline {
+    /// The flow that reads the chain, but for what is `finished`.
+    func pipeline(_ options: MoveOptions, finished: [Range<UInt64>] = []) -> CopyPipeline<ChainContent> {
         CopyPipeline(
-            chain: chain, holding: plan.holding, segmentLength: request.segmentLength,
-            shortestZeroRun: request.shortestZeroRun,
-            workers: request.workers, rate: request.rate, progress: progress, stop: stop)
+            ChainContent(
+                chain, plan.holding, segmentLength: request.segmentLength,
+                shortestZeroRun: request.shortestZeroRun, finished: finished, progress: options.progress),
+            options)
     }
 
     func beginProgress(_ progress: Progress, _ finished: [Range<UInt64>]) throws {
@@ -116,8 +118,6 @@ package struct Conversion {
         progress.begin(
             Progress.Snapshot(
                 name: request.source.description, total: data?.all, done: data?.within ?? 0,
-                resumed: data?.within ?? 0,
-                length: chain.guestLength,
-                covered: covered))
+                resumed: data?.within ?? 0, length: chain.guestLength, covered: covered))
     }
 }

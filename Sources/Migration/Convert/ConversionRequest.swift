@@ -1,100 +1,63 @@
 package import DiskImages
-package import ImageFormats
+internal import ImageFormats
 internal import Manifests
-package import Stages
 package import SystemPackage
 
 /// A conversion as it is asked for.
 package struct ConversionRequest: Sendable {
-    /// What the target is to be.
-    package enum Format: Equatable, Sendable {
-        case raw
-        case cow(CowLayout, alignment: UInt32)
-    }
-
     package var source: FilePath
     package var options: ChainOptions
     package var target: FilePath
     /// The target's place, where that is known already; nil finds it by its name.
     package var place: FilePlace? = nil
-    package var format: Format
+    /// What the target is to be.
+    package var format: any FormatChoice
     /// The backing file that the target is to be an overlay of; nil flattens.
-    package var backing: FilePath?
-    package var backingFormat: ImageFormat?
-    /// Where the backing file may lie; nil means where the source's may.
-    package var backingLocation: BackingLocation? = nil
-    /// The file that is to have the name `backing` and has another until its family is complete;
-    /// nil where `backing` is there.
-    package var stagedBacking: FilePath? = nil
-    /// When the target takes its name.
-    package var naming = TargetNaming.atOnce
+    package var backing: BackingRequest?
     /// Whether the target is a base that overlays will name: raw, as long as the source to the
     /// byte, with its mtime to the nanosecond.
-    package var asBase: Bool
+    package var asBase = false
     /// Bytes; a multiple of 512, 0 writes zeros too.
-    package var shortestZeroRun: Int
+    package var shortestZeroRun = 4096
     /// Guest bytes of a checkpointed segment; a multiple of `Limits.chunk`.
-    package var segmentLength: UInt64
-    package var workers: WorkerSlots
-    package var rate: RateLimit?
-    /// Forgets a checkpoint.
-    package var restart: Bool
-    /// Believes nothing that times say of the sources: what is complete is held against them again,
-    /// what is not begins anew.
-    package var reread = false
-    /// Replaces an existing target.
-    package var force: Bool
-    /// The one existing target that may be replaced, whatever `force` says; nil lets `force` decide
-    /// alone.
-    package var replacing: FileIdentity?
-    /// False where the file system has no locks, and nothing else works on the target.
-    package var usesLock = true
-
-    /// How the backing file is opened.
-    var backingOptions: ChainOptions {
-        var options = options
-        (options.format, options.backingFormat, options.confinesImage, options.formatOption) = (
-            backingFormat, nil, true, "-F"
-        )
-        if let backingLocation { options.location = backingLocation }
-        return options
-    }
+    package var segmentLength = Segment.usual
+    package var policy = StartPolicy()
 
     package init(
-        source: FilePath, options: ChainOptions, target: FilePath, format: Format, backing: FilePath? = nil,
-        backingFormat: ImageFormat? = nil, asBase: Bool = false,
-        shortestZeroRun: Int = 4096, segmentLength: UInt64 = Segment.usual, workers: WorkerSlots,
-        rate: RateLimit? = nil,
-        restart: Bool = false,
-        force: Bool = false
+        source: FilePath, options: ChainOptions, target: FilePath, format: any FormatChoice,
+        backing: BackingRequest? = nil
     ) {
         self.source = source
         self.options = options
         self.target = target
         self.format = format
         self.backing = backing
-        self.backingFormat = backingFormat
-        self.asBase = asBase
-        self.shortestZeroRun = shortestZeroRun
-        self.segmentLength = segmentLength
-        self.workers = workers
-        self.rate = rate
-        self.restart = restart
-        self.force = force
     }
 }
 
-/// How a conversion ended well.
-package enum ConversionResult: Equatable, Sendable {
-    /// The target was there already, whole and of this very move.
-    case upToDate
-    /// An earlier run had written all of it and died before giving it its name.
-    case named
-    /// The target is whole, and takes its name with its family; `resumed` bytes of guest disk were
-    /// there from an earlier run.
-    case held(resumed: UInt64)
-    /// The target was written; `resumed` bytes of guest disk were there from an earlier run.
-    /// `hasChanged`: a source that is shared by force changed meanwhile, so that the target is of
-    /// no one moment.
-    case converted(resumed: UInt64, hasChanged: Bool)
+/// A backing file as it is asked for.
+package struct BackingRequest: Sendable {
+    package let path: FilePath
+    /// How it is opened.
+    package let options: ChainOptions
+    /// The file that is to have the name `path` and has another until its family is complete; nil
+    /// where `path` is there.
+    package var staged: FilePath? = nil
+
+    /// A file that is opened as `options` have a source opened, but as `format`, nil looking at its
+    /// content; `location` is where it may lie, nil where the source's backing files may.
+    package init(
+        _ path: FilePath, as format: ImageFormat? = nil, at location: BackingLocation? = nil,
+        like options: ChainOptions
+    ) {
+        self.path = path
+        var options = options
+        (options.format, options.backingFormat, options.confinesImage) = (format, nil, true)
+        options.formatOption = "-F"
+        if let location { options.location = location }
+        self.options = options
+    }
+
+    /// The file with all that it stands on.
+    func open() throws -> ImageChain { try ImageChain.open(staged ?? path, options) }
 }

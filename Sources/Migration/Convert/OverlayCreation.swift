@@ -26,9 +26,12 @@ package struct OverlayCreation {
             throw MigrationError(.usage, "\(file): a disk of \(length) bytes is too large")
         }
         header = try CowHeader(
-            writing: layout, alignment: alignment, length: rounded / sectorSize * sectorSize,
-            over: try BackingReference(
-                chain.top, name: OverlayPlan.name(of: backing, from: place.path, layout)), target: file)
+            writing: layout, alignment: alignment,
+            for: TargetDisk(
+                target: file, length: rounded / sectorSize * sectorSize,
+                over: try BackingReference(
+                    chain.top,
+                    name: OverlayPlan.name(of: backing, from: place.path, isAbsolute: layout.isUML))))
         if try !isThere() { try replacing.check(place.existing) }
     }
 

@@ -22,21 +22,19 @@ struct OverlayPlan {
     private let path: FilePath
     private let isStaged: Bool
 
-    /// Finds `path` in `chain` by device and inode; where it is no layer of it, it stands for the
-    /// bottom layer. `staged` is the file that will be called `path`, where it is not yet.
-    init(
-        _ path: FilePath, staged: FilePath? = nil, of chain: ImageChain, options: ChainOptions,
-        target: FilePath, layout: CowLayout
-    ) throws {
+    /// Finds `request`'s file in `chain` by device and inode; where it is no layer of it, it stands
+    /// for the bottom layer. `isAbsolute`: the target's header needs an absolute name for it.
+    init(_ request: BackingRequest, of chain: ImageChain, target: FilePath, isAbsolute: Bool) throws {
+        let path = request.path
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
-        let opened = try ImageChain.open(staged ?? path, options)
+        let opened = try request.open()
         self.chain = opened
         let identity = opened.top.file.identity
         if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }),
             found > 0
         {
             depth = found
-            backing = options.format == nil ? chain.layers[found] : opened.top
+            backing = request.options.format == nil ? chain.layers[found] : opened.top
             // By -F the layer may mean something else than it does in the chain.
             needsProof = backing.content != chain.layers[found].content
         } else if chain.top.file.identity.isSameFile(as: identity) {
@@ -46,15 +44,15 @@ struct OverlayPlan {
             needsProof = true
             backing = opened.top
         }
-        name = OverlayPlan.name(of: path, from: target, layout)
+        name = OverlayPlan.name(of: path, from: target, isAbsolute: isAbsolute)
         self.path = path
-        isStaged = staged != nil
+        isStaged = request.staged != nil
     }
 
-    /// The backing file's name for a header: absolute for UML; for QEMU as it was given, where it
-    /// means the same file from the target's folder.
-    static func name(of path: FilePath, from target: FilePath, _ layout: CowLayout) -> FilePath {
-        guard !layout.isUML, path.isRelative else { return path.absolute }
+    /// The backing file's name for a header: absolute where it must be, else as it was given, where
+    /// that means the same file from the target's folder.
+    static func name(of path: FilePath, from target: FilePath, isAbsolute: Bool) -> FilePath {
+        guard !isAbsolute, path.isRelative else { return path.absolute }
         let beside = target.removingLastComponent().pushing(path)
         guard let named = try? ImageFile.identity(at: beside), let given = try? ImageFile.identity(at: path),
             named.isSameFile(as: given)

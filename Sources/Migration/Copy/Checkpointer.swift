@@ -8,7 +8,7 @@ internal import Stages
 final class Checkpointer {
     private let target: TargetFile
     private let manifest: ManifestFile
-    private var open: [Segment: SegmentDigest] = [:]
+    private var collector = SegmentCollector()
     /// Finished segments that wait for the next sync.
     private var unsynced: [ManifestSegment] = []
     /// What was finished since the kernel was last asked to write.
@@ -28,15 +28,9 @@ final class Checkpointer {
     func run(_ finished: BoundedChannel<Finished>) async throws -> [ManifestSegment] {
         var recorded: [ManifestSegment] = []
         while let next = try await finished.receive() {
-            switch next {
-            case .chunk(let segment, let index, let outcome, let range):
-                if let range { startWriteback(range) }
-                if let whole = open[segment, default: SegmentDigest(segment)].add(outcome, at: index) {
-                    open[segment] = nil
-                    unsynced.append(ManifestSegment(segment.range, whole))
-                }
-            case .span(let span):
-                unsynced.append(ManifestSegment(span.range, span.isHeld ? .zero : .backing))
+            if case .chunk(_, _, _, let range?) = next { startWriteback(range) }
+            if let whole = collector.add(next) {
+                unsynced.append(ManifestSegment(whole.range, whole.outcome))
             }
             // A sync stops the writers for a moment, so that one serves all that was finished since
             // the last.

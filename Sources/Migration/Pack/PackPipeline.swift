@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Manifests
 internal import Stages
 internal import TransportArchive
@@ -29,13 +30,10 @@ struct PackPipeline: Sendable {
     let sources: [PackSource]
     let compression: Compression
     let shortestZeroRun: Int
-    let workers: WorkerSlots
-    let rate: RateLimit?
     let segmentLength: UInt64
     /// Whether a source that changes is an error.
     let isConsistent: Bool
-    let progress: Progress
-    let stop: StopFlag
+    let options: MoveOptions
 
     private struct Job: Sendable {
         let chunk: PackChunk
@@ -48,40 +46,42 @@ struct PackPipeline: Sendable {
         async throws -> ArchiveComposer
     {
         let planned = BoundedChannel<Job>(limit: Limits.planned)
-        let packed = BoundedChannel<PackedFrame>(limit: 2 * workers.limit + 2)
+        let packed = BoundedChannel<PackedFrame>(limit: 2 * options.workers.limit + 2)
         let checkpoints = BoundedChannel<ArchiveManifest.Checkpoint>(limit: 4)
-        let frames = try await BufferPool(count: 2 * workers.limit + 2, capacity: LZ4Frame.longest)
-        return try await stages { group in
+        let frames = try await BufferPool(count: 2 * options.workers.limit + 2, capacity: LZ4Frame.longest)
+        let end = Locked(composer)
+        try await stages { group in
             try group.addStage { try await plan(from: composer.place, into: planned, frames) }
             try group.addStage { try await work(planned, into: packed) }
-            try group.addStage { [try await write(packed, composer, to: output, frames, checkpoints)] }
+            try group.addStage {
+                let written = try await write(packed, composer, to: output, frames, checkpoints)
+                end.withLock { $0 = written }
+            }
             try group.addStage { try await record(checkpoints, output, manifest) }
-        }[0]
+        }
+        return end.withLock(\.self)
     }
 
     /// Layer after layer, in the disk's order. Frames are taken here, in the order they are written
     /// in: no worker can hold one that the writer waits for.
     private func plan(
         from start: ArchiveComposer.Place, into planned: BoundedChannel<Job>, _ frames: BufferPool
-    ) async throws
-        -> [ArchiveComposer]
-    {
+    ) async throws {
         var number: UInt64 = 0
         try resume(to: start)
         for (layer, source) in sources.enumerated() where layer >= start.layer {
             let position = layer == start.layer ? start.position : 0
             var planner = PackPlanner(source, layer: layer, from: position, keepsZeros: shortestZeroRun == 0)
-            while !stop.isRequested, var chunk = try planner.next() {
+            while !options.stop.isRequested, var chunk = try planner.next() {
                 chunk.number = number
                 number += 1
-                try rate?.wait(for: chunk.readLength, stop)
-                if stop.isRequested { break }
+                try options.rate?.wait(for: chunk.readLength, options.stop)
+                if options.stop.isRequested { break }
                 let weight = chunk.reads.isEmpty ? 1 : Int(chunk.heldLength)
                 try await planned.send(Job(chunk: chunk, frame: try await frames.take()), weight: weight)
             }
         }
         planned.finish()
-        return []
     }
 
     /// Counts what an earlier run packed.
@@ -89,28 +89,26 @@ struct PackPipeline: Sendable {
         for (layer, source) in sources.enumerated() where layer <= start.layer {
             let end = layer < start.layer ? source.chain.guestLength : start.position
             guard end > 0 else { continue }
-            let read = progress.isShown ? try source.chain.countData(source.holding, in: [0..<end]).within : 0
-            progress.resume(end, read: Int(clamping: read))
+            let read =
+                options.progress.isShown
+                ? try source.chain.countData(source.holding, in: [0..<end]).within : 0
+            options.progress.resume(end, read: Int(clamping: read))
         }
     }
 
-    private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws
-        -> [ArchiveComposer]
-    {
-        _ = try await Workers.work(workers) { () -> [ArchiveComposer] in
+    private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws {
+        try await Workers.work(options.workers) {
             var packer = try ChunkPacker(sources, compression, shortestZeroRun: shortestZeroRun)
             while let job = try await planned.receive() {
                 let frame = try packer.pack(job.chunk, into: job.frame)
-                progress.add(
+                options.progress.add(
                     covered: job.chunk.range.upperBound - job.chunk.range.lowerBound,
                     read: job.chunk.readLength,
                     written: frame.run.frameLength)
                 try await packed.send(frame)
             }
-            return []
         }
         packed.finish()
-        return []
     }
 
     /// Writes frames in their order, whatever order they come in, and says how far the archive is
@@ -174,7 +172,7 @@ struct PackPipeline: Sendable {
     private func record(
         _ checkpoints: BoundedChannel<ArchiveManifest.Checkpoint>, _ output: PackOutput,
         _ manifest: ManifestFile?
-    ) async throws -> [ArchiveComposer] {
+    ) async throws {
         var unsynced: ArchiveManifest.Checkpoint?
         // The first one is recorded at once: a run that is killed again and again gets on all the
         // same.
@@ -191,6 +189,5 @@ struct PackPipeline: Sendable {
             if lastSync.duration(to: .now) >= Limits.syncInterval { try synchronize() }
         }
         try synchronize()
-        return []
     }
 }

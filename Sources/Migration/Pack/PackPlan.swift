@@ -18,23 +18,18 @@ struct PackPlan {
 
     /// Opens every image with its chain; throws where one cannot be packed, before anything is
     /// written.
-    init(
-        _ images: [FilePath], _ options: (FilePath) throws -> ChainOptions, flatten: Bool,
-        compression: Compression, zeroRun: Int,
-        stop: StopFlag
-    )
-        throws
-    {
+    init(_ request: PackRequest, stop: StopFlag) throws {
         var collection = LayerCollection()
-        for image in images {
-            let chain = try ImageChain.open(image, options(image))
-            try flatten ? collection.addFlattened(chain, as: image) : collection.add(chain, as: image)
+        for image in request.images {
+            let chain = try ImageChain.open(image, request.options(image))
+            try request.flatten ? collection.addFlattened(chain, as: image) : collection.add(chain, as: image)
         }
         let layers = try collection.finished(stop)
         var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
         header = ArchiveHeader(
             options: ArchiveHeader.Options(
-                compression: compression.description, flatten: flatten, zeroRun: zeroRun),
+                compression: request.compression.description, flatten: request.flatten,
+                zeroRun: request.shortestZeroRun),
             layers: try layers.map { layer in
                 defer { names.removeFirst(1 + layer.also.count) }
                 return try layer.described(as: Array(names.prefix(1 + layer.also.count)))
@@ -43,7 +38,7 @@ struct PackPlan {
         files = collection.opened
         isConsistent = try !files.contains { try $0.file.user() != nil }
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
-            throw MigrationError(.badData, "\(images.first?.description ?? ""): a disk is too large")
+            throw MigrationError(.badData, "\(request.images.first?.description ?? ""): a disk is too large")
         }
     }
 

@@ -1,6 +1,5 @@
 package import DiskImages
 internal import Manifests
-package import Stages
 package import SystemPackage
 package import TransportArchive
 
@@ -15,47 +14,23 @@ package struct PackRequest: Sendable {
     package var compression: Compression
     package var flatten: Bool
     /// Bytes; a multiple of 512.
-    package var shortestZeroRun: Int
+    package var shortestZeroRun = 4096
     /// Bytes of archive after which a checkpoint is made.
-    package var segmentLength: UInt64
-    package var workers: WorkerSlots
-    package var rate: RateLimit?
-    package var restart: Bool
-    /// Believes nothing that times say of the sources, as in `ConversionRequest`.
-    package var reread = false
-    package var force: Bool
-    /// The one existing archive that may be replaced, whatever `force` says; nil lets `force`
-    /// decide alone.
-    package var replacing: FileIdentity?
-    /// False where the file system has no locks, and nothing else works on the target.
-    package var usesLock = true
+    package var segmentLength = Segment.usual
+    package var policy = StartPolicy()
 
     package init(
         archive: FilePath?, images: [FilePath],
         options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,
-        flatten: Bool = false, shortestZeroRun: Int = 4096, segmentLength: UInt64 = Segment.usual,
-        workers: WorkerSlots,
-        rate: RateLimit? = nil,
-        restart: Bool = false, force: Bool = false
+        flatten: Bool = false
     ) {
         self.archive = archive
         self.images = images
         self.options = options
         self.compression = compression
         self.flatten = flatten
-        self.shortestZeroRun = shortestZeroRun
-        self.segmentLength = segmentLength
-        self.workers = workers
-        self.rate = rate
-        self.restart = restart
-        self.force = force
     }
-}
 
-/// How packing ended well.
-package enum PackResult: Equatable, Sendable {
-    case upToDate
-    case named
-    /// `length` bytes of archive, `resumed` of which were there from an earlier run.
-    case packed(length: UInt64, resumed: UInt64)
+    /// What messages call the archive.
+    var archiveName: String { archive?.description ?? "standard output" }
 }

@@ -5,6 +5,8 @@ package import SystemPackage
 
 /// Where a target goes: its name with links resolved, and what must not be there.
 package struct TargetPlace: Sendable {
+    /// The target's name as it was given.
+    package let name: FilePath
     /// The target's final place, in a folder that is held open: target, staging file and manifest
     /// are looked for and made in this one.
     package let file: FilePlace
@@ -25,7 +27,7 @@ package struct TargetPlace: Sendable {
 
     /// As above, of a place that was found already.
     package init(_ file: FilePlace, called name: FilePath, sources: [FileIdentity]) throws {
-        self.file = file
+        (self.file, self.name) = (file, name)
         if let ending = file.name.extension, ["partial", "manifest"].contains(ending) {
             throw MigrationError(
                 .target,

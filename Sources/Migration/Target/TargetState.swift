@@ -1,9 +1,7 @@
 package import DiskImages
-package import Manifests
 package import SystemPackage
 
 /// What stands under a target's name and beside it, and what that means for a run of the same job.
-/// Nothing is locked or changed to find out.
 package enum TargetState: Equatable, Sendable {
     /// There is nothing, or nothing that was recorded.
     case absent
@@ -26,64 +24,26 @@ package enum TargetState: Equatable, Sendable {
     case inUse
 }
 
-/// What a manifest says of the file under the target's name, whatever kind of move it records.
-package struct TargetHistory {
-    let isSameJob: Bool
-    /// Whether the target was made of the same source, whatever the options, and whether or not
-    /// that has changed since.
-    let isSameSource: Bool
-    let hasCheckpoint: Bool
-    let completion: ManifestCompletion?
-    let replaces: ManifestJob.Replaced?
-
-    /// What `manifest`, where there is one, tells without knowing which job is meant; `source` is
-    /// the target's, where that can be opened.
-    package init(_ manifest: ManifestContents?, of source: ManifestJob.Source?) {
-        isSameJob = false
-        isSameSource = manifest?.job?.isOfSameSource(as: source) == true
-        hasCheckpoint = manifest?.segments.isEmpty == false
-        completion = manifest?.completion
-        replaces = manifest?.job?.replaces
-    }
-
-    init(
-        isSameJob: Bool, isSameSource: Bool, hasCheckpoint: Bool, completion: ManifestCompletion?,
-        replaces: ManifestJob.Replaced?
-    ) {
-        self.isSameJob = isSameJob
-        self.isSameSource = isSameSource
-        self.hasCheckpoint = hasCheckpoint
-        self.completion = completion
-        self.replaces = replaces
-    }
-
-    /// The state of a target whose name `existing` has, and its staging name `partial`.
-    package func state(existing: FileIdentity?, partial: FileIdentity?) -> TargetState {
-        let isWaiting = partial.map { completion?.matches($0) == true } ?? false
-        let waiting: TargetState = !isSameJob ? .outdated : completion?.held == true ? .held : .unfinished
-        guard let existing else {
-            if isWaiting { return waiting }
-            guard completion == nil, hasCheckpoint else { return .absent }
-            return isSameJob ? .unfinished : .outdated
-        }
-        if let completion {
-            // As long as the new one has the staging name, the old one has the target's, even where
-            // both look alike.
-            if !isWaiting, completion.matches(existing) {
-                return isSameJob ? .upToDate : isSameSource ? .stale : .foreign
-            }
-            guard replaces?.matches(existing) == true else { return .altered }
-            guard isSameJob || isSameSource else { return .foreign }
-            return isWaiting ? waiting : .stale
-        }
-        guard let replaces else { return .foreign }
-        guard replaces.matches(existing) else { return .altered }
-        guard isSameJob || isSameSource else { return .foreign }
-        return hasCheckpoint && isSameJob ? .unfinished : hasCheckpoint ? .outdated : .stale
-    }
-}
-
 extension TargetState {
+    init(_ named: NamedFile, _ work: TargetWork, _ relation: JobRelation) {
+        let unnamed: TargetState
+        switch (work, relation) {
+        case (.none, _): unnamed = named == .missing ? .absent : .stale
+        case (.begun, .sameJob), (.whole, .sameJob): unnamed = .unfinished
+        case (.held, .sameJob): unnamed = .held
+        case (_, .sameSource), (_, .other): unnamed = .outdated
+        }
+        switch (named, relation) {
+        case (.missing, _): self = unnamed
+        case (.altered, _): self = .altered
+        case (.unknown, _): self = .foreign
+        case (.completed, .sameJob): self = .upToDate
+        case (.completed, .sameSource): self = .stale
+        case (.replaceable, .sameJob), (.replaceable, .sameSource): self = unnamed
+        case (.completed, .other), (.replaceable, .other): self = .foreign
+        }
+    }
+
     /// The same, for the file that has the name `path` now, if somebody uses it.
     package func considering(users path: FilePath, _ existing: FileIdentity?) throws -> TargetState {
         switch self {
@@ -91,21 +51,5 @@ extension TargetState {
             return try existing != nil && ReplacementPolicy.user(of: path) != nil ? .inUse : self
         case .absent, .upToDate, .altered, .foreign, .inUse: return self
         }
-    }
-}
-
-extension TargetMove {
-    /// The target's state for this job.
-    func state() throws -> TargetState {
-        let manifest = try ManifestFile.readEnds(of: place.file)
-        let history = TargetHistory(
-            isSameJob: manifest?.job?.isSameMove(as: job) == true && job.consistent,
-            isSameSource: manifest?.job?.isOfSameSource(as: job.sources.first) == true,
-            hasCheckpoint: manifest?.segments.isEmpty == false,
-            completion: manifest?.completion, replaces: manifest?.job?.replaces)
-        return try history.state(
-            existing: place.existing, partial: try TargetFile.partial(of: place.file).identity()
-        )
-        .considering(users: place.path, place.existing)
     }
 }

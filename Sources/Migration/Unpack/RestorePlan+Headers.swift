@@ -10,7 +10,7 @@ extension RestorePlan {
     /// The layout that a COW layer is written in; nil for a raw one.
     private func layout(of layer: Int) throws -> CowLayout? {
         let described = header.layers[layer]
-        guard described.layout != "raw" else { return nil }
+        guard !described.isRaw else { return nil }
         guard let original = CowLayout(rawValue: described.layout) else {
             throw MigrationError(
                 .badData,
@@ -43,9 +43,11 @@ extension RestorePlan {
         var alignment = described.alignment.flatMap { $0 <= 1 << 20 ? $0 : nil } ?? CowHeader.usualAlignment
         if case .chains(_, let asked?) = request.form { alignment = asked }
         return try CowHeader(
-            writing: layout, alignment: alignment, length: described.guestLength, over: backing,
-            target: path(of: layer, in: root),
-            keepsChain: CowLayout(rawValue: described.layout)?.isUML == true, size: described.size)
+            writing: layout, alignment: alignment,
+            for: TargetDisk(
+                target: path(of: layer, in: root), length: described.guestLength, size: described.size,
+                over: backing),
+            keepsChain: CowLayout(rawValue: described.layout)?.isUML == true)
     }
 
     private func backing(_ layer: Int) -> BackingReference {
@@ -53,7 +55,7 @@ extension RestorePlan {
         let path = path(of: layer, in: root)
         return BackingReference(
             name: path, path: path, size: headers[layer]?.size ?? described.size, mtime: described.time,
-            isCow: described.layout != "raw",
+            isCow: !described.isRaw,
             disguise: beginnings[layer].flatMap { RawDisguise($0, fileLength: described.size) })
     }
 
@@ -61,7 +63,7 @@ extension RestorePlan {
     /// backing file.
     func scratchHeader(of layer: Int) throws -> CowHeader? {
         let described = header.layers[layer]
-        guard described.layout != "raw" else { return nil }
+        guard !described.isRaw else { return nil }
         do throws(FormatError) {
             return try CowHeader(layout: .qemuV2, backingPath: [], mtime: 0, size: described.guestLength)
         } catch {
@@ -69,9 +71,17 @@ extension RestorePlan {
         }
     }
 
+    /// How `layer` is written, and whether its file names a backing file.
+    func format(of layer: Int, in tree: FolderTree) throws -> (target: any TargetFormat, namesBacking: Bool) {
+        guard let header = try writtenHeader(of: layer, in: tree) else {
+            return (RawTarget(fileLength: self.header.layers[layer].size), false)
+        }
+        return (CowTarget(header), !header.backingPath.isEmpty)
+    }
+
     /// The header of `layer` as it is written: the backing file stands there by now, and its time
     /// is the one that its file system could hold.
-    func writtenHeader(of layer: Int, in tree: FolderTree) throws -> CowHeader? {
+    private func writtenHeader(of layer: Int, in tree: FolderTree) throws -> CowHeader? {
         guard let planned = headers[layer], !planned.backingPath.isEmpty,
             let below = header.layers[layer].backing
         else {

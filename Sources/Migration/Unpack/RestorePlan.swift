@@ -76,7 +76,7 @@ struct RestorePlan: Sendable {
         root = try FolderTree.path(of: request.directory)
         if request.form != .raw {
             for base in Set(needed.compactMap { header.layers[$0].backing }).sorted()
-            where header.layers[base].layout == "raw" {
+            where header.layers[base].isRaw {
                 beginnings[base] = try beginning(base)
             }
         }
@@ -89,8 +89,27 @@ struct RestorePlan: Sendable {
     var files: [Image] { needed.flatMap { layer in names(of: layer).map { Image(layer: layer, name: $0) } } }
 
     func holding(of layer: Int) -> CopyScope {
-        header.layers[layer].layout == "raw" ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
+        isRaw(layer) ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
     }
+
+    /// What of `layer` is still to be written to `target`; all of it where that is nil.
+    func content(of layer: Int, _ target: OpenTarget<ImageContent>?) -> RecordContent.Layer {
+        RecordContent.Layer(
+            index: layer, scope: holding(of: layer), segmentLength: request.segmentLength,
+            finished: target?.finished ?? [])
+    }
+
+    /// The same, read from the file of `layer` that was restored already, which is `chain`.
+    func copy(
+        of chain: ImageChain, _ layer: Int, _ target: OpenTarget<ImageContent>?, _ options: MoveOptions
+    ) -> ChainContent {
+        ChainContent(
+            chain, holding(of: layer), segmentLength: request.segmentLength, finished: target?.finished ?? [],
+            progress: options.progress)
+    }
+
+    /// Whether `layer` is a raw image.
+    func isRaw(_ layer: Int) -> Bool { header.layers[layer].isRaw }
 
     /// The names of the files that `layer` is restored to, the one that others stand on first; in
     /// the scratch folder it has one.
@@ -99,29 +118,37 @@ struct RestorePlan: Sendable {
     }
 
     /// How `layer` is written as `name` below `tree`, where its backing file stands already.
-    func move(_ layer: Int, as name: String, in tree: FolderTree) throws -> TargetMove {
+    func target(_ layer: Int, as name: String, in tree: FolderTree) throws -> TargetTransaction<ImageContent>
+    {
         let described = header.layers[layer]
         let file = try tree.place(for: name)
-        let path = file.path
-        let place = try TargetPlace(file, called: path, sources: try archiveIdentity())
-        let cowHeader = try writtenHeader(of: layer, in: tree)
-        let size = cowHeader.map(\.fullLength) ?? described.size
-        let backing = cowHeader?.backingPath.isEmpty == false ? described.backing : nil
-        var options = ManifestJob.Options(
-            layout: cowHeader?.layout, alignment: cowHeader?.alignment, zeroRun: 0,
-            segment: request.segmentLength)
-        options.depth = cowHeader == nil ? nil : 1
+        let format = try format(of: layer, in: tree)
+        let backing = format.namesBacking ? described.backing : nil
+        var options = ManifestJob.Options(format.target, zeroRun: 0, segment: request.segmentLength)
+        options.depth = isRaw(layer) ? nil : 1
         options.backing = backing.map(source(of:))
         options.backingName = backing.map { self.path(of: $0, in: tree.root).description }
         let job = ManifestJob(
             sources: [source(of: layer)], options: options,
-            target: ManifestJob.Target(path: path.description, length: described.guestLength, size: size),
+            target: ManifestJob.Target(
+                path: file.path.description, length: described.guestLength, size: format.target.fileLength),
             consistent: true)
-        return TargetMove(
-            name: path, place: place, job: job, header: cowHeader,
+        return TargetTransaction(
+            place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
+            content: ImageContent(job: job, format: format.target),
             access: request.form == .raw ? .personal : access(of: layer),
             mtime: request.form != .raw && bases.contains(layer) ? described.time : nil,
-            restart: request.restart, replacing: ReplacementPolicy(path, force: request.force))
+            policy: request.policy)
+    }
+
+    /// How the image of `layer` is written flattened, at `file`.
+    func flattened(_ layer: Int, at file: FilePlace) throws -> TargetTransaction<ImageContent> {
+        TargetTransaction(
+            place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
+            content: ImageContent(
+                job: flatteningJob(layer, at: file.path),
+                format: RawTarget(fileLength: header.layers[layer].guestLength)),
+            access: flattenedAccess(of: layer), policy: request.policy)
     }
 
     /// Who may read `layer`, restored: as it is recorded, else whoever may read the archive.
@@ -158,7 +185,8 @@ struct RestorePlan: Sendable {
         let length = header.layers[layer].guestLength
         return ManifestJob(
             sources: header.chain(of: layer).map(source(of:)),
-            options: ManifestJob.Options(layout: nil, zeroRun: 4096, segment: request.segmentLength),
+            options: ManifestJob.Options(
+                RawTarget(fileLength: length), zeroRun: 4096, segment: request.segmentLength),
             target: ManifestJob.Target(path: path.description, length: length, size: length), consistent: true
         )
     }

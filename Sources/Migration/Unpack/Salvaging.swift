@@ -1,5 +1,5 @@
 internal import DiskImages
-package import Stages
+internal import Stages
 internal import SystemPackage
 internal import TransportArchive
 
@@ -32,98 +32,73 @@ package struct Salvaging {
         anchors = reader.stream.file.flatMap { [reader] in reader.anchors(of: $0) }
     }
 
-    /// Restores what can be restored; a file that an earlier run restored whole is left alone.
-    package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
+    /// Restores what can be restored; a file that an earlier run restored whole is left alone, one
+    /// that it had begun is gone on with.
+    package func run(_ options: MoveOptions) async throws -> UnpackResult {
         var result = UnpackResult()
         let tree = try FolderTree(at: request.directory)
         let needed = Set(plan.needed)
-        progress.begin(
+        options.progress.begin(
             Progress.Snapshot(
                 name: request.archiveName,
                 length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
-        let opener = try FrameOpener()
-        let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
-        var losses: [ArchiveReader.Loss] = []
-        var reasons: [String] = []
-        // Layers in or before which something was damaged: only the index can know then that their
-        // records belong here.
-        var doubted: Set<Int> = []
-        var next = try reader.nextSalvaging { stop.isRequested }
+        let log = DamageLog()
         for layer in reader.header.layers.indices {
-            let targets =
-                needed.contains(layer)
-                ? try plan.names(of: layer).map { try SalvageTarget(layer, as: $0, of: plan, in: tree) } : []
-            var isWhole = true
-            var lastDigest: ContentDigest?
-            reading: while true {
-                switch next {
-                case .end: break reading
-                case .lost(let lost, let error):
-                    losses += lost.filter { needed.contains($0.layer) }
-                    reasons.append(error.description)
-                    doubted.formUnion(lost.map(\.layer) + [layer, reader.layer])
-                    if lost.contains(where: { $0.layer == layer }) { isWhole = false }
-                case .run(let run):
-                    if run.layer != layer { break reading }
-                    lastDigest = reader.previous
-                    if stop.isRequested {
-                        throw MigrationError(
-                            .stopped,
-                            "\(request.archiveName): stopped by a signal (run the same command again)")
-                    }
-                    try request.rate?.wait(for: run.frameLength, stop)
-                    do {
-                        try restore(run, to: targets, opener, frame, progress)
-                    } catch let error as ArchiveError {
-                        if !targets.isEmpty {
-                            losses.append(ArchiveReader.Loss(layer: layer, range: run.range))
-                        }
-                        reasons.append(error.description)
-                    }
-                }
-                next = try reader.nextSalvaging { stop.isRequested }
-            }
-            // Records of another archive of the same fleet may fit together; the index knows that
-            // they do not belong here.
-            if !targets.isEmpty, isWhole, let anchors, let lastDigest, !anchors.fit(layer, lastDigest) {
-                for target in targets { try target.reset() }
-                losses.removeAll { $0.layer == layer }
-                losses.append(
-                    ArchiveReader.Loss(layer: layer, range: 0..<reader.header.layers[layer].guestLength))
-            }
-            for target in targets {
-                let isVouchedFor = anchors == nil ? reasons.isEmpty : !doubted.contains(layer)
-                let isNew = try target.finish(losses.filter { $0.layer == layer }, isVouchedFor: isVouchedFor)
-                if isNew { result.restored += 1 } else { result.upToDate += 1 }
+            if needed.contains(layer) {
+                try await restore(layer, in: tree, log, options, &result)
+            } else {
+                var content = try await RecordContent(
+                    reader, plan.content(of: layer, nil), options, log: log)
+                try content.pass()
+                try checkGoesOn(options)
             }
         }
-        while next != .end {
-            if case .lost(let lost, let error) = next {
-                losses += lost.filter { needed.contains($0.layer) }
-                reasons.append(error.description)
-            }
-            next = try reader.nextSalvaging { stop.isRequested }
-        }
+        // Index and trailer, and what follows them.
+        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _, _ in }
+        let losses = log.losses.filter { needed.contains($0.layer) }
         result.damage =
             losses.isEmpty
-            ? reasons.map { "\(request.archiveName): \($0)" }
+            ? log.reasons.map { "\(request.archiveName): \($0)" }
             : losses.map { "\(request.archiveName): \(reader.header.describe($0))" }
         return result
     }
 
     private func restore(
-        _ run: RunRecord, to targets: [SalvageTarget], _ opener: FrameOpener, _ frame: AlignedBuffer,
-        _ progress: Progress
-    ) throws {
-        guard run.frameLength > 0 else {
-            for target in targets { try target.write(run, UnsafeRawBufferPointer(start: nil, count: 0)) }
-            return
+        _ layer: Int, in tree: FolderTree, _ log: DamageLog, _ options: MoveOptions,
+        _ result: inout UnpackResult
+    ) async throws {
+        let scope = plan.holding(of: layer)
+        let names = plan.names(of: layer)
+        let file = try SalvageTarget(plan.target(layer, as: names[0], in: tree))
+        // What is finished is read again all the same: what is lost of it must be said.
+        let content = try await RecordContent(reader, plan.content(of: layer, file.target), options, log: log)
+        var segments = try await file.fill(by: CopyPipeline(content, options))
+        try checkGoesOn(options)
+        let length = reader.header.layers[layer].guestLength
+        // Records of another archive of the same fleet may fit together; the index knows that they
+        // do not belong here.
+        if length > 0, !log.hasGap(in: layer), let anchors, !anchors.fit(layer, reader.previous) {
+            segments = try file.reset(scope)
+            log.addAll(of: layer, length: length)
         }
-        try reader.readFrame(of: run, into: frame.bytes)
-        if !targets.isEmpty {
-            let content = try opener.open(run, frame)
-            for target in targets { try target.write(run, content) }
+        let losses = log.losses(of: layer)
+        let isVouchedFor = anchors == nil ? log.reasons.isEmpty : !log.doubted.contains(layer)
+        func count(_ isNew: Bool) { if isNew { result.restored += 1 } else { result.upToDate += 1 } }
+        count(try file.finish(segments, losses, isVouchedFor: isVouchedFor, options.stop))
+        for name in names.dropFirst() {
+            let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
+            let copy = try SalvageTarget(plan.target(layer, as: name, in: tree))
+            let segments = try await copy.fill(
+                by: CopyPipeline(plan.copy(of: chain, layer, copy.target, options), options))
+            try chain.checkUnchanged()
+            count(try copy.finish(segments, losses, isVouchedFor: isVouchedFor, options.stop))
         }
-        progress.add(covered: run.range.upperBound - run.range.lowerBound, read: run.frameLength)
+    }
+
+    /// Throws `stopped` where a stop was requested.
+    private func checkGoesOn(_ options: MoveOptions) throws {
+        guard options.stop.isRequested else { return }
+        throw MigrationError(
+            .stopped, "\(request.archiveName): stopped by a signal (run the same command again)")
     }
 }

@@ -1,6 +1,5 @@
 package import ImageFormats
 internal import Manifests
-package import Stages
 package import SystemPackage
 
 /// What is to be restored from an archive.
@@ -19,27 +18,14 @@ package struct UnpackRequest: Sendable {
     /// Full names, or last components that are unique; empty means everything.
     package var names: [String]
     package var form: Form
-    package var segmentLength: UInt64
-    package var workers: WorkerSlots
-    package var rate: RateLimit?
-    package var restart: Bool
-    package var force: Bool
+    package var segmentLength = Segment.usual
+    package var policy = StartPolicy()
 
-    package init(
-        archive: FilePath?, directory: FilePath, names: [String], form: Form,
-        segmentLength: UInt64 = Segment.usual, workers: WorkerSlots,
-        rate: RateLimit? = nil,
-        restart: Bool = false, force: Bool = false
-    ) {
+    package init(archive: FilePath?, directory: FilePath, names: [String], form: Form) {
         self.archive = archive
         self.directory = directory
         self.names = names
         self.form = form
-        self.segmentLength = segmentLength
-        self.workers = workers
-        self.rate = rate
-        self.restart = restart
-        self.force = force
     }
 
     /// The archive's name in messages.

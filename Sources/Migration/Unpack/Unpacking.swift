@@ -83,91 +83,75 @@ package struct Unpacking {
                 })
             else { continue }
             switch request.form {
-            case .chains: try plan.move(file.layer, as: file.name, in: tree).checkStart()
-            case .raw: try flattening(file.layer, at: tree.place(for: file.name)).checkStart()
+            case .chains: try plan.target(file.layer, as: file.name, in: tree).checkStart()
+            case .raw: try plan.flattened(file.layer, at: tree.place(for: file.name)).checkStart()
             }
         }
     }
 
-    /// The move that a flattened image's own manifest speaks of.
-    private func flattening(_ layer: Int, at place: FilePlace) throws -> TargetMove {
-        let path = place.path
-        return TargetMove(
-            name: path, place: try TargetPlace(place, called: path, sources: try plan.archiveIdentity()),
-            job: plan.flatteningJob(layer, at: path),
-            header: nil, access: plan.flattenedAccess(of: layer), restart: request.restart,
-            replacing: ReplacementPolicy(path, force: request.force))
-    }
-
     /// Restores what is missing.
-    package func run(progress: Progress, stop: StopFlag) async throws -> UnpackResult {
+    package func run(_ options: MoveOptions) async throws -> UnpackResult {
         if request.form != .raw, let found { try plan.checkSpace(found) }
         let tree = try FolderTree(at: request.directory)
         let total = index.map { index in plan.needed.reduce(0) { $0 &+ index[$1].stored } }
-        progress.begin(
+        options.progress.begin(
             Progress.Snapshot(
                 name: request.archiveName, total: total,
                 length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
         switch request.form {
-        case .chains: return try await restore(in: tree, progress, stop)
-        case .raw: return try await flatten(in: tree, progress, stop)
+        case .chains: return try await restore(in: tree, options)
+        case .raw: return try await flatten(in: tree, options)
         }
     }
 
     /// Layer after layer: a backing file stands before its overlays are begun.
-    private func restore(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws
-        -> UnpackResult
-    {
+    private func restore(in tree: FolderTree, _ options: MoveOptions) async throws -> UnpackResult {
         var result = UnpackResult()
         let needed = Set(plan.needed)
-        let pipeline = UnpackPipeline(
-            reader: reader, workers: request.workers, rate: request.rate, progress: progress, stop: stop)
         for layer in reader.header.layers.indices {
             if needed.contains(layer) {
                 if let index { try reader.seek(to: layer, index[layer]) }
                 for (number, name) in plan.names(of: layer).enumerated() {
-                    let move = try plan.move(layer, as: name, in: tree)
-                    let outcome =
-                        number > 0
-                        ? try await copy(layer, to: move, in: tree, progress, stop)
-                        : try await move.run(
-                            prepare: {},
-                            write: { sink, manifest, finished in
-                                try await pipeline.restore(
-                                    layer, plan.holding(of: layer), to: sink, recordingIn: manifest,
-                                    leavingOut: finished,
-                                    segmentLength: request.segmentLength)
-                            }, stop: stop, finish: { try checkEnd(of: layer) })
-                    if case .moved = outcome { result.restored += 1 } else { result.upToDate += 1 }
+                    let isMade = try await restore(
+                        layer, to: plan.target(layer, as: name, in: tree), in: tree, isCopy: number > 0,
+                        options)
+                    if isMade { result.restored += 1 } else { result.upToDate += 1 }
                 }
             }
-            if index == nil { try skip(layer) }
+            if index == nil {
+                var rest = try await RecordContent(reader, plan.content(of: layer, nil), options)
+                try rest.pass()
+            }
         }
         // What follows the last layer must be the archive's own end.
         if index == nil { _ = try reader.next() }
         return result
     }
 
-    /// A further name of `layer`, whose file has been restored: it is copied, because a pipe does
-    /// not come twice.
-    private func copy(
-        _ layer: Int, to move: TargetMove, in tree: FolderTree, _ progress: Progress, _ stop: StopFlag
-    ) async throws
-        -> TargetMove.Result
-    {
-        let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
-        let pipeline = CopyPipeline(
-            chain: chain, holding: plan.holding(of: layer), segmentLength: request.segmentLength,
-            workers: request.workers,
-            progress: progress,
-            stop: stop)
-        return try await move.run(
-            prepare: {},
-            write: { sink, manifest, finished in
-                try await pipeline.convert(
-                    to: sink, recordingIn: manifest, leavingOut: finished,
-                    checkSources: { try chain.checkUnchanged() })
-            }, stop: stop, finish: { try chain.checkUnchanged() })
+    /// Restores one file of `layer`; false where it was there. `isCopy`: it is a further name, and
+    /// the first one's file has been restored: it is copied, because a pipe does not come twice.
+    private func restore(
+        _ layer: Int, to target: TargetTransaction<ImageContent>, in tree: FolderTree, isCopy: Bool,
+        _ options: MoveOptions
+    ) async throws -> Bool {
+        try target.checkSegments()
+        guard case .open(let open) = try target.begin() else { return false }
+        let sink = try open.prepare()
+        let segments: [ManifestSegment]
+        if isCopy {
+            let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
+            segments = try await CopyPipeline(plan.copy(of: chain, layer, open, options), options).copy(
+                to: sink, recordingIn: open.manifest, checkSources: { try chain.checkUnchanged() })
+            try open.checkCovered(by: open.segments + segments, options.stop)
+            try chain.checkUnchanged()
+        } else {
+            let content = try await RecordContent(reader, plan.content(of: layer, open), options)
+            segments = try await CopyPipeline(content, options).copy(to: sink, recordingIn: open.manifest)
+            try open.checkCovered(by: open.segments + segments, options.stop)
+            try checkEnd(of: layer)
+        }
+        _ = try open.commit(open.segments + segments)
+        return true
     }
 
     /// Throws where the records of `layer` are not the ones that the index knows, before the file
@@ -180,30 +164,21 @@ package struct Unpacking {
         )
     }
 
-    /// Leaves out what is still to come of `layer`.
-    private func skip(_ layer: Int) throws {
-        while reader.layer == layer, let run = try reader.next() { try reader.skipFrame(of: run) }
-    }
-
     /// Restores the chains into a scratch folder, converts them from there, and removes it. An
     /// archive may come from a pipe, where an overlay's data cannot be had together with its
     /// backing file's.
-    private func flatten(in tree: FolderTree, _ progress: Progress, _ stop: StopFlag) async throws
-        -> UnpackResult
-    {
+    private func flatten(in tree: FolderTree, _ options: MoveOptions) async throws -> UnpackResult {
         var result = UnpackResult()
         let missing = try plan.images.filter { image in
-            let move = try flattening(image.layer, at: tree.place(for: image.name))
-            if try move.isUpToDate() {
+            let target = try plan.flattened(image.layer, at: tree.place(for: image.name))
+            if try target.isUpToDate() {
                 // An earlier run may have died before the name was durable.
-                try TargetFile.synchronizeFolder(of: move.place.path)
+                try TargetFile.synchronizeFolder(of: target.place.path)
                 return false
             }
             // Said before all of the archive is read for it; an unfinished conversion of our own
             // goes on.
-            if try ManifestFile.place(of: move.place.file).identity() == nil {
-                try move.replacing.check(move.place.existing)
-            }
+            if try target.isFirst { try target.checkReplaceable() }
             return true
         }
         result.upToDate = plan.images.count - missing.count
@@ -218,28 +193,30 @@ package struct Unpacking {
         }
         if let found { try plan.checkSpace(found) }
         let folder = try ScratchFolder(of: plan, in: tree)
-        let scratch = folder.tree
-        _ = try await restore(in: scratch, progress, stop)
+        _ = try await restore(in: folder.tree, options)
         for image in missing {
-            let layer = image.layer
-            let target = try tree.place(for: image.name)
-            let path = target.path
-            // What each layer is says the archive, not its bytes: a raw one may look like anything.
-            let chain = ImageChain(
-                layers: try reader.header.chain(of: layer).map { try plan.restored($0, in: scratch) })
-            var conversion = ConversionRequest(
-                source: chain.top.path, options: ChainOptions(location: try BackingLocation()), target: path,
-                format: .raw,
-                segmentLength: request.segmentLength, workers: request.workers, restart: request.restart,
-                force: request.force)
-            conversion.place = target
-            _ = try await Conversion(
-                conversion, chain: chain, job: plan.flatteningJob(layer, at: path),
-                access: plan.flattenedAccess(of: layer)
-            ).run(progress: progress, stop: stop)
+            try await flatten(image, from: folder.tree, in: tree, options)
             result.restored += 1
         }
         folder.remove()
         return result
+    }
+
+    private func flatten(
+        _ image: RestorePlan.Image, from scratch: FolderTree, in tree: FolderTree, _ options: MoveOptions
+    ) async throws {
+        let target = try tree.place(for: image.name)
+        // What each layer is says the archive, not its bytes: a raw one may look like anything.
+        let chain = ImageChain(
+            layers: try reader.header.chain(of: image.layer).map { try plan.restored($0, in: scratch) })
+        var conversion = ConversionRequest(
+            source: chain.top.path, options: ChainOptions(location: try BackingLocation()),
+            target: target.path, format: RawChoice())
+        (conversion.segmentLength, conversion.policy) = (request.segmentLength, request.policy)
+        conversion.place = target
+        _ = try await Conversion(
+            conversion, chain: chain, job: plan.flatteningJob(image.layer, at: target.path),
+            access: plan.flattenedAccess(of: image.layer)
+        ).run(options) { _ in }
     }
 }

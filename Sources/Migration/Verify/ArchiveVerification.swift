@@ -1,5 +1,5 @@
 internal import DiskImages
-package import Stages
+internal import Stages
 package import SystemPackage
 internal import TransportArchive
 
@@ -26,28 +26,26 @@ package struct ArchiveVerification: Sendable {
 
     /// Reads everything, in a slot of the caller and what others there are. Damage is a finding;
     /// what cannot be read is thrown.
-    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws
-        -> Finding
-    {
+    package func run(_ options: MoveOptions) async throws -> Finding {
         let reader: ArchiveReader
         do {
             reader =
                 try archive.map { try ArchiveReader.salvaging(try ImageFile(opening: $0)) }
-                ?? ArchiveReader(ByteStream { stop.isRequested })
+                ?? ArchiveReader(ByteStream { [stop = options.stop] in stop.isRequested })
         } catch let error as ArchiveError where error.kind == .damaged {
             return Finding(damage: ["\(name): \(error)"], intact: 0, length: 0)
         }
         let lengths = reader.header.layers.map(\.guestLength)
         let length = lengths.reduce(0) { $0 &+ $1 }
-        progress.begin(Progress.Snapshot(name: name, length: length))
-        let pipeline = UnpackPipeline(
-            reader: reader, workers: workers, rate: rate, progress: progress, stop: stop)
-        let (losses, reasons) = try await pipeline.verify(canSalvage: archive != nil)
-        if stop.isRequested { throw MigrationError(.stopped, "\(name): stopped by a signal") }
+        options.progress.begin(Progress.Snapshot(name: name, length: length))
+        let log = DamageLog()
+        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _, _ in }
+        if options.stop.isRequested { throw MigrationError(.stopped, "\(name): stopped by a signal") }
+        let losses = log.losses
         let lost = losses.reduce(UInt64(0)) { $0 &+ ($1.range.upperBound - $1.range.lowerBound) }
         return Finding(
             damage: losses.map { "\(name): \(reader.header.describe($0))" }
-                + (losses.isEmpty ? reasons.map { "\(name): \($0)" } : []),
+                + (losses.isEmpty ? log.reasons.map { "\(name): \($0)" } : []),
             intact: length - min(lost, length), length: length)
     }
 

@@ -2,7 +2,7 @@ internal import DiskImages
 internal import ImageFormats
 internal import Linux
 internal import Manifests
-package import Stages
+internal import Stages
 package import SystemPackage
 
 /// A target read again and held against its manifest.
@@ -79,9 +79,7 @@ package struct Verification: Sendable {
 
     /// Reads everything, in a slot of the caller and what others there are. Damage is a finding;
     /// what cannot be read is thrown.
-    package func run(workers: WorkerSlots, rate: RateLimit?, progress: Progress, stop: StopFlag) async throws
-        -> Finding
-    {
+    package func run(_ options: MoveOptions) async throws -> Finding {
         let file = try ImageFile(opening: path)
         guard file.length == completion.size else {
             return damaged("its length is \(file.length) bytes; expected \(completion.size)")
@@ -92,7 +90,9 @@ package struct Verification: Sendable {
         } catch let error as FormatError {
             return damaged("its header is damaged: \(error)")
         }
-        if case .cow(let header) = content, try header.digest(in: file).description != completion.header {
+        if case .cow(let header) = content,
+            try CowTarget(header).metadataDigest(in: file)?.description != completion.header
+        {
             return damaged("its header is not the one that was written")
         }
         let layer = ImageLayer(file: file, content: content)
@@ -103,7 +103,7 @@ package struct Verification: Sendable {
         guard chain.guestLength == job.target.length else {
             return damaged("its disk is \(chain.guestLength) bytes long; expected \(job.target.length)")
         }
-        return try await compare(chain, workers: workers, rate: rate, progress, stop)
+        return try await compare(chain, options)
     }
 
     /// What is wrong with the backing file of an overlay that is whole itself: over another one it
@@ -148,20 +148,18 @@ package struct Verification: Sendable {
         return .cow(readings[0])
     }
 
-    private func compare(
-        _ chain: ImageChain, workers: WorkerSlots, rate: RateLimit?, _ progress: Progress, _ stop: StopFlag
-    ) async throws -> Finding {
+    private func compare(_ chain: ImageChain, _ options: MoveOptions) async throws -> Finding {
         let holding: CopyScope =
             job.options.depth == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)
-        let data = progress.isShown ? try chain.countData(holding, in: []).all : nil
-        progress.begin(Progress.Snapshot(name: path.description, total: data, length: chain.guestLength))
+        let data = options.progress.isShown ? try chain.countData(holding, in: []).all : nil
+        options.progress.begin(
+            Progress.Snapshot(name: path.description, total: data, length: chain.guestLength))
         let tally = Locked((intact: UInt64(0), damaged: UInt64?.none))
-        let job = CopyPipeline(
-            chain: chain, holding: holding, segmentLength: self.job.options.segment, workers: workers,
-            rate: rate, progress: progress,
-            stop: stop)
+        let pipeline = CopyPipeline(
+            ChainContent(chain, holding, segmentLength: job.options.segment, progress: options.progress),
+            options)
         let recorded = RecordedSegments(segments)
-        try await job.digest { range, outcome in
+        try await pipeline.digest { range, outcome in
             let mismatch = recorded.firstMismatch(range, outcome)
             tally.withLock {
                 if let mismatch {
@@ -171,7 +169,7 @@ package struct Verification: Sendable {
                 }
             }
         }
-        if stop.isRequested { throw MigrationError(.stopped, "\(path): stopped by a signal") }
+        if options.stop.isRequested { throw MigrationError(.stopped, "\(path): stopped by a signal") }
         let (intact, first) = tally.withLock { $0 }
         guard let first else {
             guard intact == chain.guestLength else {
@@ -179,7 +177,7 @@ package struct Verification: Sendable {
             }
             return Finding(damage: nil, notRestored: notRestored, intact: intact, length: chain.guestLength)
         }
-        let end = min(first + self.job.options.segment, chain.guestLength)
+        let end = min(first + job.options.segment, chain.guestLength)
         return damaged(
             "sectors \(first / sectorSize) to \(end / sectorSize - 1) are not what was written",
             intact: intact)

@@ -15,21 +15,20 @@ package struct Workers: Sendable {
     /// Runs `worker` once and up to `slots.limit - 1` times more beside it, each on a thread of its
     /// own. It returns when its input has ended; nobody joins after that. The first error cancels
     /// the others and is thrown.
-    package static func work<Result: Sendable>(
-        _ slots: WorkerSlots, _ worker: @escaping @Sendable () async throws -> [Result]
-    ) async throws -> [Result] {
+    package static func work(_ slots: WorkerSlots, _ worker: @escaping @Sendable () async throws -> Void)
+        async throws
+    {
         let crew = Workers(slots: slots)
         // A thread that has its last work behind it, and is about to end, is called a worker no
         // more.
         let worker = { @Sendable in
             defer { IOThread.rename("done") }
-            return try await worker()
+            try await worker()
         }
-        return try await stages { group in
+        try await stages { group in
             try group.addStage(named: "worker") {
-                let results = try await worker()
+                try await worker()
                 crew.end()
-                return results
             }
             for _ in 1..<slots.limit {
                 group.addTask { try await crew.help(worker) }
@@ -39,15 +38,13 @@ package struct Workers: Sendable {
 
     private init(slots: WorkerSlots) { self.slots = slots }
 
-    private func help<Result: Sendable>(_ worker: @Sendable () async throws -> [Result]) async throws
-        -> [Result]
-    {
-        guard try await join() else { return [] }
+    private func help(_ worker: @Sendable () async throws -> Void) async throws {
+        guard try await join() else { return }
         defer { slots.give() }
         // Where no further thread can be had, those that are there do the work.
-        guard let thread = try IOThread.ifAny(named: "worker") else { return [] }
+        guard let thread = try IOThread.ifAny(named: "worker") else { return }
         defer { thread.stop() }
-        return try await withTaskExecutorPreference(thread) { try await worker() }
+        try await withTaskExecutorPreference(thread) { try await worker() }
     }
 
     /// Waits for a slot; false when the input ended first.

@@ -71,6 +71,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             self.image = image
         }
 
+        /// Whether it is a raw image.
+        package var isRaw: Bool { layout == ImageFormat.raw.name }
+
         /// Who might read and write the file, and whose it was; nil where the archive does not say.
         package var access: FileAccess? {
             guard let mode, let owner, let group else { return nil }
@@ -143,11 +146,11 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         try checkNames()
         var depths: [Int] = []
         for (index, layer) in layers.enumerated() {
-            guard layer.layout == "raw" || CowLayout.writable.contains(where: { $0.rawValue == layer.layout })
+            guard layer.isRaw || CowLayout.writable.contains(where: { $0.rawValue == layer.layout })
             else {
                 throw ArchiveError(.damaged, "\(layer.name) has an unknown layout, \(layer.layout)")
             }
-            guard layer.layout != "raw" || layer.backing == nil else {
+            guard !layer.isRaw || layer.backing == nil else {
                 throw ArchiveError(.damaged, "\(layer.name) is raw and has a backing file")
             }
             guard layer.size <= UInt64(Int64.max) - 511 else {

@@ -74,55 +74,41 @@ struct Convert: AsyncParsableCommand {
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try dryRun() }
-        let display = ProgressDisplay(progressOptions.progress, verbosity)
-        let stop = try SignalWatch.start { display.showOnce() }
-        let conversion = try Conversion(
-            request(try await MakeInvocation.workers(copyOptions.jobs, verbosity)))
-        for warning in conversion.warnings { verbosity.warn(warning) }
-        let result = try await display.during {
-            try await conversion.run(progress: display.progress, stop: stop) { verbosity.warn($0) }
-        }
-        switch result {
-        case .upToDate: verbosity.tell("\(target): is up to date")
-        case .named: verbosity.tell("\(target): was whole already and has its name now")
-        case .held: verbosity.tell("\(target): is whole and takes its name with its family")
-        case .converted(let resumed, let hasChanged):
-            if hasChanged {
-                verbosity.warn(
-                    "\(source): changed while it was read (--force-share): the target is of no one moment")
-            }
-            if resumed > 0 {
-                verbosity.tell("\(target): resumed, \(HumanText.size(resumed)) of the disk were there")
-            }
-        }
+        let session = try await Session(
+            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
+        try await session.make(
+            target, by: Conversion(request()), whole: "the disk",
+            changed: "\(source): changed while it was read (--force-share): the target is of no one moment")
     }
 
     private func dryRun() throws {
         try DryRun.say("convert \(source) to \(target)") {
-            try Conversion(request(WorkerSlots(limit: 1))).checkStart()
+            try Conversion(request()).checkStart()
         }
     }
 
-    private func request(_ workers: WorkerSlots) throws -> ConversionRequest {
+    private func request() throws -> ConversionRequest {
         var options = try imageOptions.chainOptions(for: source)
         options.settles = !MakeInvocation.isDryRun
         if let backing { try options.location.check(named: backing) }
         var request = ConversionRequest(
-            source: source, options: options, target: target,
-            format: targetOptions.requested, backing: backing,
-            backingFormat: try backing.flatMap { try backingFileFormat?.readable($0) }, asBase: asBase,
-            shortestZeroRun: try copyOptions.zeroRun(),
-            segmentLength: segment.bytes, workers: workers, rate: copyOptions.rateLimit, restart: restart,
-            force: force)
-        request.reread = reread
+            source: source, options: options, target: target, format: targetOptions.requested,
+            backing: try backing.map {
+                try BackingRequest($0, as: backingFileFormat?.readable($0), like: options)
+            })
+        request.asBase = asBase
+        (request.shortestZeroRun, request.segmentLength) = (try copyOptions.zeroRun(), segment.bytes)
+        request.policy = StartPolicy(restart: restart, force: force)
+        request.policy.reread = reread
         return request
     }
 }
 
 extension TargetOptions {
     /// The format as a request has it.
-    fileprivate var requested: ConversionRequest.Format {
-        format == .cow ? .cow(formatOptions.chosenLayout, alignment: formatOptions.chosenAlignment) : .raw
+    fileprivate var requested: any FormatChoice {
+        format == .cow
+            ? CowChoice(formatOptions.chosenLayout, alignment: formatOptions.chosenAlignment) : RawChoice()
     }
 }
 

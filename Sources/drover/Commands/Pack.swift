@@ -68,14 +68,18 @@ struct Pack: AsyncParsableCommand {
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try dryRun() }
-        let display = ProgressDisplay(progressOptions.progress, verbosity)
-        let stop = try SignalWatch.start { display.showOnce() }
+        let session = try await Session(
+            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
         OpenFiles.allowMany()
         do {
-            try await pack(display, stop)
+            try await session.make(
+                archive, by: Packing(request(), stop: session.options.stop), whole: "it",
+                changed:
+                    "\(archive): a source changed while it was read (--force-share): the archive is of no one moment"
+            )
         } catch {
             // A pipe that is closed because its reader was stopped too is no failure.
-            if archive == "-", stop.isRequested {
+            if archive == "-", session.options.stop.isRequested {
                 throw MigrationError(
                     .stopped, "standard output: stopped by a signal (run the same command again)")
             }
@@ -83,29 +87,7 @@ struct Pack: AsyncParsableCommand {
         }
     }
 
-    private func pack(_ display: ProgressDisplay, _ stop: StopFlag) async throws {
-        let packing = try Packing(
-            request(try await MakeInvocation.workers(copyOptions.jobs, verbosity)), stop: stop)
-        for warning in packing.warnings { verbosity.warn(warning) }
-        let result = try await display.during {
-            try await packing.run(progress: display.progress, stop: stop) { verbosity.warn($0) }
-        }
-        if try packing.hasChanged() {
-            verbosity.warn(
-                "\(archive): a source changed while it was read (--force-share): the archive is of no one moment"
-            )
-        }
-        switch result {
-        case .upToDate: verbosity.tell("\(archive): is up to date")
-        case .named: verbosity.tell("\(archive): was whole already and has its name now")
-        case .packed(_, let resumed):
-            if resumed > 0 {
-                verbosity.tell("\(archive): resumed, \(HumanText.size(resumed)) of it were there")
-            }
-        }
-    }
-
-    private func request(_ workers: WorkerSlots) throws -> PackRequest {
+    private func request() throws -> PackRequest {
         var request = PackRequest(
             archive: archive == "-" ? nil : archive, images: sources,
             options: { [imageOptions] in
@@ -113,17 +95,17 @@ struct Pack: AsyncParsableCommand {
                 options.settles = !MakeInvocation.isDryRun
                 return options
             },
-            compression: compression, flatten: flatten, shortestZeroRun: try copyOptions.zeroRun(),
-            segmentLength: segment.bytes,
-            workers: workers, rate: copyOptions.rateLimit, restart: restart, force: force)
-        request.reread = reread
+            compression: compression, flatten: flatten)
+        (request.shortestZeroRun, request.segmentLength) = (try copyOptions.zeroRun(), segment.bytes)
+        request.policy = StartPolicy(restart: restart, force: force)
+        request.policy.reread = reread
         return request
     }
 
     private func dryRun() throws {
         OpenFiles.allowMany()
         try DryRun.say("pack \(sources.count) \(sources.count == 1 ? "image" : "images") into \(archive)") {
-            try Packing(request(WorkerSlots(limit: 1)), stop: StopFlag()).checkStart()
+            try Packing(request(), stop: StopFlag()).checkStart()
         }
     }
 }

@@ -84,19 +84,18 @@ struct Run: AsyncParsableCommand {
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try dryRun() }
-        let display = ProgressDisplay(progressOptions.progress, verbosity)
-        let stop = try SignalWatch.start { display.showOnce() }
+        // A signal that comes while the fleet is looked at asks to stop, too.
+        _ = SignalWatch.stopFlag()
         OpenFiles.allowMany()
         let plan = try fleet.plan()
         let choice = try fleet.choice(of: plan)
-        let limit = rate?.bytes ?? plan.spec.rate
-        let fleetRun = try FleetRun(
-            plan, workers: MakeInvocation.slots(jobs ?? plan.spec.jobs, verbosity),
-            rate: limit.map { RateLimit(bytesPerSecond: $0) },
-            choice: choice, options: try options(choice, plan))
-        fleetRun.begin(display.progress, stop)
-        let results = try await display.during { [verbosity] in
-            try await fleetRun.run(progress: display.progress, stop: stop) { Run.tell($0, plan, verbosity) }
+        let session = try await Session(
+            progressOptions, verbosity, jobs: jobs ?? plan.spec.jobs,
+            rate: rate ?? plan.spec.rate.map(ByteSize.init), isOneJob: false)
+        let fleetRun = try FleetRun(plan, choice: choice, options: try options(choice, plan))
+        fleetRun.begin(session.options)
+        let results = try await session.during { [verbosity] options in
+            try await fleetRun.run(options) { Run.tell($0, plan, verbosity) }
         }
         var output = Output()
         switch outputOptions.output {
@@ -142,7 +141,7 @@ struct Run: AsyncParsableCommand {
         OpenFiles.allowMany()
         let plan = try fleet.plan()
         let choice = try fleet.choice(of: plan)
-        _ = try FleetRun(plan, workers: WorkerSlots(limit: 1), choice: choice)
+        _ = try FleetRun(plan, choice: choice)
         let outlooks = try fleet.outlooks(of: plan.places(in: choice), in: plan)
         for outlook in outlooks {
             let item = plan.items[outlook.place]

@@ -75,22 +75,18 @@ struct Unpack: AsyncParsableCommand {
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try dryRun() }
-        let display = ProgressDisplay(progressOptions.progress, verbosity)
-        let stop = try SignalWatch.start { display.showOnce() }
-        let request = request(try await MakeInvocation.workers(jobs, verbosity))
+        let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
+        let request = request()
         let result: UnpackResult
         do {
-            result =
+            result = try await session.during { options in
                 salvage
-                ? try await display.during {
-                    try await Salvaging(request).run(progress: display.progress, stop: stop)
-                }
-                : try await display.during {
-                    try await Unpacking(request, stop: stop).run(progress: display.progress, stop: stop)
-                }
+                    ? try await Salvaging(request).run(options)
+                    : try await Unpacking(request, stop: options.stop).run(options)
+            }
         } catch {
             // A pipe that ends because its writer was stopped too is no damage.
-            if stop.isRequested {
+            if session.options.stop.isRequested {
                 throw MigrationError(
                     .stopped,
                     "\(request.archiveName): stopped by a signal (run the same command again to go on)")
@@ -102,18 +98,18 @@ struct Unpack: AsyncParsableCommand {
         if !result.damage.isEmpty { throw ExitCode.damaged }
     }
 
-    private func request(_ workers: WorkerSlots) -> UnpackRequest {
-        UnpackRequest(
+    private func request() -> UnpackRequest {
+        var request = UnpackRequest(
             archive: archive == "-" ? nil : archive, directory: directory, names: names,
             form: format == .raw
-                ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment),
-            segmentLength: segment.bytes, workers: workers,
-            rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) }, restart: restart,
-            force: force)
+                ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment))
+        request.segmentLength = segment.bytes
+        request.policy = StartPolicy(restart: restart, force: force)
+        return request
     }
 
     private func dryRun() throws {
-        let request = request(WorkerSlots(limit: 1))
+        let request = request()
         try DryRun.say("unpack \(request.archiveName) into \(directory)") {
             // What comes through a pipe can be read only once.
             guard request.archive != nil else { return }

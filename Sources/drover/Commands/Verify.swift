@@ -32,20 +32,13 @@ struct Verify: AsyncParsableCommand {
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try DryRun.say("verify \(file)") {} }
-        let display = ProgressDisplay(progressOptions.progress, verbosity)
-        let stop = try SignalWatch.start { display.showOnce() }
-        let workers = try await MakeInvocation.workers(jobs, verbosity)
+        let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
         let isNamed = file.lastComponent?.extension == "drover"
         if try file == "-" || isNamed || ArchiveVerification.isArchive(file) {
-            return try await verifyArchive(workers, display, stop)
+            return try await verifyArchive(session)
         }
         let verification = try Verification(of: file)
-        let finding = try await display.during {
-            try await verification.run(
-                workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
-                progress: display.progress,
-                stop: stop)
-        }
+        let finding = try await session.during { try await verification.run($0) }
         for line in finding.notRestored.prefix(100) { StandardError.line(line) }
         if let damage = finding.damage {
             StandardError.line(
@@ -57,16 +50,11 @@ struct Verify: AsyncParsableCommand {
         verbosity.tell("\(file): is what was written (\(HumanText.size(finding.length)))")
     }
 
-    private func verifyArchive(_ workers: WorkerSlots, _ display: ProgressDisplay, _ stop: StopFlag)
-        async throws
-    {
+    private func verifyArchive(_ session: Session) async throws {
         let finding: ArchiveVerification.Finding
         do {
-            finding = try await display.during {
-                try await ArchiveVerification(file == "-" ? nil : file)
-                    .run(
-                        workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
-                        progress: display.progress, stop: stop)
+            finding = try await session.during {
+                try await ArchiveVerification(file == "-" ? nil : file).run($0)
             }
         } catch {
             throw ArchiveFailure(file, error)

@@ -28,9 +28,6 @@ struct CopyOptions: ParsableArguments {
             valueName: "n")
     }
 
-    /// What `--rate` allows.
-    var rateLimit: RateLimit? { rate.map { RateLimit(bytesPerSecond: $0.bytes) } }
-
     /// The shortest run of zeros that is left out, in bytes; longer ones than a chunk do not come
     /// up.
     func zeroRun() throws -> Int {

@@ -79,8 +79,7 @@ enum ArchiveTarget {
             + CowLayout.writable.map { .chains(layout: $0, alignment: 4096) }
         for form in forms {
             let request = UnpackRequest(
-                archive: file.path, directory: Scratch.folder.appending("restored"), names: [], form: form,
-                workers: WorkerSlots(limit: 1))
+                archive: file.path, directory: Scratch.folder.appending("restored"), names: [], form: form)
             guard let plan = try? RestorePlan(reader, request) else { continue }
             if let found = try? reader.readIndex(of: file) { try? plan.checkSpace(found.layers) }
         }

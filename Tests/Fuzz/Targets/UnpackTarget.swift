@@ -22,10 +22,9 @@ enum UnpackTarget {
         let verified = wait { try await verify(archive) }
         for form in [UnpackRequest.Form.chains(layout: nil, alignment: nil), .raw] {
             let directory = Scratch.folder.appending("restored")
-            let request = UnpackRequest(
-                archive: archive, directory: directory, names: [], form: form, segmentLength: 1 << 20,
-                workers: WorkerSlots(limit: 1))
-            let isRestored = wait { try await restore(request) } == true
+            var request = UnpackRequest(archive: archive, directory: directory, names: [], form: form)
+            request.segmentLength = 1 << 20
+            let isRestored = wait { [request] in try await restore(request) } == true
             Scratch.remove(directory)
             try Finding.unless(
                 Scratch.names == names, "something is restored beside the folder that was named")
@@ -36,16 +35,16 @@ enum UnpackTarget {
         }
     }
 
+    private static var options: MoveOptions { MoveOptions(workers: WorkerSlots(limit: 1)) }
+
     private static func verify(_ archive: FilePath) async throws -> Bool {
         let verification = ArchiveVerification(archive)
-        return try await verification.run(
-            workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: StopFlag()
-        ).damage.isEmpty
+        return try await verification.run(options).damage.isEmpty
     }
 
     private static func restore(_ request: UnpackRequest) async throws -> Bool {
         let unpacking = try Unpacking(request, stop: StopFlag())
-        return try await unpacking.run(progress: Progress(isShown: false), stop: StopFlag()).damage.isEmpty
+        return try await unpacking.run(options).damage.isEmpty
     }
 
     /// What `body` returns, nil where it throws; libFuzzer calls from a thread that is no task.

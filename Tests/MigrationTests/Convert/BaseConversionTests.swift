@@ -26,13 +26,13 @@ struct BaseConversionTests {
         try directory.raw("base", "ab")
         try FileChanges.truncate(directory("base"), to: length)
         try FileChanges.setMtime(of: directory("base"), time)
-        #expect(try await base().run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await base().run() == .moved(resumed: 0, hasChanged: false))
         #expect(try identity("copy").size == UInt64(length) && identity("copy").mtime == time)
         #expect(try FileChanges.bytes(of: directory("copy")) == FileChanges.bytes(of: directory("base")))
         let found = try await Verification(of: directory("copy"))
             .run(
-                workers: WorkerSlots(limit: 2), rate: nil, progress: Progress(isShown: false),
-                stop: StopFlag())
+                MoveOptions(
+                    workers: WorkerSlots(limit: 2), progress: Progress(isShown: false), stop: StopFlag()))
         #expect(found.damage == nil)
         #expect(try await base().run() == .upToDate)
     }
@@ -52,7 +52,7 @@ struct BaseConversionTests {
         let move = try base()
         try await move.run()
         try move.interrupt(keeping: [0, 2])
-        #expect(try await move.run() == .converted(resumed: 2 << 20, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 2 << 20, hasChanged: false))
         #expect(try FileChanges.bytes(of: directory("copy")) == FileChanges.bytes(of: directory("base")))
         #expect(try identity("copy").mtime == identity("base").mtime)
     }
@@ -99,7 +99,7 @@ struct BaseConversionTests {
         try Conversion(move.request).checkStart()
         let other = move.changed { $0.asBase = false }
         #expect(refusal { try Conversion(other.request).checkStart() }.contains("(--restart forgets it)"))
-        try Conversion(other.changed { $0.restart = true }.request).checkStart()
+        try Conversion(other.changed { $0.policy.restart = true }.request).checkStart()
         try FileChanges.rename(move.partial, to: move.target)
         try FileChanges.remove(move.manifest)
         #expect(

@@ -15,7 +15,7 @@ struct ConversionResumeTests {
 
     /// A move of six segments that died when the first, the third and the run of zeros at the end
     /// were recorded.
-    private func interrupted(_ format: ConversionRequest.Format = .raw) async throws -> Move {
+    private func interrupted(_ format: any FormatChoice = RawChoice()) async throws -> Move {
         try directory.raw("base", "abcd..")
         let move = try Move(directory, "base", as: format)
         try await move.run()
@@ -27,7 +27,7 @@ struct ConversionResumeTests {
 
     @Test(arguments: [false, true])
     func onlyWhatIsMissingIsWritten(force: Bool) async throws {
-        let move = try await interrupted().changed { $0.force = force }
+        let move = try await interrupted().changed { $0.policy.force = force }
         // What is finished is not looked at: poison in it stays. What is not finished counts for
         // nothing.
         for segment in 0..<6 {
@@ -37,7 +37,7 @@ struct ConversionResumeTests {
         let progress = Progress(isShown: true)
         #expect(
             try await move.run(progress)
-                == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+                == .moved(resumed: ConversionResumeTests.resumed, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zbzdzz")
         let end = progress.snapshot
         #expect(end.written == 2 << 20)
@@ -51,7 +51,7 @@ struct ConversionResumeTests {
         try await move.run()
         try move.interrupt(keeping: [0])
         try FileChanges.write([UInt8](repeating: 0x7a, count: 2 << 20), to: move.partial, at: 1 << 20)
-        #expect(try await move.run() == .converted(resumed: 1 << 20, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 1 << 20, hasChanged: false))
         #expect(try directory.picture(of: "out") == "a.b")
     }
 
@@ -70,7 +70,7 @@ struct ConversionResumeTests {
         try FileChanges.write(
             [UInt8](repeating: 0x7a, count: 3 << 20), to: move.partial,
             at: Int(header.geometry.dataOffset) + 1 << 20)
-        #expect(try await move.run() == .converted(resumed: 1 << 20, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 1 << 20, hasChanged: false))
         #expect(try FileChanges.bytes(of: move.target) == whole)
     }
 
@@ -78,7 +78,7 @@ struct ConversionResumeTests {
         let move = try await interrupted()
         try await move.run()
         let resumed = try move.recorded
-        try await move.changed { ($0.force, $0.restart) = (true, true) }.run()
+        try await move.changed { ($0.policy.force, $0.policy.restart) = (true, true) }.run()
         #expect(try move.recorded.completion?.digest == resumed.completion?.digest)
         #expect(try move.recorded.segments == resumed.segments)
     }
@@ -89,8 +89,8 @@ struct ConversionResumeTests {
         #expect(await move.refusal() == "target: \(move.target): exists (--force replaces it)")
         #expect(try directory.picture(of: "out") == "old")
         #expect(
-            try await move.changed { $0.force = true }.run()
-                == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+            try await move.changed { $0.policy.force = true }.run()
+                == .moved(resumed: ConversionResumeTests.resumed, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abcd..")
     }
 
@@ -100,7 +100,7 @@ struct ConversionResumeTests {
         try FileChanges.rename(move.target, to: move.partial)
         try directory.raw("out", "old")
         #expect(await move.refusal() == "target: \(move.target): exists (--force replaces it)")
-        #expect(try await move.changed { $0.force = true }.run() == .named)
+        #expect(try await move.changed { $0.policy.force = true }.run() == .named)
         #expect(try directory.picture(of: "out") == "abcd..")
     }
 
@@ -109,7 +109,7 @@ struct ConversionResumeTests {
         let text = try FileChanges.bytes(of: move.manifest)
         let lines = text.split(separator: 0x0a, omittingEmptySubsequences: true)
         try FileChanges.truncate(move.manifest, to: text.count - (lines.last?.count ?? 0) / 2)
-        #expect(try await move.run() == .converted(resumed: 2 << 20, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 2 << 20, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abcd..")
         #expect(try move.recorded.completion != nil)
     }
@@ -117,13 +117,13 @@ struct ConversionResumeTests {
     @Test func withoutItsStagingFileItBeginsAnew() async throws {
         let move = try await interrupted()
         try FileChanges.remove(move.partial)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
     }
 
     @Test func withAStagingFileOfAnotherLengthItBeginsAnew() async throws {
         let move = try await interrupted()
         try FileChanges.truncate(move.partial, to: 5 << 20)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abcd..")
     }
 
@@ -134,9 +134,10 @@ struct ConversionResumeTests {
             await move.refusal()
                 == "badData: \(move.manifest): holds a checkpoint of this job before \(directory("base")) changed (--restart forgets it)"
         )
-        #expect(await move.changed { $0.force = true }.refusal().hasPrefix("badData: "))
+        #expect(await move.changed { $0.policy.force = true }.refusal().hasPrefix("badData: "))
         #expect(
-            try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+            try await move.changed { $0.policy.restart = true }.run() == .moved(resumed: 0, hasChanged: false)
+        )
         #expect(try directory.picture(of: "out") == "ebcd..")
     }
 
@@ -158,7 +159,8 @@ struct ConversionResumeTests {
                 == "badData: \(move.manifest): holds a checkpoint of another source, \(directory("base")) (--restart forgets it)"
         )
         #expect(
-            try await other.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+            try await other.changed { $0.policy.restart = true }.run()
+                == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zz")
     }
 
@@ -168,15 +170,15 @@ struct ConversionResumeTests {
             "badData: \(move.manifest): holds a checkpoint of the same source with other options (--restart forgets it)"
         #expect(await move.changed { $0.shortestZeroRun = 0 }.refusal() == text)
         #expect(await move.changed { $0.segmentLength = 2 << 20 }.refusal() == text)
-        #expect(await move.changed { $0.format = .cow(.qemuV2, alignment: 4096) }.refusal() == text)
-        #expect(try await move.run() == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+        #expect(await move.changed { $0.format = CowChoice(.qemuV2) }.refusal() == text)
+        #expect(try await move.run() == .moved(resumed: ConversionResumeTests.resumed, hasChanged: false))
     }
 
     @Test func optionsThatDoNotChangeTheResultGoOn() async throws {
-        let move = try await interrupted().changed {
-            ($0.workers, $0.rate) = (WorkerSlots(limit: 5), RateLimit(bytesPerSecond: 1 << 40))
-        }
-        #expect(try await move.run() == .converted(resumed: ConversionResumeTests.resumed, hasChanged: false))
+        var move = try await interrupted()
+        move.options = MoveOptions(
+            workers: WorkerSlots(limit: 5), rate: RateLimit(bytesPerSecond: 1 << 40))
+        #expect(try await move.run() == .moved(resumed: ConversionResumeTests.resumed, hasChanged: false))
     }
 
     @Test func anotherJobIsForgottenWhereNothingIsRecordedYet() async throws {
@@ -187,14 +189,14 @@ struct ConversionResumeTests {
         try directory.raw("other", "zz")
         #expect(
             try await move.changed { $0.source = directory("other") }.run()
-                == .converted(resumed: 0, hasChanged: false))
+                == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zz")
     }
 
     @Test func restartForgetsTheCheckpointOfTheSameJob() async throws {
-        let move = try await interrupted().changed { $0.restart = true }
+        let move = try await interrupted().changed { $0.policy.restart = true }
         try FileChanges.write([UInt8](repeating: 0x7a, count: 1 << 20), to: move.partial, at: 0)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abcd..")
     }
 
@@ -208,7 +210,7 @@ struct ConversionResumeTests {
                 == "stopped: \(move.target): stopped by a signal (run the same command again to go on)")
         #expect(try directory.names == ["base", "out.manifest", "out.partial"])
         #expect(try move.recorded.completion == nil)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abcd")
     }
 
@@ -216,7 +218,7 @@ struct ConversionResumeTests {
         try directory.raw("base", "ab")
         try directory.directory("elsewhere")
         try directory.link("out", to: "elsewhere/real")
-        #expect(try await Move(directory, "base").run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await Move(directory, "base").run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "elsewhere/real") == "ab")
         #expect(try directory.names == ["base", "elsewhere", "out"])
         #expect(try await Move(directory, "base").run() == .upToDate)

@@ -20,7 +20,7 @@ struct ConversionStartTests {
 
     @Test func aMoveLeavesTheTargetAndItsManifestAndNothingElse() async throws {
         let move = try move()
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ab.c")
         #expect(try directory.names == ["base", "out", "out.manifest"])
         let recorded = try move.recorded
@@ -41,7 +41,7 @@ struct ConversionStartTests {
     @Test func aDiskOfSizeZeroIsMovedToo() async throws {
         try directory.raw("base", "")
         let move = try Move(directory, "base")
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try await move.run() == .upToDate)
         #expect(try ImageFile(opening: move.target).length == 0)
     }
@@ -52,14 +52,14 @@ struct ConversionStartTests {
         let before = try ImageFile(opening: move.target).identity
         let text = try FileChanges.text(of: move.manifest)
         #expect(try await move.run() == .upToDate)
-        #expect(try await move.changed { $0.force = true }.run() == .upToDate)
+        #expect(try await move.changed { $0.policy.force = true }.run() == .upToDate)
         #expect(try ImageFile(opening: move.target).identity == before)
         #expect(try FileChanges.text(of: move.manifest) == text)
     }
 
     @Test(arguments: [false, true])
     func aWholeTargetUnderItsStagingNameGetsItsName(force: Bool) async throws {
-        let move = try move().changed { $0.force = force }
+        let move = try move().changed { $0.policy.force = force }
         try await move.run()
         try FileChanges.rename(move.target, to: move.partial)
         #expect(try await move.run() == .named)
@@ -72,7 +72,7 @@ struct ConversionStartTests {
         let move = try move()
         try await move.run()
         try FileChanges.remove(move.target)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ab.c")
     }
 
@@ -81,7 +81,7 @@ struct ConversionStartTests {
         try await move.run()
         try FileChanges.rename(move.target, to: move.partial)
         try FileChanges.write([UInt8](repeating: 0x7a, count: 9), to: move.partial, at: 5)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ab.c")
     }
 
@@ -91,7 +91,8 @@ struct ConversionStartTests {
         try FileChanges.write([0x7a], to: move.target, at: 5)
         #expect(await move.refusal() == exists)
         #expect(try FileChanges.bytes(of: move.target)[5] == 0x7a)
-        #expect(try await move.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.policy.force = true }.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ab.c")
     }
 
@@ -103,7 +104,7 @@ struct ConversionStartTests {
         #expect(await other.refusal() == exists)
         #expect(try directory.picture(of: "out") == "ab.c")
         #expect(
-            try await other.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
+            try await other.changed { $0.policy.force = true }.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "zz")
         #expect(try await other.run() == .upToDate)
     }
@@ -113,31 +114,34 @@ struct ConversionStartTests {
         try await move.run()
         try FileChanges.write([UInt8](repeating: 0x64, count: 1 << 20), to: directory("base"), at: 0)
         #expect(await move.refusal() == exists)
-        #expect(try await move.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.policy.force = true }.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "db.c")
     }
 
     @Test func aWholeTargetIsMadeAgainOnlyWhereRestartMeetsForce() async throws {
-        let move = try move().changed { $0.restart = true }
+        let move = try move().changed { $0.policy.restart = true }
         try await move.run()
         #expect(await move.refusal() == exists)
-        #expect(try await move.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.policy.force = true }.run() == .moved(resumed: 0, hasChanged: false))
     }
 
     @Test(arguments: [false, true])
     func aFileThatHasTheTargetsNameIsReplacedByForceAlone(restart: Bool) async throws {
-        let move = try move().changed { $0.restart = restart }
+        let move = try move().changed { $0.policy.restart = restart }
         try directory.raw("out", "zzzz")
         #expect(await move.refusal() == exists)
         #expect(try directory.names == ["base", "out"])
         #expect(try directory.picture(of: "out") == "zzzz")
-        #expect(try await move.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.policy.force = true }.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ab.c")
     }
 
     @Test(arguments: [false, true])
     func aManifestThatIsNoneIsNeverOverwritten(force: Bool) async throws {
-        let move = try move().changed { ($0.force, $0.restart) = (force, true) }
+        let move = try move().changed { ($0.policy.force, $0.policy.restart) = (force, true) }
         try SparseFile.write(Array("shopping list\n".utf8), to: move.manifest)
         #expect(await move.refusal() == "\(move.manifest): is no manifest of Drover's (move it away)")
         #expect(try FileChanges.text(of: move.manifest) == "shopping list\n")
@@ -152,7 +156,8 @@ struct ConversionStartTests {
                 == "\(move.manifest): line 2 is damaged: a record \"sheep\" does not belong there (--restart forgets the checkpoint)"
         )
         #expect(
-            try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+            try await move.changed { $0.policy.restart = true }.run() == .moved(resumed: 0, hasChanged: false)
+        )
     }
 
     @Test func aSecondProcessOnTheSameTargetIsRefusedAtOnce() async throws {

@@ -24,7 +24,8 @@ struct CowTargetTests {
         let over = try backing.map { try BackingReference(try layer($0), name: name ?? $0) }
         return MigrationTests.refusal {
             _ = try CowHeader(
-                writing: layout, alignment: alignment, length: length, over: over, target: target)
+                writing: layout, alignment: alignment,
+                for: TargetDisk(target: target, length: length, over: over))
         }
     }
 
@@ -43,8 +44,9 @@ struct CowTargetTests {
     func aHeaderNamesTheBackingFileWithItsSizeAndTime(layout: CowLayout) throws {
         let base = try base(9 * 512)
         let header = try CowHeader(
-            writing: layout, alignment: 8192, length: 9 * 512,
-            over: try BackingReference(try layer(base), name: base), target: target)
+            writing: layout, alignment: 8192,
+            for: TargetDisk(
+                target: target, length: 9 * 512, over: try BackingReference(try layer(base), name: base)))
         #expect(header.layout == layout)
         #expect(FilePath(bytes: header.backingPath) == base)
         #expect(header.mtime == SparseFile.usualMtime)
@@ -56,13 +58,15 @@ struct CowTargetTests {
     func umlLayoutsSayTheBackingFilesOwnLengthAlthoughItIsNotWholeSectors(layout: CowLayout) throws {
         let base = try base(1000)
         let header = try CowHeader(
-            writing: layout, alignment: 4096, length: 1024,
-            over: try BackingReference(try layer(base), name: base), target: target)
+            writing: layout, alignment: 4096,
+            for: TargetDisk(
+                target: target, length: 1024, over: try BackingReference(try layer(base), name: base)))
         #expect(header.size == 1000)
     }
 
     @Test func qemuLayoutsNeedNoBackingFile() throws {
-        let header = try CowHeader(writing: .qemuV2, alignment: 4096, length: 0, over: nil, target: target)
+        let header = try CowHeader(
+            writing: .qemuV2, alignment: 4096, for: TargetDisk(target: target, length: 0))
         #expect(header.backingPath.isEmpty && header.mtime == 0 && header.size == 0)
     }
 
@@ -129,8 +133,9 @@ struct CowTargetTests {
         let base = try base()
         try FileChanges.setMtime(of: base, Timestamp(seconds: seconds, nanoseconds: 999_999_999))
         let header = try CowHeader(
-            writing: .umlV3, alignment: 4096, length: 4096,
-            over: try BackingReference(try layer(base), name: base), target: target)
+            writing: .umlV3, alignment: 4096,
+            for: TargetDisk(
+                target: target, length: 4096, over: try BackingReference(try layer(base), name: base)))
         #expect(header.mtime == UInt32(seconds))
     }
 

@@ -43,7 +43,7 @@ struct OverlayPlanTests {
     @Test func allLayersAboveItsBackingFileAreMerged() async throws {
         try chain()
         #expect(
-            try await Move(directory, "top").over("base").run() == .converted(resumed: 0, hasChanged: false))
+            try await Move(directory, "top").over("base").run() == .moved(resumed: 0, hasChanged: false))
         #expect(try held() == "x-xx")
         #expect(try directory.picture(of: "out") == "eb.f")
         #expect(try backingName() == directory("base"))
@@ -102,7 +102,7 @@ struct OverlayPlanTests {
             "badData: \(directory("copy")): differs from \(directory("base")) at sector \(sector); expected a backing file with the same bytes (-B)"
         #expect(await move.refusal() == text)
         #expect(try directory.names == ["base", "copy", "middle", "top"])
-        #expect(await move.changed { ($0.force, $0.restart) = (true, true) }.refusal() == text)
+        #expect(await move.changed { ($0.policy.force, $0.policy.restart) = (true, true) }.refusal() == text)
     }
 
     @Test func aShorterBackingFileIsTheSameWhereOnlyZerosAreMissing() async throws {
@@ -132,7 +132,7 @@ struct OverlayPlanTests {
             await (try Move(directory, "top").over("copy")).refusal().contains("at sector 2048; expected"))
         // A base that was written to after it was copied: its overlays are told to go on although
         // its time changed.
-        try await Move(directory, "base", to: "copy").changed { $0.force = true }.run()
+        try await Move(directory, "base", to: "copy").changed { $0.policy.force = true }.run()
         try FileChanges.write([UInt8](repeating: 0x79, count: 1 << 20), to: directory("base"), at: 2 << 20)
         let move = try Move(directory, "flat").over("copy", .qemuV2).changed { $0.options.ignoreMtime = true }
         #expect(await move.refusal().contains("at sector 4096; expected"))
@@ -165,7 +165,7 @@ struct OverlayPlanTests {
         let move = try Move(directory, "top").over("copy", .qemuV2).changed {
             $0.options.format = .cow(.qemuV2)
         }
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abed")
     }
 
@@ -175,15 +175,17 @@ struct OverlayPlanTests {
         let move = try Move(directory, "top").over("middle", .qemuV2).changed {
             $0.options.backingFormat = .cow(nil)
         }
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "eb.f")
     }
 
     @Test func qemuLayoutsKeepARelativeNameThatMeansTheSameFileFromTheTarget() throws {
         try directory.raw("base", "a")
-        #expect(OverlayPlan.name(of: "nowhere/base", from: directory("out"), .qemuV2).isAbsolute)
-        #expect(OverlayPlan.name(of: directory("base"), from: directory("out"), .qemuV2) == directory("base"))
-        #expect(OverlayPlan.name(of: "base", from: directory("out"), .umlV3).isAbsolute)
+        #expect(OverlayPlan.name(of: "nowhere/base", from: directory("out"), isAbsolute: false).isAbsolute)
+        #expect(
+            OverlayPlan.name(of: directory("base"), from: directory("out"), isAbsolute: false)
+                == directory("base"))
+        #expect(OverlayPlan.name(of: "base", from: directory("out"), isAbsolute: true).isAbsolute)
     }
 
     @Test func anImageWithoutABackingFileMayBecomeAnOverlayOfItsCopy() async throws {

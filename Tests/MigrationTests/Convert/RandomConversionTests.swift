@@ -16,7 +16,7 @@ struct RandomConversionTests {
     @Test func aFlattenedImageShowsWhatTheChainShows() async throws {
         try await onRandomChains(25) { directory, model, _, generator, comment in
             for (name, format) in [
-                ("raw", ConversionRequest.Format.raw), ("cow", .cow(.qemuV2, alignment: 4096)),
+                ("raw", RawChoice() as any FormatChoice), ("cow", CowChoice(.qemuV2)),
             ] {
                 let zeroRun = [0, 512, 4096, 65_536].randomElement(using: &generator) ?? 0
                 let move = try Move(directory, "layer0", to: name, as: format).changed {
@@ -57,7 +57,8 @@ struct RandomConversionTests {
 
     private func verify(_ move: Move, _ comment: Comment) async throws {
         let found = try await Verification(of: move.target).run(
-            workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: StopFlag())
+            MoveOptions(
+                workers: WorkerSlots(limit: 1), progress: Progress(isShown: false), stop: StopFlag()))
         #expect(found.damage == nil, comment)
     }
 }

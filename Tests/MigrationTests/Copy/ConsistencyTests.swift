@@ -42,10 +42,11 @@ struct ConsistencyTests {
     @Test func theManifestSaysThatASourceWasSharedByForce() async throws {
         let move = try move()
         let guest = try lock("base")
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try move.recorded.job?.consistent == false)
         close(guest)
-        #expect(try await move.changed { $0.force = true }.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(
+            try await move.changed { $0.policy.force = true }.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try move.recorded.job?.consistent == true)
     }
 
@@ -56,12 +57,12 @@ struct ConsistencyTests {
         try await move.run()
         try move.interrupt(keeping: [0, 1])
         try FileChanges.write(poison, to: move.partial, at: 0)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         try move.interrupt(keeping: [0, 1])
         // Nor when nobody writes to it any more.
         close(guest)
         try FileChanges.write(poison, to: move.partial, at: 0)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "abcd")
     }
 
@@ -71,8 +72,8 @@ struct ConsistencyTests {
         defer { close(guest) }
         let conversion = try Conversion(move.request)
         try FileChanges.write([0x65], to: directory("base"), at: 0)
-        let result = try await conversion.run(progress: Progress(isShown: false), stop: StopFlag())
-        #expect(result == .converted(resumed: 0, hasChanged: true))
+        let result = try await conversion.run(move.options) { _ in }
+        #expect(result == .moved(resumed: 0, hasChanged: true))
     }
 
     @Test(arguments: ["top", "base"])
@@ -82,7 +83,7 @@ struct ConsistencyTests {
         let conversion = try Conversion(move.request)
         try FileChanges.write([0x65], to: directory(name), at: name == "base" ? 0 : (2 << 20) + 4096)
         do {
-            let result = try await conversion.run(progress: Progress(isShown: false), stop: StopFlag())
+            let result = try await conversion.run(move.options) { _ in }
             Issue.record("\(result)")
         } catch {
             #expect(

@@ -92,11 +92,11 @@ struct RecordedMove {
 
     /// Does it; returns the segments that were recorded.
     func run(checkSources: @escaping @Sendable () throws -> Void = {}) async throws -> [ManifestSegment] {
-        let job = CopyPipeline(
-            chain: chain, holding: holding, segmentLength: 1 << 20, shortestZeroRun: shortestZeroRun,
-            workers: WorkerSlots(limit: workers),
-            progress: Progress(isShown: false), stop: stop)
-        return try await job.convert(
-            to: sink, recordingIn: manifest, leavingOut: finished, checkSources: checkSources)
+        let options = MoveOptions(workers: WorkerSlots(limit: workers), stop: stop)
+        let content = ChainContent(
+            chain, holding, segmentLength: 1 << 20, shortestZeroRun: shortestZeroRun, finished: finished,
+            progress: options.progress)
+        return try await CopyPipeline(content, options).copy(
+            to: sink, recordingIn: manifest, checkSources: checkSources)
     }
 }

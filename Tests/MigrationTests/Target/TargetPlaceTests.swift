@@ -23,8 +23,8 @@ struct TargetPlaceTests {
     private func refusal(_ move: Move) async throws -> String {
         let before = try directory.names
         let refusals = [
-            await move.refusal(), await move.changed { $0.force = true }.refusal(),
-            await move.changed { ($0.force, $0.restart) = (true, true) }.refusal(),
+            await move.refusal(), await move.changed { $0.policy.force = true }.refusal(),
+            await move.changed { ($0.policy.force, $0.policy.restart) = (true, true) }.refusal(),
         ]
         #expect(Set(refusals).count == 1)
         #expect(try directory.names == before)
@@ -180,7 +180,9 @@ struct TargetPlaceTests {
     }
 
     @Test func aRawTargetHasNoBackingFile() async throws {
-        let move = try chain(to: "out").changed { $0.backing = directory("base") }
+        let move = try chain(to: "out").changed {
+            $0.backing = BackingRequest(directory("base"), like: $0.options)
+        }
         #expect(
             try await refusal(move)
                 == "usage: \(move.target): a raw image has no backing file (-B needs -O cow)")

@@ -66,7 +66,7 @@ struct TargetStateTests {
         stop.request()
         let old = try #require(try ImageFile.identity(at: move.target))
         await #expect(throws: MigrationError.self) {
-            try await move.changed { $0.replacing = old }.run(stop: stop)
+            try await move.changed { $0.policy.only = old }.run(stop: stop)
         }
         #expect(try state(move) == .stale)
         try FileChanges.write([1], to: move.target, at: 7)
@@ -79,7 +79,7 @@ struct TargetStateTests {
         let kept = directory("kept")
         try FileChanges.hardLink(move.target, as: kept)
         try directory.raw("base", "ab.de")
-        let again = move.changed { $0.replacing = old }
+        let again = move.changed { $0.policy.only = old }
         try await again.run()
         try FileChanges.rename(move.target, to: move.partial)
         try FileChanges.rename(kept, to: move.target)
@@ -94,7 +94,7 @@ struct TargetStateTests {
         let kept = directory("kept")
         try FileChanges.hardLink(move.target, as: kept)
         try directory.raw("base", "ab.de")
-        try await move.changed { $0.force = true }.run()
+        try await move.changed { $0.policy.force = true }.run()
         try FileChanges.rename(move.target, to: move.partial)
         try FileChanges.rename(kept, to: move.target)
         try FileChanges.write([1], to: move.target, at: 7)
@@ -105,35 +105,37 @@ struct TargetStateTests {
         let move = try await done()
         let old = try #require(try ImageFile.identity(at: move.target))
         try directory.raw("base", "ab.de")
-        let again = move.changed { ($0.replacing, $0.naming) = (old, .withFamily) }
+        let again = move.changed { ($0.policy.only, $0.policy.naming) = (old, .withFamily) }
         #expect(try await again.run() == .held(resumed: 0))
         #expect(try state(move) == .held)
         #expect(try directory.picture(of: "out") == "ab.c")
         let finding = try await Verification(of: move.target).run(
-            workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: StopFlag())
+            MoveOptions(
+                workers: WorkerSlots(limit: 1), progress: Progress(isShown: false), stop: StopFlag()))
         #expect(finding.damage == nil)
         guard case .held = try await again.run() else {
             Issue.record("it is not held any more")
             return
         }
-        #expect(try await move.changed { $0.replacing = old }.run() == .named)
+        #expect(try await move.changed { $0.policy.only = old }.run() == .named)
         #expect(try directory.picture(of: "out") == "ab.de")
         #expect(try state(move) == .upToDate)
     }
 
     @Test func aTargetThatIsTheSameAgainWaitsForNoFamily() async throws {
         let move = try await done().changed {
-            ($0.asBase, $0.force, $0.naming) = (true, true, .withFamilyUnlessSame)
+            ($0.asBase, $0.policy.force, $0.policy.naming) = (true, true, .withFamilyUnlessSame)
         }
         #expect(try await move.run() == .held(resumed: 0))
         let place = try FilePlace(at: move.target)
         try TargetFile.publish(place, try #require(try TargetFile.partial(of: place).identity())) { _ in }
         #expect(
-            try await move.changed { $0.restart = true }.run() == .converted(resumed: 0, hasChanged: false))
+            try await move.changed { $0.policy.restart = true }.run() == .moved(resumed: 0, hasChanged: false)
+        )
         try directory.raw("base", "ab.de")
         #expect(try await move.run() == .held(resumed: 0))
         // Nobody names a base that waits for its family but who names all of it.
-        #expect(await move.changed { $0.naming = .atOnce }.refusal().contains("family"))
+        #expect(await move.changed { $0.policy.naming = .atOnce }.refusal().contains("family"))
     }
 
     @Test func onlyTheNamedFileIsReplaced() async throws {
@@ -142,11 +144,11 @@ struct TargetStateTests {
         try directory.raw("base", "ab.de")
         try FileChanges.write([1], to: move.target, at: 7)
         #expect(
-            await move.changed { ($0.replacing, $0.force) = (old, true) }.refusal()
+            await move.changed { ($0.policy.only, $0.policy.force) = (old, true) }.refusal()
                 == "target: \(move.target): exists (--force replaces it)")
         let now = try #require(try ImageFile.identity(at: move.target))
         #expect(
-            try await move.changed { $0.replacing = now }.run() == .converted(resumed: 0, hasChanged: false))
+            try await move.changed { $0.policy.only = now }.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try directory.picture(of: "out") == "ab.de")
     }
 
@@ -167,7 +169,7 @@ struct TargetStateTests {
         try ManifestFile.recordFailure("no base", of: move.target)
         #expect(try move.recorded.failure?.failure == "no base")
         #expect(try state(move) == .absent)
-        #expect(try await move.run() == .converted(resumed: 0, hasChanged: false))
+        #expect(try await move.run() == .moved(resumed: 0, hasChanged: false))
         #expect(try move.recorded.failure == nil)
     }
 }

@@ -32,7 +32,8 @@ struct VerificationTests {
 
     private func verify(_ path: FilePath) async throws -> Verification.Finding {
         try await Verification(of: path).run(
-            workers: WorkerSlots(limit: 2), rate: nil, progress: Progress(isShown: true), stop: StopFlag())
+            MoveOptions(
+                workers: WorkerSlots(limit: 2), progress: Progress(isShown: true), stop: StopFlag()))
     }
 
     private func layer(_ path: FilePath) throws -> ImageLayer {
@@ -200,7 +201,8 @@ struct VerificationTests {
         stop.request()
         do {
             let found = try await verification.run(
-                workers: WorkerSlots(limit: 1), rate: nil, progress: Progress(isShown: false), stop: stop)
+                MoveOptions(
+                    workers: WorkerSlots(limit: 1), progress: Progress(isShown: false), stop: stop))
             Issue.record("\(found)")
         } catch {
             #expect(describe(error) == "stopped: \(directory("out")): stopped by a signal")

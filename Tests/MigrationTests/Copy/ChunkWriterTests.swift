@@ -6,7 +6,7 @@ import Testing
 @testable import Migration
 
 /// One chunk moved: what it turned out to be. 4 KiB for each character of a picture.
-struct CopyStageTests {
+struct ChunkWriterTests {
     private let directory = try! TemporaryDirectory()
 
     /// Moves the whole of a small disk as one chunk.
@@ -19,11 +19,13 @@ struct CopyStageTests {
         guard case .chunk(let chunk)? = try planner.next() else {
             throw SystemCallFailed("the disk is one span")
         }
-        let copier = try ChunkCopier(move.chain, holding, shortestZeroRun: shortestZeroRun, sink: move.sink)
+        let content = ChainContent(
+            move.chain, holding, segmentLength: 1 << 20, progress: Progress(isShown: false))
+        let writer = ChunkWriter(holding, shortestZeroRun: shortestZeroRun, sink: move.sink)
         let buffer = try AlignedBuffer(capacity: Limits.buffer)
         // Whatever an earlier chunk left in the buffer must not count.
         buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0xee)
-        return try copier.copy(chunk, through: buffer)
+        return try writer.write(chunk, from: content.makeReader(), through: buffer)
     }
 
     private func digest(_ picture: String, bitmap: [UInt8] = []) -> Outcome {

@@ -3,33 +3,10 @@ internal import Glibc
 internal import ImageFormats
 internal import Manifests
 
-/// Moves one chunk: read, look for zeros, digest, write, while the data is still in the processor's
-/// cache. One worker, one chunk at a time.
+/// Writes one chunk whose bytes are there: look for zeros, digest, write, while the data is still in
+/// the processor's cache. One worker, one chunk at a time.
 ///
-/// Without a sink it reads and digests only: that is `verify`.
-struct ChunkCopier {
-    private let reader: ChunkReader
-    private let writer: ChunkWriter
-
-    init(_ chain: ImageChain, _ holding: CopyScope, shortestZeroRun: Int, sink: (any ImageSink)?) throws {
-        reader = try ChunkReader(chain.layers)
-        writer = ChunkWriter(holding, shortestZeroRun: shortestZeroRun, sink: sink)
-    }
-
-    /// Moves `chunk` through `buffer`; returns what it turned out to be and how many bytes were
-    /// written.
-    func copy(_ chunk: Chunk, through buffer: AlignedBuffer) throws -> (outcome: Outcome, written: Int) {
-        if let outcome = writer.outcome(ofEmpty: chunk) { return (outcome, 0) }
-        let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<chunk.length])
-        try reader.read(chunk.runs, into: bytes)
-        return try writer.write(chunk, UnsafeRawBufferPointer(bytes), buffer)
-    }
-
-    /// Marks a span that the target holds.
-    func copy(_ span: EmptyRun) throws { try writer.write(span) }
-}
-
-/// Writes one chunk whose bytes are there: look for zeros, digest, write.
+/// Without a sink it digests only: that is `verify`.
 struct ChunkWriter {
     private let holding: CopyScope
     private let shortestZeroRun: Int
@@ -46,18 +23,25 @@ struct ChunkWriter {
     /// same bytes.
     private var marksData: Bool { holding == .everything(marks: true) }
 
-    /// Whether a chunk's bytes must stand at the start of the buffer: an overlay's bitmap is
-    /// digested behind them.
-    var needsBuffer: Bool { holding.isOverlay }
+    /// Writes `chunk` through `window`, which holds `Limits.buffer`; returns what it turned out to be
+    /// and how many bytes were written.
+    func write(_ chunk: Chunk, from reader: some ContentReader, through window: AlignedBuffer) throws -> (
+        outcome: Outcome, written: Int
+    ) {
+        if let outcome = outcome(ofEmpty: chunk) { return (outcome, 0) }
+        // An overlay's bitmap is digested behind the bytes.
+        let bytes = try reader.bytes(of: chunk, in: window, mustMove: holding.isOverlay)
+        return try write(chunk, bytes, window)
+    }
 
     /// What a chunk is that has nothing to read, write or mark; nil where it has.
-    func outcome(ofEmpty chunk: Chunk) -> Outcome? {
+    private func outcome(ofEmpty chunk: Chunk) -> Outcome? {
         guard chunk.runs.isEmpty, chunk.written.isEmpty, chunk.marked.isEmpty else { return nil }
         return holding.isOverlay ? .backing : .zero
     }
 
     /// Writes `chunk`, whose guest bytes are `bytes`; `buffer` has room for its bitmap behind them.
-    func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (
+    private func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (
         outcome: Outcome, written: Int
     ) {
         let bitmap = UnsafeMutableRawBufferPointer(

@@ -1,0 +1,60 @@
+internal import DiskImages
+
+/// A chain as content: planned from bitmaps and holes, read by the workers.
+struct ChainContent: ContentSource {
+    let scope: CopyScope
+    let shortestZeroRun: Int
+    private let chain: ImageChain
+    private let progress: Progress
+    private var planner: ChunkPlanner<TargetRuns>
+
+    /// What `scope` says of `chain`, but for the ranges `finished`, which are in order.
+    init(
+        _ chain: ImageChain, _ scope: CopyScope, segmentLength: UInt64, shortestZeroRun: Int = 4096,
+        finished: [Range<UInt64>] = [], progress: Progress
+    ) {
+        (self.chain, self.scope, self.progress) = (chain, scope, progress)
+        self.shortestZeroRun = shortestZeroRun
+        planner = ChunkPlanner(
+            chain, scope, segmentLength: segmentLength, writesZeros: shortestZeroRun == 0, finished: finished)
+    }
+
+    mutating func next() throws -> Planned? { try planner.next() }
+
+    func makeReader() throws -> ChainContentReader {
+        ChainContentReader(reader: try ChunkReader(chain.layers), progress: progress)
+    }
+}
+
+/// Reads the chunks of a chain.
+struct ChainContentReader: ContentReader {
+    let reader: ChunkReader
+    let progress: Progress
+
+    func open(_ portion: Planned) -> [Planned] { [portion] }
+
+    func bytes(of chunk: Chunk, in window: AlignedBuffer, mustMove: Bool) throws -> UnsafeRawBufferPointer {
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: window.bytes[..<chunk.length])
+        try reader.read(chunk.runs, into: bytes)
+        progress.add(covered: 0, read: chunk.readLength)
+        return UnsafeRawBufferPointer(bytes)
+    }
+
+    func close(_ portion: Planned) {}
+}
+
+extension Planned: ContentPortion {
+    var weight: Int {
+        switch self {
+        case .chunk(let chunk): chunk.length
+        case .span: 1
+        }
+    }
+
+    var readLength: Int {
+        switch self {
+        case .chunk(let chunk): chunk.readLength
+        case .span: 0
+        }
+    }
+}

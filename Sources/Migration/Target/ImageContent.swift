@@ -1,0 +1,122 @@
+internal import DiskImages
+internal import Manifests
+internal import Stages
+
+/// An image that a move makes: its manifest records segments of the guest's disk.
+struct ImageContent: TargetContent {
+    private(set) var job: ManifestJob
+    /// What the same image's job is without damage; nil where that is `job`.
+    private var whole: ManifestJob?
+    /// How it is written.
+    let format: any TargetFormat
+
+    /// No manifest with more segments would be read back.
+    static let mostSegments: UInt64 = 1 << 20
+
+    init(job: ManifestJob, format: any TargetFormat) {
+        self.job = job
+        self.format = format
+    }
+
+    /// Makes it the image of an archive that is damaged: it is never taken for the whole one.
+    mutating func salvage() { (job, whole) = (job.salvaged, job) }
+
+    /// Devices cannot be known to be unchanged; and what an ordinary run wrote is no salvage.
+    func beginsAnew(after record: ManifestContents?) -> Bool {
+        guard let recorded = record?.job else { return false }
+        return job.readsDevice && recorded.isSameRequest(as: job) || whole.map(recorded.isSameMove) == true
+    }
+
+    func relation(to job: ManifestJob?) -> JobRelation {
+        guard let job else { return .other }
+        if job.isSameMove(as: self.job), self.job.consistent { return .sameJob }
+        return job.isOfSameSource(as: self.job.sources.first) ? .sameSource : .other
+    }
+
+    func canResume(_ staged: FileIdentity, from record: ManifestContents) -> Bool {
+        staged.isRegular && staged.size == job.target.size
+    }
+
+    func isWhole(_ existing: FileIdentity, at place: FilePlace, by record: ManifestContents) -> Bool {
+        existing.size == job.target.size && record.covers(job.target.length)
+    }
+
+    func difference(from other: ManifestJob?) -> String {
+        guard let other else { return "another job" }
+        if other.sources == job.sources { return "the same source with other options" }
+        guard other.sources.map(\.path) == job.sources.map(\.path) else {
+            return "another source, \(other.sources.first?.path ?? "")"
+        }
+        let changed = zip(other.sources, job.sources).first { $0 != $1 }?.0.path ?? "a file"
+        return "this job before \(changed) changed"
+    }
+
+    func metadataDigest(of file: ImageFile) throws -> ContentDigest? { try format.metadataDigest(in: file) }
+
+    var isNamedByFamilyAlone: Bool { job.options.base == true }
+}
+
+extension TargetTransaction where Content == ImageContent {
+    /// Throws `usage` where the manifest would grow past what is read back.
+    func checkSegments() throws {
+        guard content.job.target.length / content.job.options.segment < ImageContent.mostSegments else {
+            throw MigrationError(
+                .usage,
+                "\(place.name): --segment \(content.job.options.segment) makes over a million checkpoints (give a larger one)"
+            )
+        }
+    }
+}
+
+extension OpenTarget where Content == ImageContent {
+    private var job: ManifestJob { transaction.content.job }
+
+    /// The segments that an earlier run finished.
+    var segments: [ManifestSegment] { recorded?.segments ?? [] }
+
+    /// Their ranges of the guest's disk.
+    var finished: [Range<UInt64>] { ManifestSegment.ranges(of: segments) }
+
+    /// Bytes of guest disk that were there already.
+    var resumed: UInt64 { finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) } }
+
+    /// Records the beginning, or what is left of an earlier one, and makes the staging file ready:
+    /// everything but what is finished is as in a fresh one.
+    func prepare() throws -> any ImageSink {
+        let sink = transaction.content.format.sink(in: file)
+        if recorded == nil {
+            try beginAnew()
+            try sink.prepare()
+        } else {
+            try resume()
+            for gap in gaps { try sink.clear(gap) }
+        }
+        return sink
+    }
+
+    private var gaps: [Range<UInt64>] {
+        var gaps: [Range<UInt64>] = []
+        var position: UInt64 = 0
+        for range in finished + [job.target.length..<job.target.length] {
+            if range.lowerBound > position { gaps.append(position..<range.lowerBound) }
+            position = max(position, range.upperBound)
+        }
+        return gaps
+    }
+
+    /// Throws where `segments` are not all of the disk: `stopped` where `stop` was requested.
+    func checkCovered(by segments: [ManifestSegment], _ stop: StopFlag) throws {
+        let disk = job.target.length == 0 ? [] : [0..<job.target.length]
+        guard ManifestSegment.ranges(of: segments) != disk else { return }
+        guard stop.isRequested else {
+            throw MigrationError(.bug, "\(name): the pipeline ended before the disk did")
+        }
+        throw MigrationError(
+            .stopped, "\(name): stopped by a signal (run the same command again to go on)")
+    }
+
+    /// As `commit` with the digest of `segments`, in any order.
+    func commit(_ segments: [ManifestSegment], lost: [ManifestCompletion.Lost]? = nil) throws -> Bool {
+        try commit(ManifestSegment.digest(of: segments), lost: lost)
+    }
+}
