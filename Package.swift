@@ -75,6 +75,10 @@ let package = Package(
             name: "FleetsTests", dependencies: fleets + ["Fleets", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "DroverTests", dependencies: drover + ["drover", "TestSupport"], swiftSettings: settings),
+        // A format that is added from outside, as a source and as a target.
+        .testTarget(
+            name: "ToyFormatTests", dependencies: migration + ["Migration", "TestSupport"],
+            swiftSettings: settings),
         // The fuzzer's targets without the fuzzer, which is a package of its own.
         .testTarget(
             name: "FuzzTests", dependencies: fleets + ["Fleets"], path: "Tests/Fuzz/Targets",

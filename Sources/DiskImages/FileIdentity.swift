@@ -1,5 +1,4 @@
 internal import Glibc
-package import ImageFormats
 package import Linux
 
 /// Which file it is, and in which state: what tells a resumed move that its source is still the
@@ -53,14 +52,6 @@ package struct FileID: Hashable, Sendable {
     private let inode: UInt64
 
     package init(_ file: FileIdentity) { (device, inode) = (file.device, file.inode) }
-}
-
-extension CowHeader {
-    /// Whether a backing file of this `mtime` is the one that the header was written for, by the 32
-    /// bits that a header has for it.
-    package func expects(_ mtime: Timestamp) -> Bool {
-        UInt32(truncatingIfNeeded: mtime.seconds) == self.mtime
-    }
 }
 
 extension Timestamp: Comparable {

@@ -58,7 +58,7 @@ struct FleetPlanner {
             guard let chain, chain.layers.count == 1 else { continue }
             let file = FileID(chain.bottom.identity)
             guard chain.bottom.isRaw || stoodOn.contains(file), bases[file] == nil else { continue }
-            bases[file] = (item(source, chain, role: .base, base: nil, format: "raw", nil), 0)
+            bases[file] = (item(source, chain, role: .base, base: nil, format: ImageFormat.raw.name, nil), 0)
         }
         for (source, chain, _) in standing {
             guard let chain else { continue }
@@ -69,7 +69,9 @@ struct FleetPlanner {
                 path: path, directory: folder(of: path), name: path.lastComponent?.stem ?? "",
                 extension: path.lastComponent?.extension ?? "", line: source.line)
             bases[file] = (
-                item(alone, ChainFacts(bottomOf: chain), role: .base, base: nil, format: "raw", nil), 0
+                item(
+                    alone, ChainFacts(bottomOf: chain), role: .base, base: nil, format: ImageFormat.raw.name,
+                    nil), 0
             )
         }
         return bases

@@ -54,7 +54,7 @@ package struct NameTemplate: Equatable, Sendable, CustomStringConvertible {
         if !rest.isEmpty { parts.append(.text(String(rest))) }
         self.parts = parts
         // What is wrong with the text between the placeholders shows with any source.
-        _ = try path(name: "name", extension: "cow", directory: "", format: "raw")
+        _ = try path(name: "name", extension: "cow", directory: "", format: TargetFormatName.raw.name)
     }
 
     private static let known = Placeholder.allCases.map { "{\($0.rawValue)}" }.joined(separator: ", ")

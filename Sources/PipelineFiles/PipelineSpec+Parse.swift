@@ -91,14 +91,15 @@ extension PipelineKeys {
     }
 
     fileprivate mutating func sourceFormat(_ node: PipelineNode?, _ name: String) -> ImageFormat? {
-        guard let node, let format = choice(node, name, SourceFormat.names, SourceFormat.init(name:)) else {
+        guard let node, let format = choice(node, name, FormatList.sourceNames, SourceFormat.init(name:))
+        else {
             return nil
         }
-        guard case .known(let known) = format else {
-            report(node.line, "\(name): \(SourceFormat.qcow2Fault)")
+        if let fault = format.fault {
+            report(node.line, "\(name): \(fault)")
             return nil
         }
-        return known
+        return format.format
     }
 
     fileprivate mutating func folders(_ node: PipelineNode?, _ name: String) -> [FilePath]? {

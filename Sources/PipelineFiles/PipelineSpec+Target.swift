@@ -1,19 +1,14 @@
+internal import DiskImages
 internal import SystemPackage
 internal import TransportArchive
 
 extension PipelineKeys {
-    /// What `target` may say of the format; this version does not write all of it.
-    private enum Format: String, CaseIterable {
-        case raw, cow, qcow2
-    }
-
     /// What stands under `target`, and whether it goes together with `operation` and with itself.
     mutating func target(_ node: PipelineNode?, _ operation: PipelineSpec.Operation) -> PipelineSpec.Target {
         let values = values(of: node, .target, required: node?.hasKey("archive") == true ? [] : ["directory"])
         let archive = path(values["archive"], "'archive'")
         let format =
-            choice(values["format"], "'format'", Format.allCases.map(\.rawValue), Format.init(rawValue:))
-            ?? .raw
+            choice(values["format"], "'format'", FormatList.targetNames, TargetFormatName.init(name:)) ?? .raw
         let keepsChain = flag(values["keep-chain"], "'keep-chain'") ?? false
         let options = options(values["options"])
         checkFit(values, operation, format, keepsChain: keepsChain)
@@ -29,14 +24,14 @@ extension PipelineKeys {
         return PipelineSpec.Target(
             directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent()
                 ?? directory,
-            name: template(values["name"]) ?? .usual, format: format == .cow ? .cow : .raw,
+            name: template(values["name"]) ?? .usual, format: format,
             keepChain: keepsChain, layout: options.layout,
             alignment: options.alignment, archive: archive)
     }
 
     /// Keys that are there and have no say are refused: somebody expects something of them.
     private mutating func checkFit(
-        _ values: [String: PipelineNode], _ operation: PipelineSpec.Operation, _ format: Format,
+        _ values: [String: PipelineNode], _ operation: PipelineSpec.Operation, _ format: TargetFormatName,
         keepsChain: Bool
     ) {
         func line(_ key: String) -> Int { lines["target.\(key)"] ?? 0 }
@@ -53,8 +48,10 @@ extension PipelineKeys {
                     "'name' has no say here: 'archive' is the one archive for all (remove one of them)")
             }
         } else {
-            if format == .qcow2 {
-                report(line("format"), "'format': qcow2 is not written by this version (raw and cow are)")
+            if !format.isWritten {
+                report(
+                    line("format"),
+                    "'format': \(format.name) is not written by this version (raw and cow are)")
             }
             if format == .raw, keepsChain {
                 report(

@@ -12,18 +12,13 @@ package struct PipelineSpec: Equatable, Sendable {
 
     /// What is written, where, and how it is called.
     package struct Target: Equatable, Sendable {
-        /// What a converted image is.
-        package enum Format: String, CaseIterable, Sendable {
-            case raw, cow
-        }
-
         /// The folder of the targets; where one archive is all there is and no folder is given, the
         /// archive's.
         package var directory: FilePath
         /// How they are called below it. With `archive` it has no say.
         package var name: NameTemplate
         /// With `convert`, and with `verify` what was converted.
-        package var format: Format
+        package var format: TargetFormatName
         /// Overlays stay overlays of one converted base.
         package var keepChain: Bool
         package var layout: CowLayout?
@@ -33,7 +28,7 @@ package struct PipelineSpec: Equatable, Sendable {
 
         /// What `{format}` stands for with `operation`.
         package func formatName(_ operation: Operation) -> String {
-            operation == .pack ? "drover" : format.rawValue
+            operation == .pack ? "drover" : format.name
         }
     }
 

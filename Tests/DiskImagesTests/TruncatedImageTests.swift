@@ -24,7 +24,9 @@ struct TruncatedImageTests {
     @Test(arguments: CowLayout.allCases)
     func aFileThatHoldsEveryAllocatedSectorIsSound(layout: CowLayout) throws {
         let top = try image(layout) { $0.dataOffset + 51 * 512 }
-        #expect(try ImageChain.open(top.path).top.firstTruncatedSector() == nil)
+        #expect(
+            try ImageChain.open(top.path).top.content.firstTruncatedSector(in: ImageFile(opening: top.path))
+                == nil)
     }
 
     @Test(

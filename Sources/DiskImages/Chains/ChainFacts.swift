@@ -31,8 +31,7 @@ package struct ChainFacts: Sendable {
         layers = chain.layers.map { layer in
             Layer(
                 path: layer.path, identity: layer.file.identity, layout: layer.layoutName,
-                isRaw: layer.header == nil,
-                format: layer.header.map { .cow($0.layout) } ?? .raw, guestLength: layer.guestLength)
+                isRaw: layer.isRaw, format: layer.content.format, guestLength: layer.guestLength)
         }
         guestLength = chain.guestLength
     }

@@ -71,6 +71,9 @@ package struct ChainOptions: Sendable {
     package var settles = false
     /// The option that says what the image is, for messages.
     package var formatOption = "-f"
+    /// The formats that images are opened in, in the order in which their content is held against
+    /// them.
+    package var formats = FormatList.usual
 
     package init(
         format: ImageFormat? = nil, backingFormat: ImageFormat? = nil, location: BackingLocation,

@@ -137,9 +137,7 @@ private struct ComparedSide {
 
     /// Notes that `extent` is to be read to `position` of the window, unless it is zeros.
     mutating func add(_ extent: Extent, at position: Int) {
-        guard case .data(let offset) = extent.content else { return }
-        runs.append(
-            ReadRun(layer: extent.depth, offset: offset, position: position, length: Int(extent.length)))
+        if let run = extent.read(to: position) { runs.append(run) }
     }
 
     func file(of extent: Extent) -> FileIdentity { chain.layers[extent.depth].file.identity }

@@ -4,15 +4,18 @@ internal import Glibc
 /// One stretch to read from one layer's file to one place of a buffer. Bytes.
 package struct ReadRun: Equatable, Sendable {
     package let layer: Int
-    /// Where it lies in the layer's file.
+    /// Where it lies in the layer's file, or, where it is encoded, in the layer's own disk.
     package let offset: UInt64
+    /// Whether the layer alone can say what is there.
+    package let isEncoded: Bool
     /// Where it goes in the buffer.
     package let position: Int
     package var length: Int
 
-    package init(layer: Int, offset: UInt64, position: Int, length: Int) {
+    package init(layer: Int, offset: UInt64, isEncoded: Bool = false, position: Int, length: Int) {
         self.layer = layer
         self.offset = offset
+        self.isEncoded = isEncoded
         self.position = position
         self.length = length
     }
@@ -63,16 +66,21 @@ package struct ChunkReader {
             ? nil : ReadRun(layer: run.layer, offset: run.offset, position: run.position, length: held)
     }
 
-    /// Reads one layer's runs. Host offsets rise with guest offsets in every layout, so the runs
-    /// come in the file's order.
+    /// Reads one layer's runs. What rises in the file as it does in the buffer is read together;
+    /// what lies before it in the file is read apart.
     private func read(_ layer: Int, of runs: [ReadRun], into buffer: UnsafeMutableRawBufferPointer) throws {
         var pieces: [iovec] = []
         var start: UInt64 = 0
         var end: UInt64 = 0
         var position = 0
         for whole in runs where whole.layer == layer {
+            guard !whole.isEncoded else {
+                try decode(whole, into: buffer)
+                continue
+            }
             guard let run = clip(whole, buffer) else { continue }
-            let gap = pieces.isEmpty ? 0 : Int(clamping: run.offset - end)
+            let gap =
+                pieces.isEmpty ? 0 : run.offset >= end ? Int(clamping: run.offset - end) : Int.max
             if !pieces.isEmpty, gap > ChunkReader.longestGap || pieces.count + 2 > ChunkReader.mostPieces {
                 try layers[layer].file.read(scatteredInto: &pieces, at: start)
                 pieces.removeAll(keepingCapacity: true)
@@ -90,5 +98,12 @@ package struct ChunkReader {
             (end, position) = (run.offset + UInt64(run.length), run.position + run.length)
         }
         if !pieces.isEmpty { try layers[layer].file.read(scatteredInto: &pieces, at: start) }
+    }
+
+    private func decode(_ run: ReadRun, into buffer: UnsafeMutableRawBufferPointer) throws {
+        let layer = layers[run.layer]
+        let place = run.position..<run.position + run.length
+        try layer.content.decode(
+            layer.file, at: run.offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[place]))
     }
 }

@@ -156,6 +156,13 @@ package final class ImageFile: Sendable {
         }
     }
 
+    /// The first `count` bytes, or as many as there are.
+    package func prefix(_ count: Int) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let read = try bytes.withUnsafeMutableBytes { try readAvailable(into: $0, at: 0) }
+        return Array(bytes[..<read])
+    }
+
     /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes there
     /// were. Throws `io` where nothing comes although the file system says that there is more: a
     /// network file system's hiccup is no end.

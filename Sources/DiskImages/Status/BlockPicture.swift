@@ -110,9 +110,9 @@ package struct BlockPicture: Equatable, Sendable {
         while let extent = try status.next() {
             let source: Source =
                 switch extent.content {
-                case .data: .data(depth: extent.depth)
+                case .data, .encoded: .data(depth: extent.depth)
                 // A raw layer allocates nothing: where its file has a hole, there is none.
-                case .zero: chain.layers[extent.depth].header == nil ? .hole : .zeros
+                case .zero: chain.layers[extent.depth].isRaw ? .hole : .zeros
                 case .absent: .hole
                 }
             add(source, extent.start..<extent.end)

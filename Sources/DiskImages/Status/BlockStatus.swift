@@ -4,7 +4,7 @@
 /// Holds one window of bitmap for each layer, whatever the disk's size.
 package struct BlockStatus: Sendable {
     private let chain: ImageChain
-    private var cursors: [LayerCursor]
+    private var cursors: [any LayerCursor]
     private var pending: Extent?
     /// Where the next extent begins: bytes.
     private var position: UInt64
@@ -12,7 +12,7 @@ package struct BlockStatus: Sendable {
     /// Begins at guest offset `start`, a whole sector.
     package init(of chain: ImageChain, from start: UInt64 = 0) {
         self.chain = chain
-        cursors = chain.layers.map(LayerCursor.init)
+        cursors = chain.layers.map { $0.content.cursor(over: $0.file) }
         position = start
     }
 
@@ -43,14 +43,8 @@ package struct BlockStatus: Sendable {
         for depth in chain.layers.indices {
             let (answer, stop) = try cursors[depth].answer(at: position, upTo: end)
             end = stop
-            switch answer {
-            case .data(let offset):
-                return Extent(
-                    start: position, length: end - position, depth: depth, content: .data(offset: offset))
-            case .zero(let offset):
-                return Extent(
-                    start: position, length: end - position, depth: depth, content: .zero(offset: offset))
-            case .unallocated: break
+            if answer != .absent {
+                return Extent(start: position, length: end - position, depth: depth, content: answer)
             }
             // Past the end of the next layer its overlay answers: zeros.
             guard depth + 1 < chain.layers.count, chain.layers[depth + 1].guestLength > position else {

@@ -5,9 +5,11 @@ package struct Extent: Equatable, Sendable {
     package enum Content: Equatable, Sendable {
         /// Data in the layer's file, from `offset` on.
         case data(offset: UInt64)
-        /// Allocated in the layer, but a hole in its file: known to be zero. A COW layer's set bit
-        /// over a hole is this.
-        case zero(offset: UInt64)
+        /// Data that the layer alone can decode: this is its offset in the layer's own disk.
+        case encoded(offset: UInt64)
+        /// Allocated in the layer and known to be zero: a hole in its file at `offset`, as a COW
+        /// layer's set bit over a hole is, or nowhere in it.
+        case zero(offset: UInt64?)
         /// Allocated in no layer: zeros, because the chain ends here or the next layer is too
         /// short.
         case absent
@@ -26,14 +28,18 @@ package struct Extent: Equatable, Sendable {
 
     /// Whether the run is known to read as zeros, from bitmaps and holes alone.
     package var isZero: Bool {
-        if case .data = content { false } else { true }
+        switch content {
+        case .data, .encoded: false
+        case .zero, .absent: true
+        }
     }
 
     /// Where the run lies in its layer's file.
     package var offset: UInt64? {
         switch content {
-        case .data(let offset), .zero(let offset): offset
-        case .absent: nil
+        case .data(let offset): offset
+        case .zero(let offset): offset
+        case .encoded, .absent: nil
         }
     }
 
@@ -46,10 +52,23 @@ package struct Extent: Equatable, Sendable {
         part.length = min(end, range.upperBound) - first
         switch content {
         case .data(let offset): part.content = .data(offset: offset + skipped)
-        case .zero(let offset): part.content = .zero(offset: offset + skipped)
+        case .encoded(let offset): part.content = .encoded(offset: offset + skipped)
+        case .zero(let offset): part.content = .zero(offset: offset.map { $0 + skipped })
         case .absent: break
         }
         return part
+    }
+
+    /// How it is read to `position` of a buffer; nil where there is nothing to read. Of at most
+    /// `Int.max` bytes.
+    package func read(to position: Int) -> ReadRun? {
+        switch content {
+        case .data(let offset):
+            ReadRun(layer: depth, offset: offset, position: position, length: Int(length))
+        case .encoded(let offset):
+            ReadRun(layer: depth, offset: offset, isEncoded: true, position: position, length: Int(length))
+        case .zero, .absent: nil
+        }
     }
 
     /// Takes `next` in where it goes on seamlessly in file and guest; false where it does not.
@@ -57,7 +76,8 @@ package struct Extent: Equatable, Sendable {
         guard next.start == end, next.depth == depth else { return false }
         switch (content, next.content) {
         case (.data(let a), .data(let b)) where a + length == b: break
-        case (.zero(let a), .zero(let b)) where a + length == b: break
+        case (.encoded(let a), .encoded(let b)) where a + length == b: break
+        case (.zero(let a), .zero(let b)) where a.map { $0 + length } == b: break
         case (.absent, .absent): break
         default: return false
         }

@@ -45,7 +45,7 @@ extension BackingReference {
     init(_ layer: ImageLayer, name: FilePath) throws {
         self.init(
             name: name, path: layer.path, size: layer.size, mtime: layer.file.identity.mtime,
-            isCow: layer.header != nil,
+            isCow: !layer.isRaw,
             disguise: try layer.disguise())
     }
 }

@@ -39,9 +39,7 @@ package struct Conversion: TargetMove {
     var job: ManifestJob { target.content.job }
 
     package var warnings: [String] {
-        chain.layers.compactMap {
-            $0.header?.isPastUMLLimit == true ? "\($0.path): \(CowHeader.pastUMLLimit)" : nil
-        }
+        chain.layers.compactMap { layer in layer.content.warning.map { "\(layer.path): \($0)" } }
     }
 
     package func state() throws -> TargetState { try target.state() }

@@ -39,7 +39,7 @@ struct ConversionPlan {
         format = try request.format.format(
             for: TargetDisk(
                 target: request.target, length: chain.guestLength,
-                size: request.asBase && chain.top.header == nil ? chain.top.size : nil,
+                size: request.asBase && chain.top.isRaw ? chain.top.size : nil,
                 over: try overlay.map { try BackingReference($0.backing, name: $0.name) }))
         try format.checkHolds(holding, of: chain, target: request.target)
         job = try ConversionPlan.job(request, chain, place, overlay, format)

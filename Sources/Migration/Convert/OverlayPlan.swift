@@ -36,7 +36,7 @@ struct OverlayPlan {
             depth = found
             backing = request.options.format == nil ? chain.layers[found] : opened.top
             // By -F the layer may mean something else than it does in the chain.
-            needsProof = backing.content != chain.layers[found].content
+            needsProof = backing.layoutName != chain.layers[found].layoutName
         } else if chain.top.file.identity.isSameFile(as: identity) {
             throw MigrationError(.badData, "\(path): is the source itself; expected a backing file (-B)")
         } else {
@@ -74,7 +74,7 @@ struct OverlayPlan {
         guard needsProof else { return }
         let bottom = ImageChain(layers: Array(chain.layers[depth...]))
         if try isCopy(of: bottom) { return }
-        let other = backing.header == nil ? ImageChain(layers: [backing]) : self.chain
+        let other = backing.isRaw ? ImageChain(layers: [backing]) : self.chain
         var comparison = try ChainComparison(bottom, other, length: chain.guestLength)
         var difference: UInt64?
         while difference == nil, let step = try comparison.next() {
@@ -93,7 +93,7 @@ struct OverlayPlan {
 
     private func isCopy(of bottom: ImageChain) throws -> Bool {
         let identity = backing.file.identity
-        guard backing.header == nil,
+        guard backing.isRaw,
             let manifest = try? ManifestFile.proof(of: identity, called: FilePlace(following: path)),
             let job = manifest.job, let completion = manifest.completion, manifest.covers(job.target.length),
             job.options.depth == nil,

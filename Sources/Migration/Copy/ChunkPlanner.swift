@@ -86,10 +86,8 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
             let stop = min(run.end, end)
             let range = Int(position - chunk.start)..<Int(stop - chunk.start)
             switch run.kind {
-            case .data(let layer, let offset):
-                let runOffset = offset + (position - run.start)
-                chunk.runs.append(
-                    ReadRun(layer: layer, offset: runOffset, position: range.lowerBound, length: range.count))
+            case .data:
+                if let read = run.read(position..<stop, to: range.lowerBound) { chunk.runs.append(read) }
                 chunk.written.extend(by: range)
                 if marks { chunk.marked.extend(by: range) }
             case .zero:

@@ -24,7 +24,8 @@ package protocol TargetRunSource: Sendable {
 /// A run of the source's disk and what becomes of it in the target. Bytes.
 package struct TargetRun: Equatable, Sendable {
     package enum Kind: Equatable, Sendable {
-        case data(layer: Int, offset: UInt64)
+        /// Data of a layer: of its file from `offset` on, or, where it is encoded, of its own disk.
+        case data(layer: Int, offset: UInt64, isEncoded: Bool)
         /// Held by the target, known to be zero.
         case zero
         /// Left to the target's backing file.
@@ -34,6 +35,15 @@ package struct TargetRun: Equatable, Sendable {
     package var start: UInt64
     package var end: UInt64
     package var kind: Kind
+
+    /// How `range`, a part of it of at most `Int.max` bytes, is read to `position` of a buffer; nil
+    /// where there is nothing to read.
+    func read(_ range: Range<UInt64>, to position: Int) -> ReadRun? {
+        guard case .data(let layer, let offset, let isEncoded) = kind else { return nil }
+        return ReadRun(
+            layer: layer, offset: offset + (range.lowerBound - start), isEncoded: isEncoded,
+            position: position, length: Int(range.upperBound - range.lowerBound))
+    }
 }
 
 /// Turns a chain's block status into what becomes of it; neighbours without data are merged,
@@ -68,13 +78,25 @@ package struct TargetRuns: TargetRunSource {
         }
         switch (holding, extent.content) {
         case (.everything, .data(let offset)):
-            return [run(.data(layer: extent.depth, offset: offset), extent.start, extent.end)]
+            return [
+                run(.data(layer: extent.depth, offset: offset, isEncoded: false), extent.start, extent.end)
+            ]
+        case (.everything, .encoded(let offset)):
+            return [
+                run(.data(layer: extent.depth, offset: offset, isEncoded: true), extent.start, extent.end)
+            ]
         case (.everything, _):
             return [run(.zero, extent.start, extent.end)]
         case (.above(let depth, _), _) where extent.depth >= depth:
             return [run(.backing, extent.start, extent.end)]
         case (.above, .data(let offset)):
-            return [run(.data(layer: extent.depth, offset: offset), extent.start, extent.end)]
+            return [
+                run(.data(layer: extent.depth, offset: offset, isEncoded: false), extent.start, extent.end)
+            ]
+        case (.above, .encoded(let offset)):
+            return [
+                run(.data(layer: extent.depth, offset: offset, isEncoded: true), extent.start, extent.end)
+            ]
         case (.above, .zero):
             return [run(.zero, extent.start, extent.end)]
         case (.above(_, let backingLength), .absent):

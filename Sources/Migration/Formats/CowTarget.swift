@@ -9,12 +9,9 @@ package struct CowTarget: TargetFormat {
 
     package init(_ header: CowHeader) { self.header = header }
 
-    /// No header that Drover writes reaches further: its alignment is 1 MiB at most.
-    private static let longestMetadata: UInt64 = 2 << 20
-
     package var description: FormatDescription {
         FormatDescription(
-            format: ImageFormat.cow(nil).name, layout: header.layout.rawValue, alignment: header.alignment)
+            format: ImageFormat.cow.name, layout: header.layout.rawValue, alignment: header.alignment)
     }
 
     package var fileLength: UInt64 { header.fullLength }
@@ -27,17 +24,8 @@ package struct CowTarget: TargetFormat {
 
     package func sink(in file: TargetFile) -> any ImageSink { CowSink(file: file, header: header) }
 
-    /// What stands before the bitmap.
     package func metadataDigest(in file: ImageFile) throws -> ContentDigest? {
-        guard header.geometry.bitmapOffset <= CowTarget.longestMetadata else {
-            throw MigrationError(
-                .badData,
-                "\(file.path): its bitmap begins at offset \(header.geometry.bitmapOffset); expected \(CowTarget.longestMetadata) at most"
-            )
-        }
-        var bytes = [UInt8](repeating: 0, count: Int(header.geometry.bitmapOffset))
-        try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
-        return ContentDigest(of: bytes)
+        try CowContent(header).metadataDigest(in: file)
     }
 
     package func checkHolds(_ scope: CopyScope, of chain: ImageChain, target: FilePath) throws {

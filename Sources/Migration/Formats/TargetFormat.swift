@@ -21,22 +21,6 @@ package protocol TargetFormat: Sendable {
     func checkHolds(_ scope: CopyScope, of chain: ImageChain, target: FilePath) throws
 }
 
-/// What a manifest records of a target's format.
-package struct FormatDescription: Equatable, Sendable {
-    /// The format's name as `-O` has it.
-    package let format: String
-    /// The layout's name; the format's, where that has but one.
-    package let layout: String
-    /// Where bitmap and data begin, in bytes: multiples of it; nil where the layout has no choice.
-    package let alignment: UInt32?
-
-    package init(format: String, layout: String, alignment: UInt32? = nil) {
-        self.format = format
-        self.layout = layout
-        self.alignment = alignment
-    }
-}
-
 /// A format as it is asked for, before anything is known of the disk.
 package protocol FormatChoice: Sendable {
     /// Whether the image says itself which sectors it holds.

@@ -13,11 +13,10 @@ struct PlannedLayer {
     /// Where else it was asked for.
     var also: [FilePath] = []
     let source: PackSource
-    /// The layout it is restored in.
-    let layout: String
+    /// What it is restored as.
+    let format: FormatDescription
     let size: UInt64
     var backing: Int?
-    let alignment: UInt32?
     /// The names that it was asked for by; none of what is only a backing file.
     var asked = AskedNames()
     /// Whether others were found to stand on it, by the name that it has as `place`.
@@ -28,9 +27,10 @@ struct PlannedLayer {
         let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0)
             .wanted
         return ArchiveHeader.Layer(
-            name: names[0], also: names.count > 1 ? Array(names.dropFirst()) : nil, layout: layout,
+            name: names[0], also: names.count > 1 ? Array(names.dropFirst()) : nil, layout: format.layout,
             size: size,
-            mtime: source.chain.top.file.identity.mtime.description, backing: backing, alignment: alignment,
+            mtime: source.chain.top.file.identity.mtime.description, backing: backing,
+            alignment: format.alignment,
             image: !asked.isEmpty,
             access: access)
     }
@@ -77,7 +77,7 @@ struct LayerCollection {
     /// the archive knows what the file is, no header does.
     private static func checkReadBack(_ chain: ImageChain) throws {
         for (overlay, below) in zip(chain.layers, chain.layers.dropFirst()) {
-            guard let layout = overlay.header?.layout.writableEquivalent else { continue }
+            guard let layout = CowLayout(rawValue: overlay.content.restored.layout) else { continue }
             guard let misreading = try BackingReference(below, name: below.path).misreading(under: layout)
             else { continue }
             throw MigrationError(
@@ -96,27 +96,21 @@ struct LayerCollection {
                 PlannedLayer(
                     place: try resolved(chain.top.path),
                     source: PackSource(chain: chain, holding: .everything(marks: false)),
-                    layout: "raw",
-                    size: chain.guestLength, backing: nil, alignment: nil))
+                    format: FormatDescription(
+                        format: ImageFormat.raw.name, layout: ImageFormat.raw.name),
+                    size: chain.guestLength, backing: nil))
             indices[key] = index
         }
         try layers[index].asked.add(image)
     }
 
     private func planned(_ layer: ImageLayer, _ backing: Int?) throws -> PlannedLayer {
-        let layout = layer.header?.layout.writableEquivalent
-        return PlannedLayer(
+        PlannedLayer(
             place: try resolved(layer.path),
             source: PackSource(
                 chain: ImageChain(layers: [layer]),
-                holding: layer.header == nil ? .everything(marks: false) : .above(depth: 1, backingLength: 0)),
-            layout: layout?.rawValue ?? "raw", size: layer.size, backing: backing,
-            alignment: layout == .umlV3 ? alignment(of: layer) : nil)
-    }
-
-    /// UML V1 and V2 have no alignment; what becomes V3 gets the usual one.
-    private func alignment(of layer: ImageLayer) -> UInt32 {
-        layer.header?.alignment ?? CowHeader.usualAlignment
+                holding: layer.isRaw ? .everything(marks: false) : .above(depth: 1, backingLength: 0)),
+            format: layer.content.restored, size: layer.size, backing: backing)
     }
 
     private func isSame(_ a: ImageChain, _ b: ImageChain, _ stop: StopFlag) throws -> Bool {
@@ -136,7 +130,7 @@ struct LayerCollection {
     func finished(_ stop: StopFlag) throws -> [PlannedLayer] {
         var replacement: [Int: Int] = [:]
         var bySize: [UInt64: [Int]] = [:]
-        for (index, layer) in layers.enumerated() where layer.layout == "raw" && layer.asked.isEmpty {
+        for (index, layer) in layers.enumerated() where layer.source.isRaw && layer.asked.isEmpty {
             let twin = try bySize[layer.size, default: []].first { other in
                 try isSame(layers[other].source.chain, layer.source.chain, stop)
             }

@@ -86,13 +86,7 @@ struct PackPlanner: Sendable {
         while position < end {
             let run = try run(at: position)
             let stop = min(run.end, end)
-            if case .data(let depth, let offset) = run.kind {
-                window.reads.append(
-                    ReadRun(
-                        layer: depth, offset: offset + (position - run.start),
-                        position: Int(window.heldLength),
-                        length: Int(stop - position)))
-            }
+            if let read = run.read(position..<stop, to: Int(window.heldLength)) { window.reads.append(read) }
             if run.kind != .backing { window.hold(position..<stop) }
             position = stop
         }

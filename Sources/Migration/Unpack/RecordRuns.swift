@@ -16,7 +16,7 @@ struct RecordRuns: TargetRunSource {
             add(
                 TargetRun(
                     start: run.start, end: run.end,
-                    kind: run.isZero ? .zero : .data(layer: 0, offset: content)))
+                    kind: run.isZero ? .zero : .data(layer: 0, offset: content, isEncoded: false)))
             if !run.isZero { content += run.end - run.start }
             position = run.end
         }

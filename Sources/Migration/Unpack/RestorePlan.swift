@@ -168,7 +168,8 @@ struct RestorePlan: Sendable {
     /// look like.
     func restored(_ layer: Int, in tree: FolderTree) throws -> ImageLayer {
         try ImageLayer(
-            ImageFile(opening: tree.place(for: header.layers[layer].name)), as: headers[layer]?.layout)
+            ImageFile(opening: tree.place(for: header.layers[layer].name)),
+            as: headers[layer].map { .cow($0.layout) } ?? .raw)
     }
 
     /// Where the layers lie while they wait to be flattened.

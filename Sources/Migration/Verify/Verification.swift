@@ -84,19 +84,16 @@ package struct Verification: Sendable {
         guard file.length == completion.size else {
             return damaged("its length is \(file.length) bytes; expected \(completion.size)")
         }
-        let content: ImageLayer.Content
+        let layer: ImageLayer
         do {
-            content = try self.content(of: file)
-        } catch let error as FormatError {
-            return damaged("its header is damaged: \(error)")
+            layer = try ImageLayer(file, as: ImageFormat(name: job.options.layout) ?? .raw)
+        } catch let error as DiskImageError where error.kind == .badData {
+            return damaged("its header is damaged: \(error.fact)")
         }
-        if case .cow(let header) = content,
-            try CowTarget(header).metadataDigest(in: file)?.description != completion.header
-        {
+        if try layer.content.metadataDigest(in: file)?.description != completion.header {
             return damaged("its header is not the one that was written")
         }
-        let layer = ImageLayer(file: file, content: content)
-        if let problem = try familyProblem(layer) ?? layer.header.flatMap(strangeBacking) {
+        if let problem = try familyProblem(layer) ?? layer.content.backing.flatMap(strangeBacking) {
             return damaged(problem)
         }
         let chain = ImageChain(layers: [layer])
@@ -108,15 +105,15 @@ package struct Verification: Sendable {
 
     /// What is wrong with the backing file of an overlay that is whole itself: over another one it
     /// shows bytes that never were. One that is not there can show none.
-    private func strangeBacking(of header: CowHeader) throws -> String? {
-        guard !header.backingPath.isEmpty, let recorded = job.options.backing else { return nil }
-        let place = place(of: FilePath(bytes: header.backingPath))
+    private func strangeBacking(_ backing: BackingClause) throws -> String? {
+        guard let recorded = job.options.backing else { return nil }
+        let place = place(of: backing.path)
         guard let found = try ImageFile.identity(at: place) else { return nil }
-        guard header.expects(found.mtime) else {
+        if let mtime = backing.mtime, !backing.expects(found.mtime) {
             return
-                "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(header.mtime)"
+                "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(mtime)"
         }
-        guard recorded.layout != "raw" || found.size == recorded.size else {
+        guard recorded.layout != ImageFormat.raw.name || found.size == recorded.size else {
             return
                 "its backing file \(place) is not the one it was made for: it is \(found.size) bytes long; expected \(recorded.size)"
         }
@@ -137,15 +134,6 @@ package struct Verification: Sendable {
         }
         return
             "it was made anew with its family, and not all of them have their names (drover run of its pipeline goes on)"
-    }
-
-    private func content(of file: ImageFile) throws -> ImageLayer.Content {
-        guard let layout = CowLayout(rawValue: job.options.layout) else { return .raw }
-        var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)
-        let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
-        let readings = try CowHeader.readings(
-            of: Array(bytes[..<count]), fileLength: file.length, layout: layout)
-        return .cow(readings[0])
     }
 
     private func compare(_ chain: ImageChain, _ options: MoveOptions) async throws -> Finding {

@@ -1,34 +1,39 @@
 package import DiskImages
-internal import ImageFormats
 package import SystemPackage
 
-/// What a user may say an image is. `qcow2` is a format, but none that this version reads.
-package enum SourceFormat: Equatable, Sendable {
-    case known(ImageFormat)
-    case qcow2
-
-    /// Every name there is.
-    package static let names = ["raw", "cow", "qcow2"] + CowLayout.allCases.map(\.rawValue)
-
-    /// Why an image that is said to be qcow2 is refused; the end of a line.
-    package static let qcow2Fault =
-        "qcow2 is not read by this version (qemu-img convert makes a raw image of it)"
+/// What a user may say an image is: a name of the list of formats.
+package struct SourceFormat: Equatable, Sendable {
+    package let format: ImageFormat
 
     package init?(name: String) {
-        if name == "qcow2" {
-            self = .qcow2
-        } else if let format = ImageFormat(name: name) {
-            self = .known(format)
-        } else {
-            return nil
-        }
+        guard FormatList.sourceNames.contains(name) else { return nil }
+        format = ImageFormat(unlisted: name)
     }
 
-    /// The format to read; throws `badData` for qcow2.
+    /// Why images of the format are refused, as the end of a line; nil where they are read.
+    package var fault: String? { ImageFormat(name: format.name) == nil ? FormatList.unreadable : nil }
+
+    /// The format to read; throws `badData` for one that is only known by name.
     package func readable(_ image: FilePath) throws -> ImageFormat {
-        guard case .known(let format) = self else {
-            throw DiskImageError(.badData, image, SourceFormat.qcow2Fault)
-        }
+        if let fault { throw DiskImageError(.badData, image, fault) }
         return format
     }
+}
+
+/// What a user may ask for as a target's format: a name of the list of formats.
+package struct TargetFormatName: Hashable, Sendable {
+    package let name: String
+
+    package static let raw = TargetFormatName(of: .raw)
+    package static let cow = TargetFormatName(of: .cow)
+
+    private init(of format: ImageFormat) { name = format.name }
+
+    package init?(name: String) {
+        guard FormatList.targetNames.contains(name) else { return nil }
+        self.name = name
+    }
+
+    /// Whether this version writes it.
+    package var isWritten: Bool { self == .raw || self == .cow }
 }

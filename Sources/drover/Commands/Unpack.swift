@@ -32,7 +32,7 @@ struct Unpack: AsyncParsableCommand {
             "cow: the chains as they were (the default), -o may choose another layout; raw: flattened.",
             valueName: "format")
     )
-    var format: TargetOptions.Format?
+    var format: TargetFormatName?
 
     @Option(
         name: .customShort("o", allowingJoined: true),
@@ -65,9 +65,7 @@ struct Unpack: AsyncParsableCommand {
     func validate() throws {
         try SegmentSize.check(segment)
         try CopyOptions.validate(rate: rate, jobs: jobs)
-        if format == .qcow2 {
-            throw ValidationError("qcow2 is not written by this version (-O raw and -O cow are)")
-        }
+        try format?.checkIsWritten()
         if format == .raw, formatOptions != CowTargetOptions() {
             throw ValidationError("-o says something of COW files, and the targets are raw")
         }

@@ -1,5 +1,4 @@
 internal import DiskImages
-internal import ImageFormats
 internal import SystemPackage
 
 extension ImageOptions {
@@ -12,16 +11,8 @@ extension ImageOptions {
         options.formatOption = formatOption
         let chain = try ImageChain.open(image, options)
         for layer in chain.layers {
-            if let warning = layer.warning { verbosity.warn("\(layer.path): \(warning)") }
+            if let warning = layer.content.warning { verbosity.warn("\(layer.path): \(warning)") }
         }
         return chain
-    }
-}
-
-extension ImageLayer {
-    /// What does not keep Drover from reading the layer, but others.
-    var warning: String? {
-        guard let header, header.isPastUMLLimit else { return nil }
-        return "header and bitmap pass 2^31 bytes, and User-Mode Linux cannot open such an image"
     }
 }

@@ -61,7 +61,7 @@ extension BackingLocation.Move {
 extension SourceFormat: ExpressibleByArgument {
     package init?(argument: String) { self.init(name: argument) }
 
-    package static var allValueStrings: [String] { names }
+    package static var allValueStrings: [String] { FormatList.sourceNames }
 
     static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }

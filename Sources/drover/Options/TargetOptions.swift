@@ -1,19 +1,15 @@
 internal import ArgumentParser
+internal import DiskImages
 internal import ImageFormats
 internal import Migration
 internal import PipelineFiles
 
 /// What is to be written: the format and what `-o` says of it.
 struct TargetOptions: ParsableArguments {
-    /// The value of `-O`. `qcow2` is a format, but none that this version writes.
-    enum Format: String, CaseIterable, ExpressibleByArgument {
-        case raw, cow, qcow2
-    }
-
     @Option(
         name: .customShort("O", allowingJoined: true),
         help: ArgumentHelp("The format of the target.", valueName: "format"))
-    var format = Format.raw
+    var format = TargetFormatName.raw
 
     @Option(
         name: .customShort("o", allowingJoined: true),
@@ -24,11 +20,26 @@ struct TargetOptions: ParsableArguments {
     var formatOptions = CowTargetOptions()
 
     func validate() throws {
-        if format == .qcow2 {
-            throw ValidationError("qcow2 is not written by this version (-O raw and -O cow are)")
-        }
+        try format.checkIsWritten()
         if format == .raw, formatOptions != CowTargetOptions() {
             throw ValidationError("-o says something of a COW file, and the target is raw (add -O cow)")
+        }
+    }
+}
+
+extension TargetFormatName: ExpressibleByArgument {
+    package init?(argument: String) { self.init(name: argument) }
+
+    package static var allValueStrings: [String] { FormatList.targetNames }
+
+    static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
+
+    package var defaultValueDescription: String { name }
+
+    /// Throws where this version does not write it.
+    func checkIsWritten() throws {
+        guard isWritten else {
+            throw ValidationError("\(name) is not written by this version (-O raw and -O cow are)")
         }
     }
 }

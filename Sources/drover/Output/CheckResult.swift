@@ -58,12 +58,13 @@ struct CheckResult {
                     problem.kind.name, problem.error,
                     problem.error.kind == .shortage ? .io : CheckResult.code(of: problem.kind))
             }
-            report.warnings = chain.layers.compactMap { layer in layer.warning.map { "\(layer.path): \($0)" }
+            report.warnings = chain.layers.compactMap { layer in
+                layer.content.warning.map { "\(layer.path): \($0)" }
             }
             try measure(chain.top)
         } catch let error as DiskImageError {
             let isDamaged = try error.kind == .badData && CheckResult.isBrokenCow(image)
-            if isDamaged { report.format = "cow" }
+            if isDamaged { report.format = ImageFormat.cow.name }
             note(CheckResult.name(of: error), error, isDamaged ? .damaged : ExitCode(for: error))
         }
     }
@@ -88,11 +89,11 @@ struct CheckResult {
     private mutating func measure(_ layer: ImageLayer) throws {
         var status = BlockStatus(of: ImageChain(layers: [layer]))
         var allocated: UInt64 = 0
-        var end = layer.header?.geometry.dataOffset ?? 0
+        var end = layer.content.metadataLength
         while let extent = try status.next() {
             // A hole of a raw image is nothing; one of a COW file is zeros that hide the backing
             // file.
-            guard let offset = extent.offset, layer.header != nil || !extent.isZero else { continue }
+            guard let offset = extent.offset, !layer.isRaw || !extent.isZero else { continue }
             allocated += extent.length
             end = offset + extent.length
         }

@@ -7,7 +7,7 @@ internal import SystemPackage
 struct ImageFacts: Encodable {
     /// What only COW files have; `type` and `data` as `qemu-img` nests them.
     struct FormatSpecific: Encodable {
-        var type = "cow"
+        var type = ImageFormat.cow.name
         let data: CowFacts
     }
 
@@ -46,12 +46,14 @@ struct ImageFacts: Encodable {
             (backing?.path ?? layer.backingPath.map { layer.path.removingLastComponent().pushing($0) })?
             .description
         backingFilenameFormat = backing?.formatName
-        formatSpecific = try layer.header.map { FormatSpecific(data: try CowFacts($0, of: layer, backing)) }
+        formatSpecific = try (layer.content as? CowContent).map {
+            FormatSpecific(data: try CowFacts($0, of: layer, backing))
+        }
         locked = try layer.file.user() != nil
         problems = chain.problems.filter { $0.depth == depth }.map {
             Problem(kind: $0.kind.name, text: $0.error.fact)
         }
-        warnings = layer.warning.map { [$0] } ?? []
+        warnings = layer.content.warning.map { [$0] } ?? []
     }
 }
 
@@ -74,7 +76,8 @@ struct CowFacts: Encodable {
     /// not be opened.
     let backingSizeMatches: Bool?
 
-    init(_ header: CowHeader, of layer: ImageLayer, _ backing: ImageLayer?) throws {
+    init(_ content: CowContent, of layer: ImageLayer, _ backing: ImageLayer?) throws {
+        let header = content.header
         layout = header.layout.rawValue
         byteOrder = header.byteOrder == .big ? "big" : "little"
         headerSize = header.size
@@ -82,10 +85,9 @@ struct CowFacts: Encodable {
         bitmapOffset = header.geometry.bitmapOffset
         bitmapLength = header.geometry.bitmapLength
         dataOffset = header.geometry.dataOffset
-        backingMtime =
-            header.backingPath.isEmpty || (!header.layout.isUML && header.mtime == 0) ? nil : header.mtime
+        backingMtime = content.backing?.mtime
         backingMtimeMatches = backingMtime.flatMap { _ in
-            backing.map { header.expects($0.file.identity.mtime) }
+            backing.flatMap { content.backing?.expects($0.file.identity.mtime) }
         }
         backingSizeMatches = header.layout.isUML ? backing.map { $0.size == header.size } : nil
     }

@@ -47,7 +47,7 @@ extension FleetReport {
     private static func operation(of spec: PipelineSpec) -> String {
         switch spec.operation {
         case .convert:
-            "convert to \(spec.target.format.rawValue)" + (spec.target.keepChain ? ", bases kept" : "")
+            "convert to \(spec.target.format.name)" + (spec.target.keepChain ? ", bases kept" : "")
         case .pack: spec.target.archive == nil ? "pack, an archive for each image" : "pack into one archive"
         case .verify: "verify"
         }

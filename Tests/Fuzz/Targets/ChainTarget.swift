@@ -111,7 +111,7 @@ enum ReferenceReader {
     static func sector(at position: UInt64, of chain: ImageChain) throws -> [UInt8] {
         for layer in chain.layers {
             guard position < layer.guestLength else { break }
-            guard let geometry = layer.header?.geometry else {
+            guard let geometry = (layer.content as? CowContent)?.header.geometry else {
                 return try bytes(of: layer.file, at: position)
             }
             let sector = position / 512

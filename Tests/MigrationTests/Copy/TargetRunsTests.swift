@@ -26,7 +26,7 @@ struct HeldRunsTests {
             position = run.end
             let character =
                 switch run.kind {
-                case .data(let layer, _): "\(layer)"
+                case .data(let layer, _, _): "\(layer)"
                 case .zero: "z"
                 case .backing: "b"
                 }
@@ -76,12 +76,14 @@ struct HeldRunsTests {
         let layers = try chain("top").layers
         let expected = [
             TargetRun(
-                start: 0, end: 4096, kind: .data(layer: 0, offset: layers[0].header?.geometry.dataOffset ?? 0)
+                start: 0, end: 4096,
+                kind: .data(layer: 0, offset: layers[0].header?.geometry.dataOffset ?? 0, isEncoded: false)
             ),
-            TargetRun(start: 4096, end: 8192, kind: .data(layer: 2, offset: 4096)),
+            TargetRun(start: 4096, end: 8192, kind: .data(layer: 2, offset: 4096, isEncoded: false)),
             TargetRun(
                 start: 8192, end: 12_288,
-                kind: .data(layer: 1, offset: 8192 + (layers[1].header?.geometry.dataOffset ?? 0))),
+                kind: .data(
+                    layer: 1, offset: 8192 + (layers[1].header?.geometry.dataOffset ?? 0), isEncoded: false)),
         ]
         for run in expected { #expect(try runs.next() == run) }
     }
@@ -106,7 +108,7 @@ struct RandomHeldRunsTests {
             try forEachSector(of: chain, .everything(marks: false), comment) { number, kind in
                 let sector = model.sector(number)
                 switch kind {
-                case .data(let layer, let offset): return layer == sector.depth && offset == sector.offset
+                case .data(let layer, let offset, _): return layer == sector.depth && offset == sector.offset
                 case .zero: return !sector.isWritten && sector.bytes.allSatisfy { $0 == 0 }
                 case .backing: return false
                 }
@@ -130,7 +132,7 @@ struct RandomHeldRunsTests {
                 // above it does.
                 let isHidden = !sector.isPresent && sector.depth < depth && number < backing.sectorCount
                 switch kind {
-                case .data(let layer, let offset):
+                case .data(let layer, let offset, _):
                     return isHeldAbove && layer == sector.depth && offset == sector.offset
                 case .zero:
                     return (isHeldAbove && !sector.isWritten || isHidden)
@@ -154,8 +156,8 @@ struct RandomHeldRunsTests {
             next = run.end
             for number in run.start / 512..<run.end / 512 {
                 var kind = run.kind
-                if case .data(let layer, let offset) = kind {
-                    kind = .data(layer: layer, offset: offset + number * 512 - run.start)
+                if case .data(let layer, let offset, _) = kind {
+                    kind = .data(layer: layer, offset: offset + number * 512 - run.start, isEncoded: false)
                 }
                 try #require(isRight(number, kind), "sector \(number) is \(kind); \(comment)")
             }
