@@ -97,7 +97,7 @@ struct FleetMover {
         var request = try run.plan.conversion(at: place)
         request.policy.usesLock = run.options.usesLocks
         request.options.settles = true
-        let state = try self.state { try Conversion(request).state() }
+        let state = try await self.state { try Conversion(request).state() }
         if state == .held, item.role == .base || request.policy.naming == .withFamily {
             return .staged(resumed: item.chain?.guestLength ?? 0)
         }
@@ -116,9 +116,9 @@ struct FleetMover {
     private func pack() async throws -> FleetOutcome {
         var request = try run.plan.packing(at: place, settles: true)
         request.policy.usesLock = run.options.usesLocks
-        let state = try self.state { try Packing(request, stop: options.stop).state() }
+        let state = try await self.state { try await Packing(request, options).state() }
         guard try permit(state, nil, &request.policy) else { return try settled(state) }
-        return try await move(Packing(request, stop: options.stop))
+        return try await move(Packing(request, options))
     }
 
     private func move(_ move: some TargetMove) async throws -> FleetOutcome {
@@ -159,9 +159,9 @@ struct FleetMover {
 
     /// What is there; where checkpoints are to be forgotten, or what is there is compared, one that
     /// cannot be read is as good as one of another job.
-    private func state(_ look: () throws -> TargetState) throws -> TargetState {
+    private func state(_ look: () async throws -> TargetState) async throws -> TargetState {
         do {
-            let state = try look()
+            let state = try await look()
             return (state == .unfinished || state == .held) && run.options.restart ? .outdated : state
         } catch let error as ManifestError where run.options.restart || run.options.adopts {
             // Nothing says that a target that is there is still as it was completed.

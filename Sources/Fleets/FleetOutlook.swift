@@ -30,11 +30,12 @@ package struct FleetOutlook: Sendable {
 extension FleetPlan {
     /// What a run would do with the items at `places`, bases first, from headers, bitmaps, holes
     /// and manifests alone.
-    package func outlooks(of places: [Int], stop: StopFlag) -> [FleetOutlook] {
+    package func outlooks(of places: [Int], stop: StopFlag) async -> [FleetOutlook] {
         var bases: [Int: FleetOutlook] = [:]
-        return places.map { place in
+        var outlooks: [FleetOutlook] = []
+        for place in places {
             let base = items[place].base.flatMap { bases[$0] }
-            var outlook = outlook(of: place, isBaseSettled: base.map { !$0.isToDo } ?? true, stop)
+            var outlook = await outlook(of: place, isBaseSettled: base.map { !$0.isToDo } ?? true, stop)
             if let problem = base?.problem, outlook.isToDo {
                 outlook = FleetOutlook(
                     place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
@@ -43,8 +44,9 @@ extension FleetPlan {
             outlook.isNaming =
                 spec.operation == .convert && outlook.problem == nil && (try? isNaming(place)) == true
             if items[place].role == .base { bases[place] = outlook }
-            return outlook
+            outlooks.append(outlook)
         }
+        return outlooks
     }
 
     /// Whether the target at `place` is what it is to be, as it stands, on a base that cannot be
@@ -64,7 +66,7 @@ extension FleetPlan {
         return FleetProblem(MigrationError(.badData, "its base \(base) failed: \(problem)"))
     }
 
-    private func outlook(of place: Int, isBaseSettled: Bool, _ stop: StopFlag) -> FleetOutlook {
+    private func outlook(of place: Int, isBaseSettled: Bool, _ stop: StopFlag) async -> FleetOutlook {
         let item = items[place]
         if let problem = item.problem {
             return FleetOutlook(place: place, state: nil, problem: problem, read: 0)
@@ -73,7 +75,8 @@ extension FleetPlan {
             switch spec.operation {
             case .verify: return try verification(of: place)
             case .pack:
-                let packing = try Packing(packing(at: place), stop: stop)
+                let packing = try await Packing(
+                    packing(at: place), MoveOptions(workers: WorkerSlots(limit: 1), stop: stop))
                 let state = try packing.state()
                 return try outlook(of: place, state) { try packing.dataLength() }
             case .convert:

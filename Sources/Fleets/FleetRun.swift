@@ -51,12 +51,13 @@ package struct FleetRun: Sendable {
 
     /// Tells the progress how much there is to do: data where somebody looks on, else only the disks'
     /// lengths, which are known already.
-    package func begin(_ options: MoveOptions) {
+    package func begin(_ options: MoveOptions) async {
         let progress = options.progress
         let places = plan.places(in: choice)
         let total =
             progress.isShown
-            ? plan.outlooks(of: places, stop: options.stop).filter(\.isToDo).reduce(0) { $0 + $1.read } : nil
+            ? await plan.outlooks(of: places, stop: options.stop).filter(\.isToDo).reduce(0) { $0 + $1.read }
+            : nil
         let length = places.reduce(UInt64(0)) { $0 &+ (plan.items[$1].chain?.guestLength ?? 0) }
         progress.begin(
             Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
@@ -71,7 +72,9 @@ package struct FleetRun: Sendable {
         let places = plan.places(in: choice)
         // What may be adopted is not lost yet.
         if !options.adopts {
-            for place in places where options.forced.contains(place) { try tellLoss(at: place, tell) }
+            for place in places where options.forced.contains(place) {
+                try await tellLoss(at: place, move, tell)
+            }
         }
         var queue = FleetQueue(places, plan)
         var results: [FleetResult] = []
@@ -139,15 +142,15 @@ package struct FleetRun: Sendable {
     }
 
     /// Says what will be lost, before anything is replaced.
-    private func tellLoss(at place: Int, _ tell: (FleetEvent) -> Void) throws {
+    private func tellLoss(at place: Int, _ move: MoveOptions, _ tell: (FleetEvent) -> Void) async throws {
         let item = plan.items[place]
         guard plan.spec.operation != .verify, !item.target.isEmpty,
             try ImageFile.identity(at: item.target) != nil
         else { return }
         do {
             let state =
-                try plan.spec.operation == .pack
-                ? Packing(plan.packing(at: place), stop: StopFlag()).state()
+                try await plan.spec.operation == .pack
+                ? Packing(plan.packing(at: place), move.unseen).state()
                 : item.stateWithoutJob()
             if state == .altered || state == .foreign { tell(.replaces(place, state)) }
         } catch is ManifestError {

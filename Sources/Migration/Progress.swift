@@ -51,6 +51,9 @@ package final class Progress: Sendable {
         self.whole = whole
     }
 
+    /// Whether it counts for a whole beside others.
+    var isPart: Bool { whole != nil }
+
     package var snapshot: Snapshot { state.withLock { $0 } }
 
     /// Begins with a state in which only what is known beforehand is set.

@@ -171,11 +171,11 @@ struct FleetPlanTests {
                     "(where bases have moved, backing-map finds them)"))
     }
 
-    @Test func whatALayoutCannotHoldIsSaidBeforeItsBaseIsMoved() throws {
+    @Test func whatALayoutCannotHoldIsSaidBeforeItsBaseIsMoved() async throws {
         try fleet.directory.raw("a.img", "abc")
         // UML's layouts need a base as long as the disk; this header says a longer one.
         try fleet.directory.cow("top.cow", .qemuV2, over: fleet.directory("a.img").string, "-x-xx")
-        let outlooks = try plan().outlooks(of: [0, 1], stop: StopFlag())
+        let outlooks = try await plan().outlooks(of: [0, 1], stop: StopFlag())
         #expect(outlooks.map { $0.problem == nil } == [true, false])
         #expect(try #require(outlooks[1].problem).description.contains(": uml-v3 cannot hold a disk of "))
         #expect(try #require(outlooks[1].problem).description.hasSuffix("(layout: qemu-v2 can)"))

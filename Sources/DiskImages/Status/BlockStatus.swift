@@ -9,20 +9,31 @@ package struct BlockStatus: Sendable {
     /// Where the next extent begins: bytes.
     private var position: UInt64
 
-    /// Begins at guest offset `start`, a whole sector.
-    package init(of chain: ImageChain, from start: UInt64 = 0) {
+    /// Where the walk ends: the disk's end, or before it.
+    private var limit: UInt64
+
+    /// Begins at guest offset `start` and ends at `end`, whole sectors, at the latest at the disk's
+    /// end.
+    package init(of chain: ImageChain, from start: UInt64 = 0, upTo end: UInt64 = .max) {
         self.chain = chain
         cursors = chain.layers.map { $0.content.cursor(over: $0.file) }
         position = start
+        limit = min(end, chain.guestLength)
     }
 
-    /// The next extent, seamless neighbours merged; nil past the disk's end. Extents follow one
+    /// Goes on with `range`, whole sectors, wherever it lies.
+    mutating func seek(to range: Range<UInt64>) {
+        (position, pending) = (range.lowerBound, nil)
+        limit = min(range.upperBound, chain.guestLength)
+    }
+
+    /// The next extent, seamless neighbours merged; nil at the end. Extents follow one
     /// another without gaps.
     package mutating func next() throws -> Extent? {
         var current: Extent? = pending
         pending = nil
-        while position < chain.guestLength {
-            let found = try resolve(at: position, upTo: chain.guestLength)
+        while position < limit {
+            let found = try resolve(at: position, upTo: limit)
             position = found.end
             guard var extent = current else {
                 current = found

@@ -66,14 +66,14 @@ package struct Conversion: TargetMove {
         let isFirst = try target.isFirst
         if isFirst {
             try target.checkReplaceable()
-            try plan.overlay?.prove(chain, stop: options.stop)
+            try await plan.overlay?.prove(chain, options)
         }
         switch try target.begin() {
         case .upToDate: return .upToDate
         case .named: return .named
         case .held: return .held(resumed: job.target.length)
         case .open(let target):
-            if !isFirst, target.recorded == nil { try plan.overlay?.prove(chain, stop: options.stop) }
+            if !isFirst, target.recorded == nil { try await plan.overlay?.prove(chain, options) }
             return try await write(target, options)
         }
     }

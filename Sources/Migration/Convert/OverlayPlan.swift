@@ -70,21 +70,15 @@ struct OverlayPlan {
     /// Shows that the backing file has the bytes of the layer it stands for, for the length of the
     /// disk. A complete manifest of its own that names that layer as its source is proof; otherwise
     /// both are read.
-    func prove(_ chain: ImageChain, stop: StopFlag) throws {
+    func prove(_ chain: ImageChain, _ options: MoveOptions) async throws {
         guard needsProof else { return }
         let bottom = ImageChain(layers: Array(chain.layers[depth...]))
         if try isCopy(of: bottom) { return }
         let other = backing.isRaw ? ImageChain(layers: [backing]) : self.chain
-        var comparison = try ChainComparison(bottom, other, length: chain.guestLength)
-        var difference: UInt64?
-        while difference == nil, let step = try comparison.next() {
-            if stop.isRequested {
-                throw MigrationError(
-                    .stopped, "\(backing.path): stopped by a signal (run the same command again to go on)")
-            }
-            if case .different(let offset) = step { difference = offset }
-        }
-        guard let offset = difference else { return }
+        let comparison = DiskComparison(bottom, other, length: chain.guestLength)
+        guard
+            let offset = try await comparison.firstDifference(named: backing.path.description, options)
+        else { return }
         throw MigrationError(
             .badData,
             "\(backing.path): differs from \(bottom.top.path) at sector \(offset / sectorSize); expected a backing file with the same bytes (-B)"

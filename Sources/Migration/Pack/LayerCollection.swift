@@ -113,26 +113,18 @@ struct LayerCollection {
             format: layer.content.restored, size: layer.size, backing: backing)
     }
 
-    private func isSame(_ a: ImageChain, _ b: ImageChain, _ stop: StopFlag) throws -> Bool {
-        var comparison = try ChainComparison(a, b, length: a.guestLength)
-        while let step = try comparison.next() {
-            if stop.isRequested {
-                throw MigrationError(
-                    .stopped, "\(b.top.path): stopped by a signal (run the same command again)")
-            }
-            if case .different = step { return false }
-        }
-        return true
-    }
-
     /// The layers, copies of one backing file taken together under the first one's name. What
     /// others stand on keeps the name that they have for it, beside those that it was asked for by.
-    func finished(_ stop: StopFlag) throws -> [PlannedLayer] {
+    func finished(_ options: MoveOptions) async throws -> [PlannedLayer] {
         var replacement: [Int: Int] = [:]
         var bySize: [UInt64: [Int]] = [:]
         for (index, layer) in layers.enumerated() where layer.source.isRaw && layer.asked.isEmpty {
-            let twin = try bySize[layer.size, default: []].first { other in
-                try isSame(layers[other].source.chain, layer.source.chain, stop)
+            var twin: Int?
+            for other in bySize[layer.size, default: []] where twin == nil {
+                let chain = layers[other].source.chain
+                let comparison = DiskComparison(chain, layer.source.chain, length: chain.guestLength)
+                let name = layer.source.chain.top.path.description
+                if try await comparison.firstDifference(named: name, options) == nil { twin = other }
             }
             if let twin { replacement[index] = twin } else { bySize[layer.size, default: []].append(index) }
         }

@@ -18,13 +18,13 @@ struct PackPlan {
 
     /// Opens every image with its chain; throws where one cannot be packed, before anything is
     /// written.
-    init(_ request: PackRequest, stop: StopFlag) throws {
+    init(_ request: PackRequest, _ options: MoveOptions) async throws {
         var collection = LayerCollection()
         for image in request.images {
             let chain = try ImageChain.open(image, request.options(image))
             try request.flatten ? collection.addFlattened(chain, as: image) : collection.add(chain, as: image)
         }
-        let layers = try collection.finished(stop)
+        let layers = try await collection.finished(options)
         var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
         header = ArchiveHeader(
             options: ArchiveHeader.Options(

@@ -1,6 +1,6 @@
 internal import DiskImages
 internal import Manifests
-package import Stages
+internal import Stages
 internal import SystemPackage
 internal import TransportArchive
 
@@ -11,10 +11,11 @@ package struct Packing: TargetMove {
     /// nil of standard output.
     private let target: TargetTransaction<ArchiveContent>?
 
-    /// Opens and checks every source before anything is written.
-    package init(_ request: PackRequest, stop: StopFlag) throws {
+    /// Opens and checks every source before anything is written; backing files that may be copies of
+    /// one another are read, as `options` say.
+    package init(_ request: PackRequest, _ options: MoveOptions) async throws {
         self.request = request
-        plan = try PackPlan(request, stop: stop)
+        plan = try await PackPlan(request, options)
         target = try request.archive.map { [plan] in
             try Packing.target($0, request, plan)
         }

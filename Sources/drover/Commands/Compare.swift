@@ -7,13 +7,15 @@ internal import Stages
 internal import SystemPackage
 
 /// `drover compare`: do two images show a guest the same bytes?
-struct Compare: ParsableCommand {
+struct Compare: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare",
         abstract: "Find the first sector in which two images differ.",
         discussion: """
             Compares what a guest reads, whatever the formats and chains. Ends with 0 where the images are the same and with 1 where they \
             differ. Images of different sizes differ, unless --ignore-size is given. The options for backing files hold for both images.
+
+            Environment: MAKEFLAGS, where make names the jobserver that limits the workers.
 
             For example: drover compare guests/web-01.cow migrated/web-01.raw
             """)
@@ -26,20 +28,24 @@ struct Compare: ParsableCommand {
         help: ArgumentHelp("What B is (default: look at its content); -f is for A.", valueName: "format"))
     var formatOfB: SourceFormat?
 
+    @Option(help: CopyOptions.jobsHelp("read and compare")) var jobs: Int?
     @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
     @Argument(help: "An image.", completion: .file(), transform: FilePath.init(argument:)) var a: FilePath
     @Argument(help: "Another image.", completion: .file(), transform: FilePath.init(argument:)) var b:
         FilePath
 
-    func run() throws {
+    func validate() throws { try CopyOptions.validate(rate: nil, jobs: jobs) }
+
+    func run() async throws {
         var optionsOfB = imageOptions
         optionsOfB.format = formatOfB
         let (chainA, chainB) = (
             try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity, formatOption: "-F")
         )
-        let verdict = try compare(chainA, chainB, SignalWatch.stopFlag())
+        let verdict = try await compare(chainA, chainB)
         var output = Output()
         switch outputOptions.output {
         case .human: if !verbosity.isQuiet { try output.line(verdict.text) }
@@ -49,13 +55,15 @@ struct Compare: ParsableCommand {
         if !verdict.identical { throw ExitCode.differs }
     }
 
-    private func compare(_ chainA: ImageChain, _ chainB: ImageChain, _ stop: StopFlag) throws -> Verdict {
+    private func compare(_ chainA: ImageChain, _ chainB: ImageChain) async throws -> Verdict {
         let sizes = [chainA.guestLength, chainB.guestLength]
         guard ignoreSize || sizes[0] == sizes[1] else {
             return Verdict(sizes: sizes, offset: nil, isSizeCompared: true)
         }
-        let offset = try ChainComparison.firstDifference(chainA, chainB, length: max(sizes[0], sizes[1])) {
-            stop.isRequested
+        let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: nil)
+        let comparison = DiskComparison(chainA, chainB, length: max(sizes[0], sizes[1]))
+        let offset = try await session.during { [a] in
+            try await comparison.firstDifference(named: a.description, $0)
         }
         for chain in [chainA, chainB] {
             do {

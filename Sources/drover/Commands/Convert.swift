@@ -73,7 +73,7 @@ struct Convert: AsyncParsableCommand {
     }
 
     func run() async throws {
-        if MakeInvocation.isDryRun { return try dryRun() }
+        if MakeInvocation.isDryRun { return try await dryRun() }
         let session = try await Session(
             progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
         try await session.make(
@@ -81,8 +81,8 @@ struct Convert: AsyncParsableCommand {
             changed: "\(source): changed while it was read (--force-share): the target is of no one moment")
     }
 
-    private func dryRun() throws {
-        try DryRun.say("convert \(source) to \(target)") {
+    private func dryRun() async throws {
+        try await DryRun.say("convert \(source) to \(target)") {
             try Conversion(request()).checkStart()
         }
     }

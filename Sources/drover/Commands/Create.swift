@@ -6,7 +6,7 @@ internal import PipelineFiles
 internal import SystemPackage
 
 /// `drover create`: a new overlay that holds nothing yet.
-struct Create: ParsableCommand {
+struct Create: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create",
         abstract: "Make a new, empty overlay of a backing file.",
@@ -46,14 +46,14 @@ struct Create: ParsableCommand {
         FilePath
     @Argument(help: "The disk's size, where it is not the backing file's.") var size: ByteSize?
 
-    func run() throws {
+    func run() async throws {
         var options = try imageOptions.chainOptions(for: backing)
         try options.location.check(named: backing)
         options.confinesImage = true
         options.format = try backingFileFormat?.readable(backing) ?? options.format
         if backingFileFormat == nil { options.formatOption = "-F" }
         if MakeInvocation.isDryRun {
-            return try DryRun.say("create \(file) over \(backing)") { _ = try creation(options) }
+            return try await DryRun.say("create \(file) over \(backing)") { _ = try creation(options) }
         }
         if try creation(options).run() {
             verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")

@@ -67,13 +67,13 @@ struct Pack: AsyncParsableCommand {
     }
 
     func run() async throws {
-        if MakeInvocation.isDryRun { return try dryRun() }
+        if MakeInvocation.isDryRun { return try await dryRun() }
         let session = try await Session(
             progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
         OpenFiles.allowMany()
         do {
             try await session.make(
-                archive, by: Packing(request(), stop: session.options.stop), whole: "it",
+                archive, by: Packing(request(), session.options), whole: "it",
                 changed:
                     "\(archive): a source changed while it was read (--force-share): the archive is of no one moment"
             )
@@ -102,10 +102,11 @@ struct Pack: AsyncParsableCommand {
         return request
     }
 
-    private func dryRun() throws {
+    private func dryRun() async throws {
         OpenFiles.allowMany()
-        try DryRun.say("pack \(sources.count) \(sources.count == 1 ? "image" : "images") into \(archive)") {
-            try Packing(request(), stop: StopFlag()).checkStart()
+        let images = "\(sources.count) \(sources.count == 1 ? "image" : "images")"
+        try await DryRun.say("pack \(images) into \(archive)") {
+            try await Packing(request(), MoveOptions(workers: WorkerSlots(limit: 1))).checkStart()
         }
     }
 }

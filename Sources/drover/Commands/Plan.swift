@@ -6,7 +6,7 @@ internal import PipelineFiles
 internal import SystemPackage
 
 /// `drover plan`: what a run would do.
-struct Plan: ParsableCommand {
+struct Plan: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
         abstract: "Say what a run of a pipeline would do.",
@@ -23,11 +23,11 @@ struct Plan: ParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup var fleet: FleetOptions
 
-    func run() throws {
+    func run() async throws {
         OpenFiles.allowMany()
         let plan = try fleet.plan()
         let places = plan.places(in: try fleet.choice(of: plan))
-        let outlooks = try fleet.outlooks(of: places, in: plan)
+        let outlooks = try await fleet.outlooks(of: places, in: plan)
         let summary = try PlanSummary(plan, outlooks)
         var output = Output()
         switch outputOptions.output {

@@ -5,7 +5,7 @@ internal import Migration
 internal import SystemPackage
 
 /// `drover report`: a fleet's state as a page to look at.
-struct Report: ParsableCommand {
+struct Report: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "report",
         abstract: "Write a page that shows a pipeline's fleet.",
@@ -28,7 +28,7 @@ struct Report: ParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup var fleet: FleetOptions
 
-    func run() throws {
+    func run() async throws {
         OpenFiles.allowMany()
         let plan = try fleet.plan()
         let places = plan.places(in: try fleet.choice(of: plan))
@@ -37,8 +37,8 @@ struct Report: ParsableCommand {
             $0.target.isEmpty ? nil : try ImageFile.identity(at: $0.target)
         }
         let file = try ReportFile(html, sources: sources + targets, force: force)
-        let report = try FleetReport(of: plan, at: places)
-        if MakeInvocation.isDryRun { return try DryRun.say("write \(html)") {} }
+        let report = try await FleetReport(of: plan, at: places)
+        if MakeInvocation.isDryRun { return try await DryRun.say("write \(html)") {} }
         try file.write(ReportPage(report: report).html)
         verbosity.tell("\(html): shows \(HumanText.count(report.images.count, "image"))")
     }

@@ -83,7 +83,7 @@ struct Run: AsyncParsableCommand {
     }
 
     func run() async throws {
-        if MakeInvocation.isDryRun { return try dryRun() }
+        if MakeInvocation.isDryRun { return try await dryRun() }
         // A signal that comes while the fleet is looked at asks to stop, too.
         _ = SignalWatch.stopFlag()
         OpenFiles.allowMany()
@@ -93,7 +93,7 @@ struct Run: AsyncParsableCommand {
             progressOptions, verbosity, jobs: jobs ?? plan.spec.jobs,
             rate: rate ?? plan.spec.rate.map(ByteSize.init), isOneJob: false)
         let fleetRun = try FleetRun(plan, choice: choice, options: try options(choice, plan))
-        fleetRun.begin(session.options)
+        await fleetRun.begin(session.options)
         let results = try await session.during { [verbosity] options in
             try await fleetRun.run(options) { Run.tell($0, plan, verbosity) }
         }
@@ -137,17 +137,17 @@ struct Run: AsyncParsableCommand {
     }
 
     /// Under `make -n`: what is to be done, a line for each.
-    private func dryRun() throws {
+    private func dryRun() async throws {
         OpenFiles.allowMany()
         let plan = try fleet.plan()
         let choice = try fleet.choice(of: plan)
         _ = try FleetRun(plan, choice: choice)
-        let outlooks = try fleet.outlooks(of: plan.places(in: choice), in: plan)
+        let outlooks = try await fleet.outlooks(of: plan.places(in: choice), in: plan)
         for outlook in outlooks {
             let item = plan.items[outlook.place]
             if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
             if outlook.isToDo {
-                try DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {}
+                try await DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {}
             }
         }
         if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }

@@ -72,7 +72,7 @@ struct Unpack: AsyncParsableCommand {
     }
 
     func run() async throws {
-        if MakeInvocation.isDryRun { return try dryRun() }
+        if MakeInvocation.isDryRun { return try await dryRun() }
         let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
         let request = request()
         let result: UnpackResult
@@ -106,9 +106,9 @@ struct Unpack: AsyncParsableCommand {
         return request
     }
 
-    private func dryRun() throws {
+    private func dryRun() async throws {
         let request = request()
-        try DryRun.say("unpack \(request.archiveName) into \(directory)") {
+        try await DryRun.say("unpack \(request.archiveName) into \(directory)") {
             // What comes through a pipe can be read only once.
             guard request.archive != nil else { return }
             do {

@@ -31,7 +31,7 @@ struct Verify: AsyncParsableCommand {
     func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
 
     func run() async throws {
-        if MakeInvocation.isDryRun { return try DryRun.say("verify \(file)") {} }
+        if MakeInvocation.isDryRun { return try await DryRun.say("verify \(file)") {} }
         let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
         let isNamed = file.lastComponent?.extension == "drover"
         if try file == "-" || isNamed || ArchiveVerification.isArchive(file) {

@@ -38,8 +38,8 @@ struct FleetOptions: ParsableArguments {
 
     /// What a run would do with the items at `places`. Throws what the system is short of: then
     /// nothing is known.
-    func outlooks(of places: [Int], in plan: FleetPlan) throws -> [FleetOutlook] {
-        let outlooks = plan.outlooks(of: places, stop: StopFlag())
+    func outlooks(of places: [Int], in plan: FleetPlan) async throws -> [FleetOutlook] {
+        let outlooks = await plan.outlooks(of: places, stop: StopFlag())
         try FleetOptions.checkShortage(outlooks.map(\.problem))
         return outlooks
     }

@@ -52,10 +52,10 @@ enum MakeInvocation {
 enum DryRun {
     /// Prints `drover: would TEXT`. `check` looks at what is there, as the command would, and
     /// throws what keeps it from beginning; what is not there may be what make would make before.
-    static func say(_ text: String, check: () throws -> Void) throws {
+    static func say(_ text: String, check: () async throws -> Void) async throws {
         var text = "drover: would \(text)"
         do {
-            try check()
+            try await check()
         } catch let error as DiskImageError where error.kind == .unavailable {
             text += " (now: \(error))"
         }

@@ -9,8 +9,8 @@ internal import SystemPackage
 extension FleetReport {
     /// What is known of `plan`'s items at `places`: from headers, bitmaps, holes and manifests; no
     /// data is read.
-    init(of plan: FleetPlan, at places: [Int]) throws {
-        let outlooks = plan.outlooks(of: places, stop: StopFlag())
+    init(of plan: FleetPlan, at places: [Int]) async throws {
+        let outlooks = await plan.outlooks(of: places, stop: StopFlag())
         let statuses = places.map { plan.status(of: $0, samples: true) }
         let cells = FleetReport.cellsPerMap(imageCount: places.count)
         var images: [Image] = []

@@ -46,18 +46,4 @@ enum UnpackTarget {
         let unpacking = try Unpacking(request, stop: StopFlag())
         return try await unpacking.run(options).damage.isEmpty
     }
-
-    /// What `body` returns, nil where it throws; libFuzzer calls from a thread that is no task.
-    private static func wait(_ body: @escaping @Sendable () async throws -> Bool) -> Bool? {
-        nonisolated(unsafe) var result: Bool?
-        nonisolated(unsafe) var gate = sem_t()
-        sem_init(&gate, 0, 0)
-        defer { sem_destroy(&gate) }
-        Task.detached {
-            result = try? await body()
-            sem_post(&gate)
-        }
-        while sem_wait(&gate) != 0 {}
-        return result
-    }
 }
