@@ -27,11 +27,11 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(name: "CLinux"),
         .target(name: "Linux", dependencies: linux, swiftSettings: settings),
         .target(name: "ImageFormats", swiftSettings: settings),
@@ -40,7 +40,7 @@ let package = Package(
             name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash"],
             swiftSettings: settings),
         .target(name: "Manifests", dependencies: manifests, swiftSettings: settings),
-        .target(name: "PipelineFiles", dependencies: pipelineFiles + ["Yams"], swiftSettings: settings),
+        .target(name: "PipelineFiles", dependencies: pipelineFiles + ["CYAML"], swiftSettings: settings),
         .target(name: "Stages", dependencies: stages, swiftSettings: settings),
         .target(name: "Migration", dependencies: migration, swiftSettings: settings),
         .target(name: "Fleets", dependencies: fleets, swiftSettings: settings),

@@ -13,7 +13,6 @@
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <time.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, THREAD_STACK = 1 << 20, LEAST_STACK = 256 << 10, USUAL_STACK = 8 << 20 };
@@ -91,37 +90,6 @@ int clinux_start_thread(void *(*body)(void *), void *argument) {
     }
     pthread_attr_destroy(&attributes);
     return result;
-}
-
-struct call {
-    void (*body)(void *);
-    void *argument;
-};
-
-// makecontext hands over ints only.
-static void enter(unsigned high, unsigned low) {
-    struct call *call = (struct call *)((uintptr_t)high << 32 | low);
-    call->body(call->argument);
-}
-
-int clinux_call_on_stack(size_t length, void (*body)(void *), void *argument) {
-    void *stack = clinux_map(length);
-    if (!stack) return ENOMEM;
-    // A recursion that is deeper than thought ends here, and not in other memory.
-    mprotect(stack, PAGE, PROT_NONE);
-    struct call call = {body, argument};
-    ucontext_t here, there;
-    int result = getcontext(&there);
-    if (result == 0) {
-        there.uc_stack.ss_sp = stack;
-        there.uc_stack.ss_size = length;
-        there.uc_link = &here;
-        uintptr_t address = (uintptr_t)&call;
-        makecontext(&there, (void (*)(void))enter, 2, (unsigned)(address >> 32), (unsigned)address);
-        result = swapcontext(&here, &there);
-    }
-    clinux_unmap(stack, length);
-    return result == 0 ? 0 : ENOMEM;
 }
 
 // Allocation for the whole process, Swift's runtime included, which takes a failure for a bug and crashes. The sanitizers have

@@ -17,12 +17,12 @@ let images: [Target.Dependency] = linux + ["Linux", "ImageFormats", "DiskImages"
 let package = Package(
     name: "drover",
     dependencies: [
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1")
     ],
     targets: [
         .systemLibrary(name: "CXXHash", path: "Drover/CXXHash", pkgConfig: "libxxhash"),
         .systemLibrary(name: "CLZ4", path: "Drover/CLZ4", pkgConfig: "liblz4"),
+        .systemLibrary(name: "CYAML", path: "Drover/CYAML", pkgConfig: "yaml-0.1"),
         .target(name: "CLinux", path: "Drover/CLinux"),
         .target(name: "Linux", dependencies: linux, path: "Drover/Linux", swiftSettings: settings),
         .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
@@ -35,7 +35,7 @@ let package = Package(
             path: "Drover/TransportArchive", swiftSettings: settings),
         .target(name: "Manifests", dependencies: images, path: "Drover/Manifests", swiftSettings: settings),
         .target(
-            name: "PipelineFiles", dependencies: images + ["TransportArchive", "Yams"],
+            name: "PipelineFiles", dependencies: images + ["TransportArchive", "CYAML"],
             path: "Drover/PipelineFiles",
             swiftSettings: settings),
         .target(

@@ -40,24 +40,6 @@ struct IOThreadTests {
         #expect(count.withLock { $0 } == atTheEnd)
     }
 
-    @Test func aDeepStackIsOnTheSameThread() {
-        func depth(_ levels: Int) -> Int {
-            withUnsafeTemporaryAllocation(byteCount: 8 << 10, alignment: 16) { memory in
-                memory[0] = 1
-                return levels == 0 ? 0 : Int(memory[0]) + depth(levels - 1)
-            }
-        }
-        var found: (depth: Int, thread: UInt)?
-        let isDone = DeepStack.run(levels: 2000) { found = (depth(2000), UInt(pthread_self())) }
-        #expect(isDone && found?.depth == 2000 && found?.thread == UInt(pthread_self()))
-    }
-
-    @Test func aDeepStackThatThereIsNoMemoryForIsNotRunOn() {
-        var isRun = false
-        #expect(!DeepStack.run(levels: 1 << 40) { isRun = true })
-        #expect(!isRun)
-    }
-
     @Test func somebodyElseMayAskToStop() {
         let isAsked = Locked(false)
         let stop = StopFlag { isAsked.withLock { $0 } }

@@ -1,4 +1,4 @@
-// What a process does about limits on its memory: a failed allocation, a small stack, a stack for deep recursion, and threads.
+// What a process does about limits on its memory: a failed allocation, a small stack, and threads.
 #ifndef CLINUX_MEMORY_H
 #define CLINUX_MEMORY_H
 #include <stddef.h>
@@ -10,8 +10,6 @@ void clinux_prepare_memory(void);
 // `length` bytes of zeros on a page boundary, or NULL with errno. Unlike an allocation it may fail.
 void *clinux_map(size_t length);
 void clinux_unmap(void *memory, size_t length);
-// Calls `body` with `argument` on a stack of `length` bytes and returns when it has returned: 0, or ENOMEM without having called it.
-int clinux_call_on_stack(size_t length, void (*body)(void *), void *argument);
 // Starts a detached thread with a stack of 1 MiB: 0, EAGAIN where the system allows no more threads, ENOMEM where there is no
 // room for its stack.
 int clinux_start_thread(void *(*body)(void *), void *argument);
