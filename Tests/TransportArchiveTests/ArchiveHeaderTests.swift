@@ -9,9 +9,9 @@ import Testing
         _ name: String, size: UInt64 = 4096, backing: Int? = nil, mtime: String = "1.000000000"
     ) -> ArchiveHeader.Layer {
         ArchiveHeader.Layer(
-            name: name, layout: backing == nil ? "raw" : "uml-v3", size: size, mtime: mtime, backing: backing,
-            alignment: nil,
-            image: true)
+            names: [name],
+            format: FormatDescription(format: "", layout: backing == nil ? "raw" : "uml-v3"), size: size,
+            mtime: mtime, backing: backing, isImage: true)
     }
 
     private func header(_ layers: [ArchiveHeader.Layer]) -> ArchiveHeader {

@@ -27,12 +27,8 @@ struct PlannedLayer {
         let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0)
             .wanted
         return ArchiveHeader.Layer(
-            name: names[0], also: names.count > 1 ? Array(names.dropFirst()) : nil, layout: format.layout,
-            size: size,
-            mtime: source.chain.top.file.identity.mtime.description, backing: backing,
-            alignment: format.alignment,
-            image: !asked.isEmpty,
-            access: access)
+            names: names, format: format, size: size, mtime: source.chain.top.file.identity.mtime.description,
+            backing: backing, isImage: !asked.isEmpty, access: access)
     }
 }
 

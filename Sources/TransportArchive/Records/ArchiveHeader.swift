@@ -54,21 +54,19 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         package let owner: UInt32?
         package let group: UInt32?
 
+        /// `names` are the layer's and its further ones, at least one.
         package init(
-            name: String, also: [String]? = nil, layout: String, size: UInt64, mtime: String, backing: Int?,
-            alignment: UInt32?,
-            image: Bool,
-            access: FileAccess? = nil
+            names: [String], format: FormatDescription, size: UInt64, mtime: String, backing: Int?,
+            isImage: Bool, access: FileAccess? = nil
         ) {
             (mode, owner, group) = (access?.mode, access?.owner, access?.group)
-            self.name = name
-            self.also = also
-            self.layout = layout
+            name = names[0]
+            also = names.count > 1 ? Array(names.dropFirst()) : nil
+            (layout, alignment) = (format.layout, format.alignment)
             self.size = size
             self.mtime = mtime
             self.backing = backing
-            self.alignment = alignment
-            self.image = image
+            image = isImage
         }
 
         /// Whether it is a raw image.

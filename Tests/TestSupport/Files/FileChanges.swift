@@ -33,6 +33,12 @@ package enum FileChanges {
         }
     }
 
+    /// Makes `text` all that a file has.
+    package static func replace(_ path: FilePath, with text: String) throws {
+        try truncate(path, to: 0)
+        try write(Array(text.utf8), to: path, at: 0)
+    }
+
     package static func truncate(_ path: FilePath, to length: Int) throws {
         guard Glibc.truncate(path.string, off_t(length)) == 0 else {
             throw SystemCallFailed("truncate \(path)")
