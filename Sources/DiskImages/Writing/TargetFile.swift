@@ -243,6 +243,7 @@ package final class TargetFile: Sendable {
                 "is not the file that was written: somebody took the name \(partial.path) (run the same command again)"
             )
         }
+        try FailPoint.renamed.pass()
         try place.folder.synchronize()
     }
 

@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import Manifests
 internal import Stages
 
@@ -45,7 +46,11 @@ final class Checkpointer {
     private func record() throws -> [ManifestSegment] {
         try checkSources()
         try target.synchronize()
-        for segment in unsynced { try manifest.append(segment) }
+        try FailPoint.synced.pass()
+        for segment in unsynced {
+            try manifest.append(segment)
+            try FailPoint.recorded.pass()
+        }
         lastSync = .now
         defer { unsynced = [] }
         return unsynced

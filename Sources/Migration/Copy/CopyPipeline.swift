@@ -96,6 +96,7 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
                 case .chunk(let chunk):
                     let (outcome, written) = try writer.write(chunk, from: reader, through: window)
                     options.progress.add(covered: UInt64(chunk.length), written: written)
+                    if sink != nil { try FailPoint.written.pass() }
                     let start = sink?.fileOffset(of: chunk.start)
                     let range = written > 0 ? start.map { $0..<$0 + UInt64(chunk.length) } : nil
                     try await done.send(.chunk(chunk.segment, index: chunk.index, outcome, fileRange: range))

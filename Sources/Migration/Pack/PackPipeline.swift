@@ -138,6 +138,7 @@ struct PackPipeline: Sendable {
                 {
                     try write(run, frame.frame, &composer, to: output)
                 }
+                try FailPoint.written.pass()
                 try await frames.give(frame.frame)
                 if composer.offset - recorded >= segmentLength {
                     if isConsistent { try sources[layer].chain.checkUnchanged() }
@@ -180,7 +181,9 @@ struct PackPipeline: Sendable {
         func synchronize() throws {
             guard let checkpoint = unsynced, let file = output.file, let manifest else { return }
             try file.synchronize()
+            try FailPoint.synced.pass()
             try manifest.append(checkpoint)
+            try FailPoint.recorded.pass()
             (unsynced, lastSync) = (nil, .now)
         }
         while let checkpoint = try await checkpoints.receive() {

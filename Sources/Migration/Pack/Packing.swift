@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Manifests
 internal import Stages
 internal import SystemPackage
@@ -122,6 +123,7 @@ package struct Packing: TargetMove {
             try target.file.reset(length: 0)
             try beginning.withUnsafeBytes { try target.file.write($0, at: 0) }
         }
+        try FailPoint.stagingReady.pass()
         try beginProgress(options.progress)
         let end = try await finish(composer, .file(target.file), target.manifest, options)
         _ = try target.commit(end.previous)

@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Manifests
 internal import Stages
 
@@ -91,6 +92,7 @@ extension OpenTarget where Content == ImageContent {
             try resume()
             for gap in gaps { try sink.clear(gap) }
         }
+        try FailPoint.stagingReady.pass()
         return sink
     }
 

@@ -26,6 +26,7 @@ struct OpenTarget<Content: TargetContent> {
         job.replaces = findings.existing.map(ManifestJob.Replaced.init)
         job.time = WallClock.now
         try manifest.begin(job)
+        try FailPoint.jobRecorded.pass()
     }
 
     /// Makes what is recorded the last word: nothing that is appended is mixed with a torn line.
@@ -35,6 +36,7 @@ struct OpenTarget<Content: TargetContent> {
     /// replaced that came to it meanwhile. `digest` is that of all that was recorded, `lost` what a
     /// salvage could not restore. Returns whether the name waits for a family.
     func commit(_ digest: ContentDigest, lost: [ManifestCompletion.Lost]? = nil) throws -> Bool {
+        try FailPoint.allRecorded.pass()
         if let mtime = transaction.mtime { try file.setMtime(mtime) }
         try transaction.access.give(to: file, manifest)
         try file.synchronizeWithTimes()
@@ -48,9 +50,11 @@ struct OpenTarget<Content: TargetContent> {
             size: identity.size, mtime: identity.mtime.description, lost: lost)
         if try waitsForFamily(completion) { completion.held = true }
         try manifest.append(completion)
+        try FailPoint.completed.pass()
         try manifest.checkStillLocked()
         if completion.held == true { return true }
         try file.publish(replacing: replacement.check)
+        try FailPoint.named.pass()
         manifest.forgetEarlierJobsIfPossible()
         return false
     }

@@ -90,6 +90,7 @@ struct TargetTransaction<Content: TargetContent> {
         }
         if try isFirst { try checkReplaceable() }
         let manifest = try ManifestFile(of: place.file, usesLock: policy.usesLock)
+        try FailPoint.manifestLocked.pass()
         // Only now, under the lock, does what stands there stay what it is.
         let findings = try TargetFindings(of: try load(manifest), at: place.file)
         var replacement = replacement
