@@ -33,6 +33,7 @@ package struct Fixture: Sendable {
     }
 
     private static let directory = FilePath(#filePath).removingLastComponent().removingLastComponent()
+        .removingLastComponent()
         .removingLastComponent().appending(
             "Fixtures")
 }
