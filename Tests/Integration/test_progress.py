@@ -42,3 +42,22 @@ class ProgressTests(DroverCase):
         self.assertEqual(process.wait(30), 0, shown)
         self.assertRegex(shown, rb"\d+ ?%")
         self.assertGreater(shown.count(b"\r"), 1, "the bar does not move")
+
+    def test_compare_shows_how_far_it_is_and_takes_any_number_of_workers(self):
+        copy = self.path("copy.raw")
+        self.succeeds("convert", self.image, copy)
+        for jobs in ("1", "2", "5"):
+            result = drover("compare", "--jobs", jobs, "--progress", "json", self.image, copy)
+            self.assertEqual(result.code, 0, f"\n{result}")
+            last = json.loads(result.err.splitlines()[-1])
+            self.assertEqual(last["percent"], 100, result.err)
+            self.assertIn("Images are identical.", result.out)
+        with open(copy, "r+b") as file:
+            file.seek(5 << 20)
+            byte = file.read(1)
+            file.seek(5 << 20)
+            file.write(bytes([byte[0] ^ 1]))
+        for jobs in ("1", "2", "5"):
+            result = self.succeeds("compare", "--jobs", jobs, self.image, copy, code=1)
+            self.assertIn(f"mismatch at offset {5 << 20}", result.out)
+        self.assertEqual(drover("compare", "--jobs", "0", self.image, copy).code, 64)

@@ -21,15 +21,16 @@ struct FailPointTests {
         at point: FailPoint, _ number: Int = 1, _ move: () async throws -> Void
     ) async throws -> Bool {
         let count = Locked(0)
+        let reach = { @Sendable (reached: FailPoint) in
+            guard reached == point else { return }
+            let isTime = count.withLock { count in
+                count += 1
+                return count >= number
+            }
+            if isTime { throw Died() }
+        }
         do {
-            try await FailPoint.$reached.withValue({ reached in
-                guard reached == point else { return }
-                let isTime = count.withLock { count in
-                    count += 1
-                    return count >= number
-                }
-                if isTime { throw Died() }
-            }) { try await move() }
+            try await FailPoint.$reached.withValue(reach) { try await move() }
             return false
         } catch is Died {
             return true
