@@ -1,11 +1,11 @@
 internal import CLinux
 internal import ImageFormats
-internal import Linux
+package import Linux
 package import SystemPackage
 
 /// What can go wrong with an image's files: bad data told from failed I/O. The text is one line,
 /// the file's name first.
-package struct DiskImageError: Error, CustomStringConvertible {
+package struct DiskImageError: Advising {
     /// What went wrong, as far as a caller or an exit code needs to tell it.
     package enum Kind: Equatable, Sendable {
         /// The bytes are not what they should be: no image, corrupt, ambiguous, changed.
@@ -28,11 +28,11 @@ package struct DiskImageError: Error, CustomStringConvertible {
 
     package let kind: Kind
     package let path: FilePath
-    package let fact: String
+    package let fact: Message
     /// The error of the system call that failed; nil where none did.
     package let cause: Errno?
 
-    package init(_ kind: Kind, _ path: FilePath, _ fact: String, cause: Errno? = nil) {
+    package init(_ kind: Kind, _ path: FilePath, _ fact: Message, cause: Errno? = nil) {
         self.kind = kind
         self.path = path
         self.fact = fact
@@ -45,11 +45,11 @@ package struct DiskImageError: Error, CustomStringConvertible {
         [.noSuchFileOrDirectory, .notDirectory, .fileNameTooLong, .tooManySymbolicLinkLevels].contains(cause)
     }
 
-    package var description: String { "\(path): \(fact)" }
+    package var message: Message { "\(path): \(fact)" }
 
     /// Bytes of `path` that a format does not allow.
     static func format(_ error: FormatError, _ path: FilePath) -> DiskImageError {
-        DiskImageError(.badData, path, error.description)
+        DiskImageError(.badData, path, Message(error.description))
     }
 
     /// A system call on `path` that failed with `errno`; `doing` says what was tried: "reading 512

@@ -1,3 +1,4 @@
+internal import Linux
 internal import Migration
 internal import PipelineFiles
 package import SystemPackage
@@ -69,9 +70,9 @@ extension FleetPlan {
     }
 
     /// The command that does something about the items at `places` alone.
-    func command(_ option: String, for places: Int...) -> String {
+    func command(_ choice: Choice, for places: Int...) -> String {
         let names = places.map { FilePath(items[$0].name).shellWord }.joined(separator: " ")
-        return "drover run \(spec.givenName.shellWord) \(names) \(option)"
+        return "drover run \(spec.givenName.shellWord) \(names) \(ChoiceWords.commandLine(choice))"
     }
 }
 

@@ -143,7 +143,8 @@ struct FleetFamily {
         } catch let error as DiskImageError where error.kind == .locked {
             return ("\(item.name), on which another drover works", false)
         } catch {
-            return try plan.stands(place, on: base) ? ("\(item.name), which failed: \(error)", true) : nil
+            return try plan.stands(place, on: base)
+                ? ("\(item.name), which failed: \(FleetProblem(error))", true) : nil
         }
     }
 
@@ -171,7 +172,7 @@ struct FleetFamily {
             guard run.options.forced.contains(place) else {
                 throw MigrationError(
                     .target,
-                    "\(target.path): was written to since its family was made anew (\(plan.command("--force", for: place)) replaces it, --without it the others go on)"
+                    "\(target.path): was written to since its family was made anew (\(plan.command(.force, for: place)) replaces it, \(.without) it the others go on)"
                 )
             }
             return false

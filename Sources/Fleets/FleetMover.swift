@@ -27,7 +27,9 @@ struct FleetMover {
 
     private func outcome(_ base: FleetOutcome?) async -> FleetOutcome {
         if options.stop.isRequested { return .stopped }
-        if run.options.without.contains(place) { return .leftAlone("is left out (--without)") }
+        if run.options.without.contains(place) {
+            return .leftAlone("is left out (\(ChoiceWords.commandLine(.without)))")
+        }
         do {
             if case .stopped = base { return .stopped }
             if let problem = try failure(of: base) {
@@ -53,7 +55,7 @@ struct FleetMover {
         case .leftAlone(let reason):
             guard let base = item.base, try ReplacementPolicy.user(of: run.plan.items[base].target) != nil
             else { return nil }
-            return FleetProblem(MigrationError(.target, reason))
+            return FleetProblem(MigrationError(.target, Message(reason)))
         case nil, .upToDate, .done, .adopted, .staged, .waits, .stopped: return nil
         }
     }
@@ -122,7 +124,9 @@ struct FleetMover {
     }
 
     private func move(_ move: some TargetMove) async throws -> FleetOutcome {
-        for warning in move.warnings { tell(.warned(place, warning)) }
+        for warning in move.warnings {
+            tell(.warned(place, warning.text(ChoiceWords.pipelineFile)))
+        }
         tell(.began(place))
         switch try await move.run(options, tell: { tell(.warned(place, $0)) }) {
         case .upToDate: return .upToDate
@@ -147,11 +151,11 @@ struct FleetMover {
         tell(.began(place))
         if try ArchiveVerification.isArchive(item.target) {
             let finding = try await ArchiveVerification(item.target).run(options)
-            if let damage = finding.damage.first { throw MigrationError(.badData, damage) }
+            if let damage = finding.damage.first { throw MigrationError(.badData, Message(damage)) }
         } else {
             let finding = try await Verification(of: item.target).run(options)
             if let damage = finding.damage ?? finding.notRestored.first {
-                throw MigrationError(.badData, damage)
+                throw MigrationError(.badData, Message(damage))
             }
         }
         return .done(resumed: 0)
@@ -220,7 +224,7 @@ struct FleetMover {
         default:
             let fact = difference.map { " and is not what the move makes: \($0)" } ?? ""
             return .leftAlone(
-                "was written to since it was completed\(fact) (\(run.plan.command("--force", for: place)) replaces it)"
+                "was written to since it was completed\(fact) (\(run.plan.command(.force, for: place)) replaces it)"
             )
         }
     }
@@ -235,8 +239,9 @@ struct FleetMover {
             try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.options.usesLocks)
         } catch {
             // A place that is itself what is wrong has nothing to add.
-            if "\(error)" != problem.description {
-                tell(.warned(place, "the reason cannot be recorded: \(error)"))
+            let reason = FleetProblem(error).description
+            if reason != problem.description {
+                tell(.warned(place, "the reason cannot be recorded: \(reason)"))
             }
         }
     }

@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import Manifests
 package import Migration
 internal import PipelineFiles
@@ -129,7 +130,7 @@ extension FleetPlan {
     /// adopted, where that was tried.
     func foreign(at place: Int, _ difference: String? = nil) -> MigrationError {
         let fact = "\(items[place].target): exists and was not made by this move, or of another source"
-        let force = "\(command("--force", for: place)) replaces it"
+        let force = "\(command(.force, for: place)) replaces it"
         if let difference {
             return MigrationError(
                 .target, "\(fact), and is not what the move makes: \(difference) (\(force))")
@@ -137,7 +138,7 @@ extension FleetPlan {
         guard spec.operation == .convert else { return MigrationError(.target, "\(fact) (\(force))") }
         return MigrationError(
             .target,
-            "\(fact) (\(command("--adopt", for: place)) takes it where it is what the move would make; \(force))"
+            "\(fact) (\(command(.adopt, for: place)) takes it where it is what the move would make; \(force))"
         )
     }
 
@@ -163,7 +164,7 @@ extension FleetPlan {
             return FleetProblem(
                 MigrationError(
                     .target,
-                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command("--force", for: place, other)) replaces both; --without \(items[other].name) goes on without it)"
+                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command(.force, for: place, other)) replaces both; \(.without) \(items[other].name) goes on without it)"
                 ))
         }
         return nil

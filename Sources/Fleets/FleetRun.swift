@@ -38,11 +38,11 @@ package struct FleetRun: Sendable {
     ) throws {
         guard choice.shard == nil || plan.spec.target.archive == nil else {
             throw MigrationError(
-                .usage, "\(plan.spec.file): one archive for all is made by one process (leave --shard out)")
+                .usage, "\(plan.spec.file): one archive for all is made by one process (leave \(.shard) out)")
         }
         guard !options.adopts || plan.spec.operation == .convert else {
             throw MigrationError(
-                .usage, "\(plan.spec.file): only what is converted is adopted (leave --adopt out)")
+                .usage, "\(plan.spec.file): only what is converted is adopted (leave \(.adopt) out)")
         }
         self.plan = plan
         self.choice = choice

@@ -60,7 +60,7 @@ extension FleetPlan {
                 ? try archiveStatus(place, target, isHeld: isHeld)
                 : try imageStatus(place, target, isHeld: isHeld, samples: samples)
         } catch {
-            return FleetStatus(place, .failed("\(error)"))
+            return FleetStatus(place, .failed("\(FleetProblem(error))"))
         }
     }
 

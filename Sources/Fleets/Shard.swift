@@ -1,3 +1,4 @@
+internal import Linux
 internal import Migration
 
 /// One part of a fleet, for one of several machines: the `index`-th of `count`, counted from 1.
@@ -39,13 +40,13 @@ package struct Shard: Equatable, Sendable {
         for (name, value) in zip(Shard.variables, values) where value == nil {
             throw MigrationError(
                 .usage,
-                "\(name) is not set, but others of a Slurm array task are (give --shard I/N, or unset them all)"
+                "\(name) is not set, but others of a Slurm array task are (give \(.shard) I/N, or unset them all)"
             )
         }
         let numbers = try zip(Shard.variables, values).map { name, value in
             guard let number = value.flatMap(Shard.number) else {
                 throw MigrationError(
-                    .usage, "\(name) is '\(value ?? "")'; expected a number (give --shard I/N)")
+                    .usage, "\(name) is '\(value ?? "")'; expected a number (give \(.shard) I/N)")
             }
             return number
         }
@@ -53,7 +54,7 @@ package struct Shard: Equatable, Sendable {
         guard step >= 1, id >= first, (id - first) % step == 0, (id - first) / step < count else {
             throw MigrationError(
                 .usage,
-                "SLURM_ARRAY_TASK_ID \(id) is none of \(count) tasks from \(first) in steps of \(step) (submit --array=1-N, or give --shard I/N)"
+                "SLURM_ARRAY_TASK_ID \(id) is none of \(count) tasks from \(first) in steps of \(step) (submit --array=1-N, or give \(.shard) I/N)"
             )
         }
         // Else the parts of the ids that are left out would be nobody's.
@@ -62,7 +63,7 @@ package struct Shard: Equatable, Sendable {
         {
             throw MigrationError(
                 .usage,
-                "SLURM_ARRAY_TASK_COUNT is \(count), and from \(first) to \(last) in steps of \(step) there are others (submit --array=1-N, or give --shard I/N)"
+                "SLURM_ARRAY_TASK_COUNT is \(count), and from \(first) to \(last) in steps of \(step) there are others (submit --array=1-N, or give \(.shard) I/N)"
             )
         }
         try self.init(index: (id - first) / step + 1, count: count)

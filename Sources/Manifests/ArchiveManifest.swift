@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import Linux
 package import SystemPackage
 
 /// What the manifest of an archive that is being packed says.

@@ -1,5 +1,6 @@
 package import DiskImages
 internal import FoundationEssentials
+internal import Linux
 package import SystemPackage
 
 /// What a manifest says of its last job: read from its bytes, all of them distrusted.
@@ -89,7 +90,7 @@ package struct ManifestContents: Sendable {
         segments.sort { $0.start < $1.start }
         for (a, b) in zip(segments, segments.dropFirst()) where a.start + a.count > b.start {
             throw ManifestError(
-                "\(path): sector \(b.start) is recorded twice (--restart forgets the checkpoint)")
+                "\(path): sector \(b.start) is recorded twice (\(.restart) forgets the checkpoint)")
         }
     }
 

@@ -1,4 +1,5 @@
 package import FoundationEssentials
+internal import Linux
 package import SystemPackage
 
 /// The lines of a manifest: JSON objects with a key `record`, each ended by a newline.
@@ -137,7 +138,7 @@ package enum ManifestLines {
         func damaged(_ reason: String) -> ManifestError {
             let line = bytes[..<start].count { $0 == 0x0a } + 1
             return ManifestError(
-                "\(path): line \(line) is damaged: \(reason) (--restart forgets the checkpoint)")
+                "\(path): line \(line) is damaged: \(reason) (\(.restart) forgets the checkpoint)")
         }
         let decoder = JSONDecoder()
         while let end = current[start...].firstIndex(of: 0x0a) {

@@ -1,9 +1,9 @@
 internal import DiskImages
-internal import Linux
+package import Linux
 
 /// What can end a move apart from trouble with an image's files. The text is one line, the file's
 /// name first where there is one.
-package struct MigrationError: Error, Equatable, CustomStringConvertible {
+package struct MigrationError: Advising, Equatable {
     /// What went wrong, as far as an exit code needs to tell it.
     package enum Kind: Equatable, Sendable {
         /// A request that cannot be meant.
@@ -21,11 +21,11 @@ package struct MigrationError: Error, Equatable, CustomStringConvertible {
     }
 
     package let kind: Kind
-    package let description: String
+    package let message: Message
 
-    package init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ message: Message) {
         self.kind = kind
-        self.description = description
+        self.message = message
     }
 }
 

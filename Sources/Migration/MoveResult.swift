@@ -1,3 +1,5 @@
+package import Linux
+
 /// How a move to one target ended well.
 package enum MoveResult: Equatable, Sendable {
     /// The target was there already, whole and of this very move.
@@ -16,7 +18,7 @@ package enum MoveResult: Equatable, Sendable {
 /// What makes one target, an image or an archive.
 package protocol TargetMove: Sendable {
     /// What a user should know although it can begin.
-    var warnings: [String] { get }
+    var warnings: [Message] { get }
     /// What is there already, and what it means for this very move.
     func state() throws -> TargetState
     /// Throws where `run` would refuse what is there, as far as that can be seen without a lock;

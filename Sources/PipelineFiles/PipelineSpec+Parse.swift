@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 package import SystemPackage
 internal import TransportArchive
 
@@ -10,7 +11,8 @@ extension PipelineSpec {
         do {
             bytes = try PipelineText.bytes(of: file)
         } catch let error as DiskImageError {
-            throw PipelineProblems(file, [PipelineProblem(error.kind, line: nil, error.fact)])
+            throw PipelineProblems(
+                file, [PipelineProblem(error.kind, line: nil, error.fact.text(ChoiceWords.pipelineFile))])
         } catch {
             throw PipelineProblems(file, [PipelineProblem(.io, line: nil, "\(error)")])
         }

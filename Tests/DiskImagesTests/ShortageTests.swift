@@ -1,4 +1,5 @@
 import DiskImages
+import Linux
 import SystemPackage
 import Testing
 

@@ -1,5 +1,6 @@
 import DiskImages
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -80,10 +81,11 @@ struct Move {
 
 /// Kind and text of an error that a person would see.
 func describe(_ error: any Error) -> String {
-    switch error {
-    case let error as MigrationError: "\(error.kind): \(error)"
-    case let error as DiskImageError: "\(error.kind): \(error)"
-    default: "\(error)"
+    let text = (error as? any Advising)?.line ?? "\(error)"
+    return switch error {
+    case let error as MigrationError: "\(error.kind): \(text)"
+    case let error as DiskImageError: "\(error.kind): \(text)"
+    default: text
     }
 }
 

@@ -1,4 +1,5 @@
 import DiskImages
+import Linux
 import Migration
 import SystemPackage
 

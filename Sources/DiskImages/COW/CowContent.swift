@@ -84,7 +84,7 @@ package struct CowContent: LayerContent {
                 : "neither its length (\(file.length)) nor its guest disk has"
             throw DiskImageError(
                 .badData, referrer,
-                "backing file \(file.path) is a COW file, and \(fact) the size of \(header.size) bytes that the overlay expects (--backing-format raw or cow decides)"
+                "backing file \(file.path) is a COW file, and \(fact) the size of \(header.size) bytes that the overlay expects (\(.sourceFormat(depth: 1, format: nil, isB: false)) raw or cow decides)"
             )
         }
     }
@@ -109,7 +109,7 @@ package struct CowContent: LayerContent {
                     .mtime,
                     DiskImageError(
                         .badData, referrer,
-                        "backing file \(backing.path) has mtime \(mtime.seconds); the header expects \(header.mtime) (if its content is unchanged, --ignore-mtime goes on)"
+                        "backing file \(backing.path) has mtime \(mtime.seconds); the header expects \(header.mtime) (if its content is unchanged, \(.ignoreMtime) goes on)"
                     )))
         }
         return misfits

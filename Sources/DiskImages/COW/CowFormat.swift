@@ -38,15 +38,9 @@ package struct CowFormat: LayerFormat {
         let fitting = readings.filter { backingSizes(of: $0, opening).contains($0.size) }
         if fitting.count == 1 { return fitting[0] }
         let names = readings.map(\.layout.rawValue).joined(separator: ", ")
-        let option =
-            switch opening.depth {
-            case 0: opening.options.formatOption
-            case 1: "--backing-format"
-            default: "-f, on that image itself,"
-            }
         throw DiskImageError(
             .badData, opening.file.path,
-            "its header fits more than one layout: \(names) (choose with \(option))")
+            "its header fits more than one layout: \(names) (choose with \(opening.choice(nil)))")
     }
 
     /// The sizes that the backing file of a possible header may be said to have: its length, and

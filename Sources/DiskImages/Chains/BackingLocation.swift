@@ -25,7 +25,7 @@ package struct BackingLocation: Sendable {
     /// depends on whether there is such a file.
     static func error(_ error: DiskImageError, opening place: FilePath, of image: FilePath) -> DiskImageError
     {
-        let advice = error.isMissing ? " (where bases have moved, --backing-map OLD=NEW finds them)" : ""
+        let advice: Message = error.isMissing ? " (where bases have moved, \(.backingMap) finds them)" : ""
         return DiskImageError(
             error.kind, image, "backing file \(place) \(error.fact)\(advice)", cause: error.cause)
     }
@@ -93,7 +93,7 @@ package struct BackingLocation: Sendable {
         guard let found = confinement.first(where: { $0.contains(real) }) else {
             throw DiskImageError(
                 .confined, image,
-                "backing file \(place) lies at \(real), outside of \(confinement.map(\.path.description).joined(separator: ", ")) (--confine)"
+                "backing file \(place) lies at \(real), outside of \(confinement.map(\.path.description).joined(separator: ", ")) (\(.confine))"
             )
         }
         return found

@@ -1,3 +1,5 @@
+internal import Linux
+
 /// An image with all the files it stands on, the top layer first.
 package struct ImageChain: Sendable {
     /// The deepest chain that is opened.
@@ -69,8 +71,8 @@ package struct ChainOptions: Sendable {
     /// Opens files that are to be moved: what was written to them is on the disk before they are
     /// looked at, and one that changed in this very moment is waited for.
     package var settles = false
-    /// The option that says what the image is, for messages.
-    package var formatOption = "-f"
+    /// Whether the image is the second of two that a user named, as messages must know.
+    package var isSecond = false
     /// The formats that images are opened in, in the order in which their content is held against
     /// them.
     package var formats = FormatList.usual

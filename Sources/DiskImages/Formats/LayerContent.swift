@@ -127,4 +127,9 @@ package struct FormatOpening {
         (self.file, self.asked, self.options, self.depth) = (file, asked, options, depth)
         prefix = try file.prefix(RawDisguise.prefixLength)
     }
+
+    /// The choice by which a user says what the file is: `format`, or any.
+    func choice(_ format: String?) -> Choice {
+        .sourceFormat(depth: min(depth, format == nil ? depth : 1), format: format, isB: options.isSecond)
+    }
 }

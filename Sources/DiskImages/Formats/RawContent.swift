@@ -1,4 +1,5 @@
 internal import ImageFormats
+internal import Linux
 
 /// A raw image: the guest's bytes and nothing else.
 package struct RawContent: LayerContent {
@@ -38,11 +39,10 @@ package struct RawFormat: LayerFormat {
         if opening.asked == nil,
             let foreign = try ForeignFormat(recognising: opening.prefix, end: end(of: file))
         {
-            let option =
-                opening.depth == 0 ? "\(opening.options.formatOption) raw" : "--backing-format raw"
+            let choice = opening.choice(ImageFormat.raw.name)
             throw DiskImageError(
                 .badData, file.path,
-                "is \(foreign.name), which Drover does not read (\(foreign.advice); \(option) takes its bytes as they are)"
+                "is \(foreign.name), which Drover does not read (\(foreign.advice); \(choice) takes its bytes as they are)"
             )
         }
         return RawContent(size: file.length)

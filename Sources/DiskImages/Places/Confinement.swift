@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Linux
 package import SystemPackage
 
 /// A folder that is held open, outside of which nothing is opened or made. Links below it may lead

@@ -15,17 +15,17 @@ package enum SourceUser: Equatable, Sendable {
     case loop(FilePath)
 
     /// What a message says of the file.
-    var fact: String {
+    var fact: Message {
         func name(_ process: Int32?) -> String { process.map { "process \($0)" } ?? "a process" }
         return switch self {
         case .writer(let process):
-            "is locked for writing by \(name(process)) (stop the guest that uses it, or read it with --force-share)"
+            "is locked for writing by \(name(process)) (stop the guest that uses it\(.forceShare))"
         case .qemu(let process):
-            "is open for writing in QEMU, as the locks of \(name(process)) say (stop the guest that uses it, or read it with --force-share)"
+            "is open for writing in QEMU, as the locks of \(name(process)) say (stop the guest that uses it\(.forceShare))"
         case .holder:
-            "is mounted, or held by LVM, RAID, swap or another program (unmount or stop that first, or read it with --force-share)"
+            "is mounted, or held by LVM, RAID, swap or another program (unmount or stop that first\(.forceShare))"
         case .loop(let device):
-            "is in use by the loop device \(device) (detach it: losetup -d \(device), or read it with --force-share)"
+            "is in use by the loop device \(device) (detach it: losetup -d \(device)\(.forceShare))"
         }
     }
 }

@@ -34,21 +34,49 @@ package struct DiskComparison: Sendable {
     package func firstDifference(named name: String, _ options: MoveOptions) async throws -> UInt64? {
         let progress = options.progress.isPart ? Progress(isShown: false) : options.progress
         progress.begin(Progress.Snapshot(name: name, length: length))
-        let windows = BoundedChannel<Range<UInt64>>(limit: 4 * options.workers.limit)
         let first = Locked(UInt64?.none)
-        try await stages { group in
-            try group.addStage { try await plan(into: windows, first, progress, options) }
-            try group.addStage {
-                try await Workers.work(options.workers) {
-                    try await compare(windows, first, progress)
-                }
-            }
+        do {
+            try await compareSideBySide(first, progress, options)
+        } catch is Shortage {
+            // Threads only help.
+            progress.begin(Progress.Snapshot(name: name, length: length))
+            try compareAlone(first, progress, options)
         }
         if let first = first.withLock(\.self) { return first }
         guard !options.stop.isRequested else {
             throw MigrationError(.stopped, "\(name): stopped by a signal (run the same command again)")
         }
         return nil
+    }
+
+    private func compareSideBySide(_ first: Locked<UInt64?>, _ progress: Progress, _ options: MoveOptions)
+        async throws
+    {
+        let windows = BoundedChannel<Range<UInt64>>(limit: 4 * options.workers.limit)
+        try await stages { group in
+            try group.addStage { try await plan(into: windows, first, progress, options) }
+            try group.addStage {
+                try await Workers.work(options.workers) {
+                    let worker = try Worker(a, b)
+                    while let window = try await windows.receive() {
+                        try worker.compare(window, first, progress)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same on this thread.
+    private func compareAlone(_ first: Locked<UInt64?>, _ progress: Progress, _ options: MoveOptions) throws {
+        var (inA, inB) = (a.extents(in: 0..<length), b.extents(in: 0..<length))
+        let worker = try Worker(a, b)
+        var position: UInt64 = 0
+        while position < length, !options.stop.isRequested, first.withLock({ $0 == nil }) {
+            let start = position
+            let window = try window(at: &position, &inA, &inB)
+            progress.add(covered: position - start - (window.upperBound - window.lowerBound))
+            try worker.compare(window, first, progress)
+        }
     }
 
     /// Hands out what must be compared, in the disk's order, until the first difference is found.
@@ -101,20 +129,26 @@ package struct DiskComparison: Sendable {
             as: b.chain.layers[inB.depth].file.identity)
     }
 
-    /// One worker.
-    private func compare(
-        _ windows: BoundedChannel<Range<UInt64>>, _ first: Locked<UInt64?>, _ progress: Progress
-    ) async throws {
-        let (inA, inB) = (
-            try AlignedBuffer(capacity: Int(DiskComparison.pieceLength)),
-            try AlignedBuffer(capacity: Int(DiskComparison.pieceLength))
-        )
-        while let window = try await windows.receive() {
+    /// What reads both sides and holds them against each other.
+    private struct Worker {
+        private let a: GuestReader
+        private let b: GuestReader
+        private let inA: AlignedBuffer
+        private let inB: AlignedBuffer
+
+        init(_ a: GuestReader, _ b: GuestReader) throws {
+            (self.a, self.b) = (a, b)
+            inA = try AlignedBuffer(capacity: Int(DiskComparison.pieceLength))
+            inB = try AlignedBuffer(capacity: Int(DiskComparison.pieceLength))
+        }
+
+        /// Compares `window`, as long as no difference before it is found.
+        func compare(_ window: Range<UInt64>, _ first: Locked<UInt64?>, _ progress: Progress) throws {
             for start in stride(
                 from: window.lowerBound, to: window.upperBound, by: Int(DiskComparison.pieceLength))
             {
                 // Behind a difference that was found, none is the first.
-                if first.withLock({ $0.map { $0 < start } }) == true { break }
+                if first.withLock({ $0.map { $0 < start } }) == true { return }
                 let count = Int(min(window.upperBound - start, DiskComparison.pieceLength))
                 let bytesA = UnsafeMutableRawBufferPointer(rebasing: inA.bytes[..<count])
                 let bytesB = UnsafeMutableRawBufferPointer(rebasing: inB.bytes[..<count])
@@ -124,7 +158,7 @@ package struct DiskComparison: Sendable {
                 guard let index = DiskComparison.firstDifferingSector(bytesA, bytesB) else { continue }
                 let offset = start + UInt64(index)
                 first.withLock { $0 = min($0 ?? .max, offset) }
-                break
+                return
             }
         }
     }

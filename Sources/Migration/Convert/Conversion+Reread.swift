@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Manifests
 internal import Stages
 internal import SystemPackage

@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import ImageFormats
+package import Linux
 internal import Manifests
 internal import Stages
 internal import SystemPackage
@@ -38,7 +39,7 @@ package struct Conversion: TargetMove {
 
     var job: ManifestJob { target.content.job }
 
-    package var warnings: [String] {
+    package var warnings: [Message] {
         chain.layers.compactMap { layer in layer.content.warning.map { "\(layer.path): \($0)" } }
     }
 

@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import Manifests
 internal import SystemPackage
 
@@ -20,12 +21,15 @@ struct ConversionPlan {
         }
         guard request.backing == nil || request.format.takesBacking else {
             throw MigrationError(
-                .usage, "\(request.target): a raw image has no backing file (-B needs -O cow)")
+                .usage,
+                "\(request.target): a raw image has no backing file (\(.backing) needs \(.targetFormat("cow")))"
+            )
         }
         guard !request.asBase || !request.format.marks else {
             throw MigrationError(
                 .usage,
-                "\(request.target): a base that overlays will name is raw (--as-base needs -O raw)")
+                "\(request.target): a base that overlays will name is raw (\(.asBase) needs \(.targetFormat("raw")))"
+            )
         }
         overlay = try request.backing.map {
             try OverlayPlan(

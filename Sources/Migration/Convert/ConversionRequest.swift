@@ -53,7 +53,7 @@ package struct BackingRequest: Sendable {
         self.path = path
         var options = options
         (options.format, options.backingFormat, options.confinesImage) = (format, nil, true)
-        options.formatOption = "-F"
+        options.isSecond = true
         if let location { options.location = location }
         self.options = options
     }

@@ -1,5 +1,6 @@
 package import DiskImages
 package import ImageFormats
+internal import Linux
 internal import Manifests
 package import SystemPackage
 
@@ -54,7 +55,8 @@ package struct OverlayCreation {
         let holdsCheckpoint = try manifest?.holdsCheckpoint() ?? false
         if holdsCheckpoint, !force {
             throw MigrationError(
-                .target, "\(place.path): an interrupted move to it is to be gone on with (--force forgets it)"
+                .target,
+                "\(place.path): an interrupted move to it is to be gone on with (\(.force) forgets it)"
             )
         }
         let target = try TargetFile(passing: place.file)

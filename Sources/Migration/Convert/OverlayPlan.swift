@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import Manifests
 internal import Stages
 internal import SystemPackage
@@ -38,7 +39,8 @@ struct OverlayPlan {
             // By -F the layer may mean something else than it does in the chain.
             needsProof = backing.layoutName != chain.layers[found].layoutName
         } else if chain.top.file.identity.isSameFile(as: identity) {
-            throw MigrationError(.badData, "\(path): is the source itself; expected a backing file (-B)")
+            throw MigrationError(
+                .badData, "\(path): is the source itself; expected a backing file (\(.backing))")
         } else {
             depth = chain.layers.count - 1
             needsProof = true
@@ -81,7 +83,7 @@ struct OverlayPlan {
         else { return }
         throw MigrationError(
             .badData,
-            "\(backing.path): differs from \(bottom.top.path) at sector \(offset / sectorSize); expected a backing file with the same bytes (-B)"
+            "\(backing.path): differs from \(bottom.top.path) at sector \(offset / sectorSize); expected a backing file with the same bytes (\(.backing))"
         )
     }
 

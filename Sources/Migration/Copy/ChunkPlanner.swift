@@ -1,4 +1,5 @@
 package import DiskImages
+internal import Linux
 internal import Manifests
 
 /// Cuts a chain's block status into chunks and spans, in the disk's order, without reading data.

@@ -78,7 +78,7 @@ struct LayerCollection {
             else { continue }
             throw MigrationError(
                 .badData,
-                "\(overlay.path): \(layout.rawValue) cannot hold \(misreading) (--flatten packs what its guest sees)"
+                "\(overlay.path): \(layout.rawValue) cannot hold \(misreading) (\(.flatten) packs what its guest sees)"
             )
         }
     }

@@ -44,10 +44,10 @@ struct PackPlan {
 
     /// The backing files whose time no COW header can hold, a line for each: their overlays cannot
     /// be restored as they are.
-    var unrestorable: [String] {
+    var unrestorable: [Message] {
         let bases = Set(header.layers.compactMap(\.backing)).sorted().map { sources[$0].chain.top.file }
         return bases.filter { $0.identity.mtime.headerSeconds == nil }.map {
-            "\($0.path): its mtime, \($0.identity.mtime.seconds), fits no COW header: its overlays can be unpacked as raw images alone (unpack -O raw)"
+            "\($0.path): its mtime, \($0.identity.mtime.seconds), fits no COW header: its overlays can be unpacked as raw images alone (unpack \(.targetFormat("raw")))"
         }
     }
 

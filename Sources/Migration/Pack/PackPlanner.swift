@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import TransportArchive
 
 /// A layer as it is packed: what is read, and which of it the archive holds.

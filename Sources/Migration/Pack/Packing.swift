@@ -1,5 +1,5 @@
 internal import DiskImages
-internal import Linux
+package import Linux
 internal import Manifests
 internal import Stages
 internal import SystemPackage
@@ -47,7 +47,7 @@ package struct Packing: TargetMove {
         )
     }
 
-    package var warnings: [String] { plan.unrestorable }
+    package var warnings: [Message] { plan.unrestorable }
 
     private func hasChanged() throws -> Bool { try plan.sources.contains { try !$0.chain.isUnchanged() } }
 

@@ -63,7 +63,7 @@ extension TargetTransaction where Content == ImageContent {
         guard content.job.target.length / content.job.options.segment < ImageContent.mostSegments else {
             throw MigrationError(
                 .usage,
-                "\(place.name): --segment \(content.job.options.segment) makes over a million checkpoints (give a larger one)"
+                "\(place.name): \(.segment) \(content.job.options.segment) makes over a million checkpoints (give a larger one)"
             )
         }
     }

@@ -1,4 +1,5 @@
 package import DiskImages
+internal import Linux
 package import SystemPackage
 
 /// Which file under a target's name a move may replace: every writer asks here, when it begins and
@@ -27,7 +28,7 @@ package struct ReplacementPolicy {
             only.map(existing.isUnchanged(since:))
                 ?? (force || accepted.map(existing.isUnchanged(since:)) == true)
         else {
-            throw MigrationError(.target, "\(name): exists (--force replaces it)")
+            throw MigrationError(.target, "\(name): exists (\(.force) replaces it)")
         }
         if let user = try ReplacementPolicy.user(of: name) {
             throw MigrationError(

@@ -1,5 +1,6 @@
 package import DiskImages
 internal import Glibc
+internal import Linux
 internal import Manifests
 package import SystemPackage
 

@@ -143,7 +143,7 @@ struct TargetTransaction<Content: TargetContent> {
         {
             throw MigrationError(
                 .badData,
-                "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(content.difference(from: record?.job)) (--restart forgets it)"
+                "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(content.difference(from: record?.job)) (\(.restart) forgets it)"
             )
         }
         try replacement.accept(findings.existing) { existing in

@@ -29,14 +29,14 @@ extension RestorePlan {
         if layout == .umlV2, layout.rawValue != described.layout, described.guestLength % 4096 != 0 {
             throw MigrationError(
                 .badData,
-                "\(described.name): uml-v2 cannot hold the last sectors of such a disk, for which it has no bits (-o layout=uml-v3 can)"
+                "\(described.name): uml-v2 cannot hold the last sectors of such a disk, for which it has no bits (\(.layout("uml-v3")) can)"
             )
         }
         let backing = described.backing.map(backing)
         if let backing, backing.mtime.headerSeconds == nil {
             throw MigrationError(
                 .badData,
-                "\(described.name): no COW layout can hold \(backing.mtime.seconds), the mtime of its backing file (-O raw needs none)"
+                "\(described.name): no COW layout can hold \(backing.mtime.seconds), the mtime of its backing file (\(.targetFormat("raw")) needs none)"
             )
         }
         // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.
@@ -92,7 +92,9 @@ extension RestorePlan {
         var backing = backing(below)
         backing.disguise = try base.disguise()
         if let misreading = backing.misreading(under: planned.layout) {
-            let advice = planned.layout.isUML ? "-O raw can" : "-o layout=uml-v3 or -O raw can"
+            let advice: Message =
+                planned.layout.isUML
+                ? "\(.targetFormat("raw")) can" : "\(.layout("uml-v3")) or \(.targetFormat("raw")) can"
             throw MigrationError(
                 .badData,
                 "\(path(of: layer, in: tree.root)): \(planned.layout.rawValue) cannot hold \(misreading) (\(advice))"

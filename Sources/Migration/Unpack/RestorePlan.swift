@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import Manifests
 internal import SystemPackage
 internal import TransportArchive

@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Manifests
 internal import Stages
 internal import SystemPackage
@@ -92,7 +93,7 @@ struct SalvageTarget {
             guard recorded.isEmpty || recorded == lost else {
                 throw MigrationError(
                     .target,
-                    "\(name): was salvaged from a copy with other damage (--restart --force salvages it again)"
+                    "\(name): was salvaged from a copy with other damage (\(.restart) \(.force) salvages it again)"
                 )
             }
             return false

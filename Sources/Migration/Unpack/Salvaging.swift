@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Stages
 internal import SystemPackage
 internal import TransportArchive
@@ -19,12 +20,12 @@ package struct Salvaging {
         guard let archive = request.archive else {
             throw MigrationError(
                 .usage,
-                "standard input: --salvage looks for what is behind the damage, which a pipe cannot (give a file)"
+                "standard input: \(.salvage) looks for what is behind the damage, which a pipe cannot (give a file)"
             )
         }
         guard request.form != .raw else {
             throw MigrationError(
-                .usage, "\(archive): --salvage restores the chains as they were (convert them afterwards)")
+                .usage, "\(archive): \(.salvage) restores the chains as they were (convert them afterwards)")
         }
         self.request = request
         reader = try ArchiveReader.salvaging(try ImageFile(opening: archive))

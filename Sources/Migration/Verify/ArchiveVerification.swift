@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Stages
 package import SystemPackage
 internal import TransportArchive

@@ -88,7 +88,7 @@ package struct Verification: Sendable {
         do {
             layer = try ImageLayer(file, as: ImageFormat(name: job.options.layout) ?? .raw)
         } catch let error as DiskImageError where error.kind == .badData {
-            return damaged("its header is damaged: \(error.fact)")
+            return damaged("its header is damaged: \(error.fact.plain)")
         }
         if try layer.content.metadataDigest(in: file)?.description != completion.header {
             return damaged("its header is not the one that was written")

@@ -53,7 +53,9 @@ extension PipelineSpec {
                 fleet.append(try source(match, glob, allowed))
             } catch let error as DiskImageError {
                 problems.append(
-                    PipelineProblem(error.kind, line: glob.line, "source \(shown(match.path)) \(error.fact)"))
+                    PipelineProblem(
+                        error.kind, line: glob.line,
+                        "source \(shown(match.path)) \(error.fact.text(ChoiceWords.pipelineFile))"))
             } catch {
                 problems.append(
                     PipelineProblem(.io, line: glob.line, "source \(shown(match.path)): \(error)"))
@@ -74,7 +76,8 @@ extension PipelineSpec {
             problems.append(
                 PipelineProblem(
                     error.kind, line: glob.line,
-                    "pattern \(glob.pattern.quoted): \(shown(error.path)) \(error.fact)"))
+                    "pattern \(glob.pattern.quoted): \(shown(error.path)) \(error.fact.text(ChoiceWords.pipelineFile))"
+                ))
         } catch {
             problems.append(PipelineProblem(.io, line: glob.line, "pattern \(glob.pattern.quoted): \(error)"))
         }
@@ -88,7 +91,10 @@ extension PipelineSpec {
             do {
                 folders.append(try resolved(folder))
             } catch {
-                let fact = (error as? DiskImageError).map { "\(shown(folder)) \($0.fact)" } ?? "\(error)"
+                let fact =
+                    (error as? DiskImageError).map {
+                        "\(shown(folder)) \($0.fact.text(ChoiceWords.pipelineFile))"
+                    } ?? "\(error)"
                 problems.append(PipelineProblem(.unavailable, line: lines["confine"], "'confine': \(fact)"))
             }
         }

@@ -1,4 +1,5 @@
 package import DiskImages
+internal import Linux
 package import SystemPackage
 
 /// What a user may say an image is: a name of the list of formats.
@@ -15,7 +16,7 @@ package struct SourceFormat: Equatable, Sendable {
 
     /// The format to read; throws `badData` for one that is only known by name.
     package func readable(_ image: FilePath) throws -> ImageFormat {
-        if let fault { throw DiskImageError(.badData, image, fault) }
+        if let fault { throw DiskImageError(.badData, image, Message(fault)) }
         return format
     }
 }

@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import SystemPackage
 
 /// A pipeline file's bytes, not believed.

@@ -2,6 +2,7 @@ internal import CLZ4
 internal import CXXHash
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import SystemPackage
 
 /// How content is compressed.

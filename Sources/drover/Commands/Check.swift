@@ -28,7 +28,7 @@ struct Check: ParsableCommand {
         var reports: [CheckReport] = []
         for image in images {
             let result = try CheckResult(of: image, imageOptions.chainOptions(for: image))
-            if let refusal = result.refusal { StandardError.line("\(refusal)") }
+            if let refusal = result.refusal { StandardError.line(ErrorLine.text(of: refusal)) }
             if result.code.rawValue > worst.rawValue { worst = result.code }
             switch outputOptions.output {
             case .human:

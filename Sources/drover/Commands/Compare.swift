@@ -43,7 +43,7 @@ struct Compare: AsyncParsableCommand {
         var optionsOfB = imageOptions
         optionsOfB.format = formatOfB
         let (chainA, chainB) = (
-            try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity, formatOption: "-F")
+            try imageOptions.open(a, verbosity), try optionsOfB.open(b, verbosity, isSecond: true)
         )
         let verdict = try await compare(chainA, chainB)
         var output = Output()
@@ -69,7 +69,7 @@ struct Compare: AsyncParsableCommand {
             do {
                 try chain.checkUnchanged()
             } catch let error as DiskImageError where imageOptions.forceShare {
-                verbosity.warn("\(error)")
+                verbosity.warn(ErrorLine.text(of: error))
             }
         }
         return Verdict(sizes: sizes, offset: offset, isSizeCompared: false)

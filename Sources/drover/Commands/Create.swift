@@ -51,7 +51,7 @@ struct Create: AsyncParsableCommand {
         try options.location.check(named: backing)
         options.confinesImage = true
         options.format = try backingFileFormat?.readable(backing) ?? options.format
-        if backingFileFormat == nil { options.formatOption = "-F" }
+        if backingFileFormat == nil { options.isSecond = true }
         if MakeInvocation.isDryRun {
             return try await DryRun.say("create \(file) over \(backing)") { _ = try creation(options) }
         }

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import Migration
 internal import PipelineFiles
 internal import SystemPackage

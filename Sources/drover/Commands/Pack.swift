@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import Glibc
+internal import Linux
 internal import Manifests
 internal import Migration
 internal import PipelineFiles

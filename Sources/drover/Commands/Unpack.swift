@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DiskImages
+internal import Linux
 internal import Manifests
 internal import Migration
 internal import PipelineFiles

@@ -1,6 +1,8 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
+internal import PipelineFiles
 internal import SystemPackage
 
 /// What `check` prints of one image; as JSON with the keys of `qemu-img check`, a cluster being a
@@ -80,7 +82,8 @@ struct CheckResult {
 
     private mutating func note(_ kind: String, _ error: DiskImageError, _ code: ExitCode) {
         report.problems.append(
-            CheckReport.Problem(kind: kind, file: error.path.description, text: error.fact))
+            CheckReport.Problem(
+                kind: kind, file: error.path.description, text: error.fact.text(ChoiceWords.commandLine)))
         report.checkErrors += 1
         if code.rawValue > self.code.rawValue { self.code = code }
         if code != .damaged, refusal == nil { refusal = error }

@@ -1,11 +1,13 @@
 internal import ArgumentParser
+internal import Linux
+internal import PipelineFiles
 
 /// Text for one line of a terminal, whatever a file is called.
 enum ErrorLine {
     /// What `error` says; an error of no known type says what it is.
     static func text(of error: any Error) -> String {
         if let error = error as? ValidationError { return error.message }
-        return "\(error)"
+        return (error as? any Advising)?.message.text(ChoiceWords.commandLine) ?? "\(error)"
     }
 
     /// The argument parser's message as part of a sentence: one line, no capital, no full stop.

@@ -1,5 +1,7 @@
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
+internal import PipelineFiles
 internal import SystemPackage
 
 /// What `info` says of one layer of a chain; as JSON with the keys of `qemu-img info`, where it has
@@ -51,7 +53,7 @@ struct ImageFacts: Encodable {
         }
         locked = try layer.file.user() != nil
         problems = chain.problems.filter { $0.depth == depth }.map {
-            Problem(kind: $0.kind.name, text: $0.error.fact)
+            Problem(kind: $0.kind.name, text: $0.error.fact.text(ChoiceWords.commandLine))
         }
         warnings = layer.content.warning.map { [$0] } ?? []
     }

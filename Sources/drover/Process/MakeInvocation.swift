@@ -57,7 +57,7 @@ enum DryRun {
         do {
             try await check()
         } catch let error as DiskImageError where error.kind == .unavailable {
-            text += " (now: \(error))"
+            text += " (now: \(ErrorLine.text(of: error)))"
         }
         var output = Output()
         try output.line(ErrorLine.escaped(text))

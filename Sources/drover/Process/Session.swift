@@ -39,7 +39,7 @@ struct Session {
     /// Makes `target`, says what a user wants to know, and how it ended. `whole` is what a part of
     /// is resumed; `changed` is said where a source changed while it was read by force.
     func make(_ target: FilePath, by move: some TargetMove, whole: String, changed: String) async throws {
-        for warning in move.warnings { verbosity.warn(warning) }
+        for warning in move.warnings { verbosity.warn(warning.text(ChoiceWords.commandLine)) }
         let result = try await during { [verbosity] options in
             try await move.run(options) { verbosity.warn($0) }
         }

@@ -14,10 +14,10 @@ enum SignalWatch {
     }
 
     /// As `stopFlag`; until the process ends, `showState` prints one line when somebody asks for
-    /// it.
+    /// it, unless no thread can be had for that.
     static func start(showState: @escaping @Sendable () -> Void) throws -> StopFlag {
         let stop = stopFlag()
-        let thread = try IOThread(named: "signals")
+        guard let thread = try IOThread.ifAny(named: "signals") else { return stop }
         Task(executorPreference: thread) {
             while true {
                 clinux_wait_for_state_request()

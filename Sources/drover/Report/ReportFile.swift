@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import Migration
 internal import SystemPackage
 

@@ -1,5 +1,6 @@
 import DiskImages
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -16,7 +17,7 @@ struct ChainFitTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(top): backing file \(base) has \(size) bytes; the header expects 65536 (the base was changed or replaced)"
         )
     }
@@ -28,7 +29,7 @@ struct ChainFitTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(top): backing file \(base) has mtime 1700000001; the header expects 1700000000 "
                 + "(if its content is unchanged, --ignore-mtime goes on)")
         #expect(try ImageChain.open(top, .usual { $0.ignoreMtime = true }).layers.count == 2)
@@ -70,7 +71,7 @@ struct ChainFitTests {
         try directory.raw("b.raw", fill: 0x63, mtime: 1_700_000_002)
         let error = try diskImageError { try chain.checkUnchanged() }
         #expect(
-            error.description
+            error.line
                 == "\(directory("b.raw")): changed while it was read (begin again when nothing writes to it)")
     }
 }

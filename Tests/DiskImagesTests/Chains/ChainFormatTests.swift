@@ -1,5 +1,6 @@
 import DiskImages
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -20,7 +21,7 @@ struct ChainFormatTests {
         let error = try diskImageError { _ = try ImageChain.open(base, .usual { $0.format = .cow(nil) }) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(base): magic at offset 0 is 0x62626262; expected 0x4f4f4f4d, the magic number of COW files"
         )
     }
@@ -43,7 +44,7 @@ struct ChainFormatTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(directory("b.qcow2")): is a qcow2 image, which Drover does not read (qemu-img convert makes a raw image of it; \(option) takes its bytes as they are)"
         )
         let chain = try ImageChain.open(
@@ -83,7 +84,7 @@ struct ChainFormatTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(top): its header fits more than one layout: uml-v2, qemu-v2 (choose with -f)")
         let chain = try ImageChain.open(
             top,
@@ -99,7 +100,7 @@ struct ChainFormatTests {
         let top = try directory.cow("top.cow", over: "middle.cow")
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(
-            error.description
+            error.line
                 == "\(directory("middle.cow")): its header fits more than one layout: uml-v2, qemu-v2 (choose with --backing-format)"
         )
         let chain = try ImageChain.open(top, .usual { $0.backingFormat = .cow(.qemuV2) })
@@ -112,6 +113,6 @@ struct ChainFormatTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
         #expect(
-            error.description == "\(directory("middle.cow")): sector size at offset 20 is 1024; expected 512")
+            error.line == "\(directory("middle.cow")): sector size at offset 20 is 1024; expected 512")
     }
 }

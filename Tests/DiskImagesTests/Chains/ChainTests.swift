@@ -1,5 +1,6 @@
 import DiskImages
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -62,7 +63,7 @@ struct ChainTests {
     @Test func aMissingImageIsUnavailable() throws {
         let error = try diskImageError { _ = try ImageChain.open(directory("none.cow")) }
         #expect(error.kind == .unavailable)
-        #expect(error.description == "\(directory("none.cow")): cannot be opened: No such file or directory")
+        #expect(error.line == "\(directory("none.cow")): cannot be opened: No such file or directory")
     }
 
     @Test func aMissingBackingFileIsToldWithTheOverlaysName() throws {
@@ -70,7 +71,7 @@ struct ChainTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .unavailable)
         #expect(
-            error.description
+            error.line
                 == "\(top): backing file \(directory("nothere.raw")) cannot be opened: No such file or directory "
                 + "(where bases have moved, --backing-map OLD=NEW finds them)")
     }
@@ -79,14 +80,14 @@ struct ChainTests {
         let error = try diskImageError { _ = try ImageChain.open(directory.path) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(directory.path): is a directory; expected a regular file or a block device")
     }
 
     @Test func aFIFOIsRefusedAndNeverWaitedFor() throws {
         let fifo = try directory.fifo("fifo")
         let error = try diskImageError { _ = try ImageChain.open(fifo) }
-        #expect(error.description == "\(fifo): is a FIFO; expected a regular file or a block device")
+        #expect(error.line == "\(fifo): is a FIFO; expected a regular file or a block device")
         let top = try directory.cow("top.cow", over: "fifo")
         #expect(try diskImageError { _ = try ImageChain.open(top) }.kind == .badData)
     }
@@ -94,7 +95,7 @@ struct ChainTests {
     @Test func aCharacterDeviceIsNoImage() throws {
         let error = try diskImageError { _ = try ImageChain.open("/dev/zero") }
         #expect(
-            error.description == "/dev/zero: is a character device; expected a regular file or a block device"
+            error.line == "/dev/zero: is a character device; expected a regular file or a block device"
         )
     }
 
@@ -106,7 +107,7 @@ struct ChainTests {
         let error = try diskImageError { _ = try ImageChain.open(directory("0.cow")) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(directory("\(length - 1).cow")): backing file \(directory("0.cow")) is layer 0 of the same chain (a loop)"
         )
     }
@@ -116,7 +117,7 @@ struct ChainTests {
         let error = try diskImageError {
             _ = try ImageChain.open(directory.cow("top.cow", over: "other.cow"))
         }
-        #expect(error.fact.hasSuffix("is layer 0 of the same chain (a loop)"))
+        #expect(error.factLine.hasSuffix("is layer 0 of the same chain (a loop)"))
     }
 
     @Test func aChainOf64LayersIsOpenedAndOneOf65IsNot() throws {
@@ -125,6 +126,6 @@ struct ChainTests {
         #expect(try ImageChain.open(directory("1.cow")).layers.count == 64)
         let error = try diskImageError { _ = try ImageChain.open(directory("0.cow")) }
         #expect(error.kind == .badData)
-        #expect(error.description == "\(directory("63.cow")): the chain is deeper than 64 layers")
+        #expect(error.line == "\(directory("63.cow")): the chain is deeper than 64 layers")
     }
 }

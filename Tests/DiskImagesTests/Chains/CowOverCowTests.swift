@@ -1,5 +1,6 @@
 import DiskImages
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -39,7 +40,7 @@ struct CowOverCowTests {
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(top): backing file \(middle.path) is a COW file, and neither its length (\(middle.length)) nor its guest disk has "
                 + "the size of 70000 bytes that the overlay expects (--backing-format raw or cow decides)")
     }
@@ -49,7 +50,7 @@ struct CowOverCowTests {
         let top = try directory.cow("top.cow", .umlV3, over: middle.path.string)
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(
-            error.description
+            error.line
                 == "\(top): backing file \(middle.path) is a COW file, and both its length and its guest disk have "
                 + "the size of 65536 bytes that the overlay expects (--backing-format raw or cow decides)")
         #expect(

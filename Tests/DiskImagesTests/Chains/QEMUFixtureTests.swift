@@ -1,6 +1,7 @@
 import DiskImages
 import Foundation
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -89,7 +90,7 @@ struct QEMUFixtureTests {
         let error = try diskImageError { _ = try open(fixture) }
         #expect(error.kind == .unavailable)
         #expect(
-            error.fact.hasPrefix(
+            error.factLine.hasPrefix(
                 "backing file \(fixture.file("nothere.raw")) cannot be opened: No such file or directory"))
     }
 
@@ -98,7 +99,7 @@ struct QEMUFixtureTests {
         let error = try diskImageError { _ = try open(fixture) }
         #expect(error.kind == .badData)
         #expect(
-            error.fact
+            error.factLine
                 == "is a qcow2 image, which Drover does not read (qemu-img convert makes a raw image of it; --backing-format raw takes its bytes as they are)"
         )
     }

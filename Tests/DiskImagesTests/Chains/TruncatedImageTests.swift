@@ -1,5 +1,6 @@
 import DiskImages
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -41,7 +42,7 @@ struct TruncatedImageTests {
         let error = try diskImageError { _ = try ImageChain.open(top.path) }
         #expect(error.kind == .badData)
         #expect(
-            error.description
+            error.line
                 == "\(top.path): sector \(cut.sector) is allocated, but the file ends at \(end + cut.held) bytes; "
                 + "expected data up to \(end + (cut.sector + 1) * 512) (the image is truncated)")
     }
@@ -50,7 +51,8 @@ struct TruncatedImageTests {
         let top = try image(.umlV3) { $0.bitmapEnd }
         let error = try diskImageError { _ = try ImageChain.open(top.path) }
         #expect(
-            error.fact.hasPrefix("sector 10 is allocated, but the file ends at \(top.image.bitmapEnd) bytes;")
+            error.factLine.hasPrefix(
+                "sector 10 is allocated, but the file ends at \(top.image.bitmapEnd) bytes;")
         )
     }
 

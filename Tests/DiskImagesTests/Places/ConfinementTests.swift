@@ -1,5 +1,6 @@
 import DiskImages
 import ImageFormats
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -29,7 +30,7 @@ struct ConfinementTests {
         let error = try diskImageError { _ = try open(top, within: [directory("in")]) }
         #expect(error.kind == .confined)
         #expect(
-            error.description
+            error.line
                 == "\(top): backing file \(directory("in/../b.raw")) lies at \(base), outside of \(directory("in")) (--confine)"
         )
     }
@@ -49,7 +50,7 @@ struct ConfinementTests {
         let top = try directory.cow("in/top.cow", over: "link.raw")
         let error = try diskImageError { _ = try open(top, within: [directory("in")]) }
         #expect(
-            error.fact
+            error.factLine
                 == "backing file \(directory("in/link.raw")) lies at \(directory("b.raw")), outside of \(directory("in")) (--confine)"
         )
     }
@@ -95,7 +96,7 @@ struct ConfinementTests {
         let error = try diskImageError { _ = try open(top, within: [directory.path]) }
         #expect(error.kind == .unavailable)
         #expect(
-            error.fact
+            error.factLine
                 == "backing file \(directory("nothere.raw")) cannot be found: No such file or directory "
                 + "(where bases have moved, --backing-map OLD=NEW finds them)")
     }

@@ -1,5 +1,6 @@
 import DiskImages
 import Glibc
+import Linux
 import SystemPackage
 import TestSupport
 import Testing
@@ -29,7 +30,7 @@ struct WriteLockTests {
             let error = try diskImageError { _ = try ImageChain.open(top) }
             #expect(error.kind == .unavailable)
             #expect(
-                error.description
+                error.line
                     == "\(directory(name)): is locked for writing by a process (stop the guest that uses it, or read it with --force-share)"
             )
             #expect(try ImageChain.open(top, .usual { $0.forceShare = true }).layers.count == 2)
