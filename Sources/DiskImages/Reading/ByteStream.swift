@@ -74,7 +74,7 @@ package final class ByteStream: @unchecked Sendable {
         while bytes.count < count {
             let piece = min(count - bytes.count, 1 << 20)
             let start = bytes.count
-            bytes.append(contentsOf: repeatElement(0, count: piece))
+            bytes += [UInt8](repeating: 0, count: piece)
             let found = try bytes.withUnsafeMutableBytes {
                 try read(into: UnsafeMutableRawBufferPointer(rebasing: $0[start...]))
             }
