@@ -98,7 +98,7 @@ extension ArchiveReader {
         do {
             return try next().map { .run($0) } ?? .end
         } catch let error as ArchiveError {
-            guard !isAtEnd, let found = try findRecord(from: start + 1, isStopped) else {
+            guard !isAtEnd, let found = try findRecord(from: soundEnd(start), isStopped) else {
                 let losses = losses(to: header.layers.count, 0)
                 (layer, position) = (header.layers.count, 0)
                 isOver = true
@@ -128,6 +128,16 @@ extension ArchiveReader {
         }
         if position < end { losses.append(Loss(layer: layer, range: position..<end)) }
         return losses
+    }
+
+    /// Where what is sound ends, with nothing sound at `start`: behind the last record, and behind
+    /// its frame too where that is what it should be. One that lost bytes reaches into the record
+    /// behind it, or past that.
+    private func soundEnd(_ start: UInt64) throws -> UInt64 {
+        guard let (run, end) = last, run.frameLength > 0, let file = stream.file else { return start }
+        let stream = ByteStream(file)
+        stream.seek(to: end)
+        return ContentDigest(of: try stream.read(run.frameLength)) == run.frameDigest ? start : end
     }
 
     /// The first sound run record of this archive from `offset` on that lies behind the expected
@@ -160,6 +170,8 @@ extension ArchiveReader {
         stream.seek(to: offset)
         let record = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestRun)
         guard record.kind == .run, record.id == id, record.sequence >= sequence else { return nil }
+        // In the expected one's turn, it is that or of another archive.
+        guard record.sequence > sequence || record.previous == previous else { return nil }
         let run = try RunRecord(parsing: record.body)
         try checkShape(of: run, at: offset)
         guard (run.layer, run.range.lowerBound) >= (layer, position) else { return nil }

@@ -23,6 +23,9 @@ package final class ArchiveReader: @unchecked Sendable {
     var isOver = false
     /// The digest of the record that was read last.
     package internal(set) var previous: ContentDigest
+    /// The run record that was read last, and where it ends; nil where none was since the beginning
+    /// or a seek.
+    var last: (run: RunRecord, end: UInt64)?
     /// What has been read, to be held against the archive's own index; nil after a seek.
     private var seen: ArchiveIndex? = ArchiveIndex(layers: [])
     let headerBytes: [UInt8]
@@ -112,6 +115,7 @@ package final class ArchiveReader: @unchecked Sendable {
         position = 0
         sequence = entry.sequence
         previous = digest
+        last = nil
         seen = nil
         passEmptyLayers()
     }
@@ -142,6 +146,7 @@ package final class ArchiveReader: @unchecked Sendable {
         seen?.layers[run.layer].add(run, recordLength: ArchiveRecord.overhead + record.body.count)
         sequence = record.sequence + 1
         previous = record.digest
+        last = (run, stream.offset)
         layer = run.layer
         position = run.range.upperBound
         passEmptyLayers()
