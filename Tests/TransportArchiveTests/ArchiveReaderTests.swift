@@ -1,127 +1,175 @@
 import DiskImages
-import SystemPackage
 import TestSupport
 import Testing
 
 @testable import TransportArchive
 
-/// A small archive, composed in memory, read from its front and by its index.
+/// A small archive, composed in memory, read from its front: what is not exactly what was written
+/// is found.
 struct ArchiveReaderTests {
-    private let directory = try! TemporaryDirectory()
+    private let files = try! ArchiveFiles()
+    private let usual = ArchiveFiles.usual
     private static let chunk = UInt64(RunRecord.longestContent)
 
-    /// Two raw layers of two and one chunks without frames, but for zeros that are held.
-    private func composed() throws -> (bytes: [UInt8], runs: [RunRecord]) {
-        let layers = [2, 1].enumerated().map { index, chunks in
-            ArchiveHeader.Layer(
-                names: ["layer\(index)"], format: FormatDescription(format: "raw", layout: "raw"),
-                size: UInt64(chunks) * ArchiveReaderTests.chunk, mtime: "1700000000.000000000", backing: nil,
-                isImage: true)
-        }
-        var composer = try ArchiveComposer(
-            ArchiveHeader(
-                options: ArchiveHeader.Options(compression: "none", flatten: false, zeroRun: 4096),
-                layers: layers))
-        var bytes = composer.begin()
-        let runs = [
-            RunRecord(emptyFor: 0, range: 0..<ArchiveReaderTests.chunk, runs: []),
-            RunRecord(
-                emptyFor: 0, range: ArchiveReaderTests.chunk..<2 * ArchiveReaderTests.chunk,
-                runs: [
-                    RunRecord.Run(
-                        start: ArchiveReaderTests.chunk, end: ArchiveReaderTests.chunk + 512, isZero: true)
-                ]),
-            RunRecord(emptyFor: 1, range: 0..<ArchiveReaderTests.chunk, runs: []),
-        ]
-        for run in runs { bytes += composer.run(run) }
-        bytes += try composer.finish()
-        return (bytes, runs)
-    }
-
-    private func file(_ bytes: [UInt8]) throws -> ImageFile {
-        let path = directory("archive")
-        try? FileChanges.remove(path)
-        var file = SparseFile()
-        file.put(bytes, at: 0)
-        try file.write(to: path, length: UInt64(bytes.count))
-        return try ImageFile(opening: path)
-    }
-
-    private func read(_ bytes: [UInt8]) throws -> [RunRecord] {
-        let reader = try ArchiveReader(ByteStream(file(bytes)))
-        var runs: [RunRecord] = []
-        while let run = try reader.next() { runs.append(run) }
-        return runs
-    }
-
-    @Test func whatWasComposedIsRead() throws {
-        let (bytes, runs) = try composed()
-        #expect(try read(bytes) == runs)
-        let file = try file(bytes)
-        let reader = try ArchiveReader(ByteStream(file))
-        let index = try reader.readIndex(of: file).layers
-        #expect(index.count == 2)
-        for (layer, first) in [(1, runs[2]), (0, runs[0])] {
-            try reader.seek(to: layer, index[layer])
-            #expect(try reader.next() == first)
-        }
+    @Test(arguments: [
+        ArchiveFiles.usual, ComposedArchive([]), ComposedArchive([ComposedArchive.Layer("a", [])]),
+        ComposedArchive([ComposedArchive.Layer("a", []), ComposedArchive.Layer("b")]),
+        ComposedArchive([ComposedArchive.Layer("a"), ComposedArchive.Layer("b", [])]),
+        ComposedArchive([ComposedArchive.Layer("a", ["z"]) { $0.size = 1 }]),
+        ComposedArchive([ComposedArchive.Layer("a", ["", "b", "", "", "c"])]),
+        ComposedArchive([ComposedArchive.Layer("a", [""]) { $0.size = 1 << 60 }]),
+    ])
+    func recordsAreReadAsTheyWereComposed(archive: ComposedArchive) throws {
+        let reader = try ArchiveReader(ByteStream(files.file(archive.bytes)))
+        #expect(reader.header == archive.header)
+        #expect(try files.rest(of: reader) == archive.runs().map(\.run))
+        #expect(reader.isAtEnd)
+        #expect(try reader.stream.offset == UInt64(archive.bytes.count))
     }
 
     @Test func everyTruncationIsFound() throws {
-        let (bytes, _) = try composed()
-        for length in 0..<bytes.count {
-            #expect(throws: ArchiveError.self, "of \(length) bytes") { try read(Array(bytes[..<length])) }
+        let bytes = try usual.bytes
+        for length in bytes.indices {
+            #expect(throws: ArchiveError.self, "\(length)") { try files.read(Array(bytes[..<length])) }
         }
     }
 
+    /// One bit in each byte, another one in each.
     @Test func everyByteThatIsAnotherOneIsFound() throws {
-        let (bytes, _) = try composed()
+        let bytes = try usual.bytes
         for place in bytes.indices {
             var changed = bytes
-            changed[place] ^= 0x41
-            #expect(throws: ArchiveError.self, "at \(place)") { try read(changed) }
+            changed[place] ^= 1 << UInt8(place % 8)
+            #expect(throws: ArchiveError.self, "at \(place)") { try files.read(changed) }
         }
     }
-
-    @Test func whatFollowsTheEndIsFound() throws {
-        #expect(throws: ArchiveError.self) { try read(composed().bytes + [0]) }
-    }
-
-    /// Each record is damaged in turn: those behind it are found again.
-    @Test func whatIsBehindDamageIsFoundAgain() throws {
-        let (bytes, runs) = try composed()
-        let reader = try ArchiveReader(ByteStream(file(bytes)))
-        var places: [Int] = []
-        for _ in runs {
-            places.append(Int(reader.stream.offset))
-            _ = try reader.next()
-        }
-        for (index, place) in places.enumerated() {
-            var changed = bytes
-            changed[place + 30] ^= 1
-            let reader = try ArchiveReader.salvaging(file(changed))
-            var found: [RunRecord] = []
-            var lost: [ArchiveReader.Loss] = []
-            while true {
-                let next = try reader.nextSalvaging { false }
-                if case .run(let run) = next { found.append(run) }
-                if case .lost(let losses, _) = next { lost += losses }
-                if next == .end { break }
-            }
-            #expect(found == runs.enumerated().filter { $0.offset != index }.map(\.element))
-            #expect(lost == [ArchiveReader.Loss(layer: runs[index].layer, range: runs[index].range)])
-        }
-    }
-}
-
-/// Names in an archive are relative, and lead nowhere else.
-struct ArchiveNameTests {
-    @Test(arguments: ["a", "a/b.cow", "..a", "a..b", String(repeating: "x", count: 240)])
-    func aNameIsOne(name: String) { #expect(ArchiveName.fault(of: name) == nil) }
 
     @Test(arguments: [
-        "", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a\0b", "a.partial", "a.manifest",
-        String(repeating: "x", count: 241),
+        [0], [UInt8](repeating: 0, count: 512), LZ4Frame.empty, [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0],
     ])
-    func aNameIsNone(name: String) { #expect(ArchiveName.fault(of: name) != nil) }
+    func somethingPutInIsFoundWhereverItStands(piece: [UInt8]) throws {
+        let parts = try usual.parts()
+        for place in 0...parts.count {
+            let changed = Array((parts[..<place] + [piece] + parts[place...]).joined())
+            #expect(throws: ArchiveError.self, "before part \(place)") { try files.read(changed) }
+        }
+    }
+
+    @Test func partsThatAreMissingRepeatedOrSwappedAreFound() throws {
+        let parts = try usual.parts()
+        for first in parts.indices {
+            for end in first + 1...parts.count {
+                let (before, these, after) = (parts[..<first], parts[first..<end], parts[end...])
+                #expect(throws: ArchiveError.self, "\(first)..<\(end) missing") {
+                    try files.read(Array((before + after).joined()))
+                }
+                #expect(throws: ArchiveError.self, "\(first)..<\(end) twice") {
+                    try files.read(Array((before + these + these + after).joined()))
+                }
+            }
+            for other in parts.indices.dropFirst(first + 1) {
+                var swapped = parts
+                swapped.swapAt(first, other)
+                #expect(throws: ArchiveError.self, "\(first) and \(other)") {
+                    try files.read(Array(swapped.joined()))
+                }
+            }
+        }
+    }
+
+    /// Of the same names, sizes and times, and other bytes: their ids are equal.
+    @Test func partsOfAnotherArchiveOfTheSameFleetAreFound() throws {
+        var other = usual
+        other.layers[0].pictures = ["xy", ".z"]
+        other.layers[2].pictures = ["-w0", ""]
+        let (ours, theirs) = (try usual.parts(), try other.parts())
+        #expect(ours[1] == theirs[1] && ours.count == theirs.count)
+        for first in 2..<ours.count {
+            for end in first + 1...ours.count where (first, end) != (2, ours.count) {
+                let mixed = Array((ours[..<first] + theirs[first..<end] + ours[end...]).joined())
+                guard try mixed != usual.bytes else { continue }
+                #expect(throws: ArchiveError.self, "\(first)..<\(end)") { try files.read(mixed) }
+            }
+        }
+    }
+
+    /// A record that is sound in itself, and of a place that cannot be.
+    @Test(
+        arguments: [
+            (1, 0..<chunk, [], "another place"), (0, chunk..<2 * chunk, [], "another place"),
+            (0, 0..<512, [], "an impossible place"), (0, 0..<chunk + 512, [], "an impossible place"),
+            (0, 0..<3 * chunk, [], "an impossible place"), (0, 0..<0, [], "an impossible place"),
+            (7, 0..<chunk, [], "another place"),
+            (
+                0, 0..<chunk, [RunRecord.Run(start: 512, end: chunk + 512, isZero: true)],
+                "parts do not add up"
+            ),
+        ] as [(Int, Range<UInt64>, [RunRecord.Run], String)])
+    func aRecordOfAPlaceThatCannotBeIsFound(
+        layer: Int, range: Range<UInt64>, runs: [RunRecord.Run], fault: String
+    ) throws {
+        var archive = ComposedArchive([ComposedArchive.Layer("a", ["", ""])])
+        let first = try archive.runs()[0].run
+        archive.alter = { $0 == first ? RunRecord(emptyFor: layer, range: range, runs: runs) : $0 }
+        let said = "\(#expect(throws: ArchiveError.self) { try files.read(archive.bytes) }, default: "")"
+        #expect(said.contains(fault))
+    }
+
+    /// `uml-v2` has bits for whole groups of eight sectors: the last five of thirteen have none.
+    @Test(arguments: [
+        ("........", true), (".......z", true), ("00000000", true), (".......0", true),
+        ("........z", false), ("........0", false), ("............z", false), ("000000000", false),
+    ])
+    func aRunPastTheLastBitOfItsLayerIsDamage(picture: String, isSound: Bool) throws {
+        let archive = ComposedArchive([
+            ComposedArchive.Layer("base") { $0.size = 13 * 512 },
+            ComposedArchive.Layer("v2", [picture], "uml-v2", over: 0) { $0.size = 13 * 512 },
+        ])
+        if isSound {
+            #expect(try files.read(archive.bytes).count == 2)
+        } else {
+            #expect(throws: ArchiveError.self) { try files.read(archive.bytes) }
+        }
+    }
+
+    @Test func aVersionThatIsNotReadIsSaid() throws {
+        var bytes = try usual.bytes
+        bytes[LZ4Frame.empty.count + 12] = 2
+        #expect(throws: ArchiveError(.notAnArchive, "has format version 2; this program reads version 1")) {
+            try files.read(bytes)
+        }
+    }
+
+    @Test(arguments: [[], Array("text\n".utf8), [UInt8](repeating: 0, count: 4096), [0x04, 0x22, 0x4d]])
+    func whatIsNoArchiveIsSaid(bytes: [UInt8]) {
+        #expect(
+            throws: ArchiveError(
+                .notAnArchive, "is no archive: it does not begin with an empty LZ4 frame")
+        ) { try files.read(bytes) }
+    }
+
+    @Test func aLayerThatHoldsMoreThanItsIndexSaysIsFound() throws {
+        for (data, zeros, isEnough) in [(512, 512, true), (511, 512, false), (512, 511, false)] {
+            let reader = try ArchiveReader(ByteStream(files.file(usual.bytes)))
+            var index = try reader.readIndex(of: #require(reader.stream.file)).layers
+            (index[2].data, index[2].zeros) = (UInt64(data), UInt64(zeros))
+            reader.hold(to: index)
+            if isEnough {
+                #expect(try files.rest(of: reader).count == 4)
+            } else {
+                let error = #expect(throws: ArchiveError.self) { try files.rest(of: reader) }
+                #expect(error?.description.contains("more of vm/top than its index says") == true)
+            }
+        }
+    }
+
+    @Test func everyLayerIsFoundByTheIndex() throws {
+        let runs = try usual.runs().map(\.run)
+        let reader = try ArchiveReader(ByteStream(files.file(usual.bytes)))
+        let index = try reader.readIndex(of: #require(reader.stream.file)).layers
+        for layer in [2, 0, 1] {
+            try reader.seek(to: layer, index[layer])
+            #expect(try files.rest(of: reader) == runs.filter { $0.layer >= layer })
+        }
+    }
 }
