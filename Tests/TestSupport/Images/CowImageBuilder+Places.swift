@@ -52,7 +52,9 @@ extension CowImageBuilder {
             for sector in sectors { bits[Int(sector % blockBits / 8)] |= 1 << UInt8(sector % 8) }
             file.put(bits, at: bitmapOffset + block * 4096)
         }
-        for (sector, bytes) in written { file.put(bytes, at: dataOffset + sector * 512) }
+        // Worked out once: there may be thousands of sectors.
+        let start = dataOffset
+        for (sector, bytes) in written { file.put(bytes, at: start + sector * 512) }
         return file
     }
 

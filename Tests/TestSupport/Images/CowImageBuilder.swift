@@ -86,8 +86,9 @@ package struct CowImageBuilder {
     package var bytes: [UInt8] {
         var bytes = header + [UInt8](repeating: 0, count: Int(fileLength) - header.count)
         for sector in allocated.keys { bytes[Int(bitmapOffset + sector / 8)] |= 1 << UInt8(sector % 8) }
+        let start = dataOffset
         for (sector, data) in written {
-            let place = Int(dataOffset + sector * 512)
+            let place = Int(start + sector * 512)
             bytes.replaceSubrange(place..<place + data.count, with: data)
         }
         return bytes

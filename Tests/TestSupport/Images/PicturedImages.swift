@@ -1,4 +1,5 @@
 package import DiskImages
+internal import Glibc
 package import ImageFormats
 package import SystemPackage
 
@@ -16,10 +17,16 @@ package struct Picture {
 
     /// Draws what a guest reads: zeros are `.`, a unit that is not all one byte is `?`.
     package init(of bytes: [UInt8], unit: Int = 1 << 20) {
-        characters = stride(from: 0, to: bytes.count, by: unit).map { start in
-            let piece = bytes[start..<min(start + unit, bytes.count)]
-            guard let first = piece.first, piece.allSatisfy({ $0 == first }) else { return UInt8(ascii: "?") }
-            return first == 0 ? UInt8(ascii: ".") : first
+        characters = bytes.withUnsafeBytes { bytes in
+            stride(from: 0, to: bytes.count, by: unit).map { start in
+                let piece = UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + unit, bytes.count)])
+                let rest = UnsafeRawBufferPointer(rebasing: piece.dropFirst())
+                guard let first = piece.first, let place = piece.baseAddress,
+                    // All bytes are equal where each is what the one before it is.
+                    rest.baseAddress.map({ memcmp(place, $0, rest.count) == 0 }) ?? true
+                else { return UInt8(ascii: "?") }
+                return first == 0 ? UInt8(ascii: ".") : first
+            }
         }
         self.unit = unit
     }
