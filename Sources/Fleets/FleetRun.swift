@@ -49,8 +49,8 @@ package struct FleetRun: Sendable {
         self.options = options
     }
 
-    /// Tells the progress how much there is to do: data where somebody looks on, else only the disks'
-    /// lengths, which are known already.
+    /// Tells the progress how much there is to do: data where somebody looks on, else only the
+    /// disks' lengths, which are known already.
     package func begin(_ options: MoveOptions) async {
         let progress = options.progress
         let places = plan.places(in: choice)

@@ -3,8 +3,8 @@
 package enum Choice: Hashable, Sendable {
     /// Replacing what is there; forgetting a checkpoint.
     case force, restart
-    /// Reading what somebody may write to all the same, at the end of what else one may do; going on
-    /// although a time differs.
+    /// Reading what somebody may write to all the same, at the end of what else one may do; going
+    /// on although a time differs.
     case forceShare, ignoreMtime
     /// Where backing files are looked for, and where they may lie.
     case backingMap, confine

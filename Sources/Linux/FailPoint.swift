@@ -1,6 +1,6 @@
-/// The moments of a move at which it matters what is on disk. A test may have the move die at one of
-/// them: they are the lines of "If it dies here" in `Documentation/architecture.md`. In a release
-/// build nothing is there.
+/// The moments of a move at which it matters what is on disk. A test may have the move die at one
+/// of them: they are the lines of "If it dies here" in `Documentation/architecture.md`. In a
+/// release build nothing is there.
 package enum FailPoint: String, CaseIterable, Sendable {
     /// The manifest is created or opened, and locked.
     case manifestLocked

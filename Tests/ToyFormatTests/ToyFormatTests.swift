@@ -20,8 +20,8 @@ struct ToyFormatTests {
         [UInt8](repeating: character.asciiValue!, count: Int(Toy.chunk))
     }
 
-    /// A toy image called `toy`: `a` and `b` are stored, `B` is stored inverted, `.` is zeros, `-` is
-    /// the backing file's.
+    /// A toy image called `toy`: `a` and `b` are stored, `B` is stored inverted, `.` is zeros, `-`
+    /// is the backing file's.
     private func toy(_ picture: String) throws -> FilePath {
         let states = picture.map { character -> Toy.State in
             switch character {

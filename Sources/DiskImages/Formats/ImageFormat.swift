@@ -32,7 +32,8 @@ package enum FormatList {
     /// In the order in which a file's content is held against them; the last takes everything.
     package static let usual: [any LayerFormat] = [CowFormat(), RawFormat()]
 
-    /// Every name that a user may give an image's format, also one that is only known to be refused.
+    /// Every name that a user may give an image's format, also one that is only known to be
+    /// refused.
     package static let sourceNames =
         [ImageFormat.raw, .cow, .qcow2].map(\.name) + CowLayout.allCases.map(\.rawValue)
     /// The same for what is written.

@@ -34,8 +34,8 @@ package protocol LayerContent: Sendable {
     /// several in a row.
     func decode(_ file: ImageFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws
 
-    /// What the bytes of the backing file mean, where this image, and not that file's content, is to
-    /// say it; nil where the content decides.
+    /// What the bytes of the backing file mean, where this image, and not that file's content, is
+    /// to say it; nil where the content decides.
     func backingContent(_ opening: FormatOpening, of referrer: FilePath) throws -> (any LayerContent)?
     /// What is wrong with `backing` as the backing file of the image at `referrer`.
     func misfits(of backing: ImageLayer, under referrer: FilePath) -> [BackingMisfit]

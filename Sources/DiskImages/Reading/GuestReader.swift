@@ -23,8 +23,8 @@ package final class GuestReader: Sendable {
     /// The disk's length in bytes, whole sectors.
     package var length: UInt64 { chain.guestLength }
 
-    /// What lies in `range`, whole sectors; extents follow one another without gaps and end with it.
-    /// What lies past the disk's end is absent.
+    /// What lies in `range`, whole sectors; extents follow one another without gaps and end with
+    /// it. What lies past the disk's end is absent.
     package func extents(in range: Range<UInt64>) -> GuestExtents {
         GuestExtents(
             BlockStatus(of: chain, from: range.lowerBound, upTo: range.upperBound), range, chain)

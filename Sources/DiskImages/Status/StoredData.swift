@@ -7,8 +7,8 @@ struct StoredData: Sendable {
     init(_ file: ImageFile) { data = DataMap(file) }
 
     /// What is stored for guest offset `position`, whose data lies `dataOffset` behind it in the
-    /// file, and where that ends, at most at `end`. A stretch that is hole in part is taken for data
-    /// to whole sectors.
+    /// file, and where that ends, at most at `end`. A stretch that is hole in part is taken for
+    /// data to whole sectors.
     mutating func answer(at position: UInt64, upTo end: UInt64, dataOffset: UInt64) throws -> (
         Extent.Content, end: UInt64
     ) {

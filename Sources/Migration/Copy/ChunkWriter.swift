@@ -3,8 +3,8 @@ internal import Glibc
 internal import ImageFormats
 internal import Manifests
 
-/// Writes one chunk whose bytes are there: look for zeros, digest, write, while the data is still in
-/// the processor's cache. One worker, one chunk at a time.
+/// Writes one chunk whose bytes are there: look for zeros, digest, write, while the data is still
+/// in the processor's cache. One worker, one chunk at a time.
 ///
 /// Without a sink it digests only: that is `verify`.
 struct ChunkWriter {
@@ -23,8 +23,8 @@ struct ChunkWriter {
     /// same bytes.
     private var marksData: Bool { holding == .everything(marks: true) }
 
-    /// Writes `chunk` through `window`, which holds `Limits.buffer`; returns what it turned out to be
-    /// and how many bytes were written.
+    /// Writes `chunk` through `window`, which holds `Limits.buffer`; returns what it turned out to
+    /// be and how many bytes were written.
     func write(_ chunk: Chunk, from reader: some ContentReader, through window: AlignedBuffer) throws -> (
         outcome: Outcome, written: Int
     ) {

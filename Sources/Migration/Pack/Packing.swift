@@ -12,8 +12,8 @@ package struct Packing: TargetMove {
     /// nil of standard output.
     private let target: TargetTransaction<ArchiveContent>?
 
-    /// Opens and checks every source before anything is written; backing files that may be copies of
-    /// one another are read, as `options` say.
+    /// Opens and checks every source before anything is written; backing files that may be copies
+    /// of one another are read, as `options` say.
     package init(_ request: PackRequest, _ options: MoveOptions) async throws {
         self.request = request
         plan = try await PackPlan(request, options)
