@@ -20,7 +20,7 @@ extension FleetPlan {
     /// The places of the items that `choice` is to move: its share of the images, and the bases
     /// they stand on, which come first.
     package func places(in choice: FleetChoice) -> [Int] {
-        func isMeant(_ place: Int) -> Bool { choice.named?.contains(place) ?? true }
+        func isMeant(_ index: Int) -> Bool { choice.named?.contains(index) ?? true }
         guard let shard = choice.shard else { return withBases(items.indices.filter(isMeant)) }
         let images = items.indices.filter { items[$0].role != .base && isMeant($0) }
         let stoodOn = Set(images.compactMap { items[$0].base })
@@ -69,7 +69,7 @@ extension FleetPlan {
         return rest.removePrefix(spec.directory) && !rest.isEmpty ? rest : item.sources[0]
     }
 
-    /// The command that does something about the items at `places` alone.
+    /// The command that does something about the items at `indices` alone.
     func command(_ choice: Choice, for places: Int...) -> String {
         let names = places.map { FilePath(items[$0].name).shellWord }.joined(separator: " ")
         return "drover run \(spec.givenName.shellWord) \(names) \(ChoiceWords.commandLine(choice))"

@@ -21,17 +21,17 @@ struct FleetFamilies {
 
     init(_ places: [Int], _ plan: FleetPlan) {
         self.plan = plan
-        for place in places { left[base(of: place), default: 0] += 1 }
+        for index in places { left[base(of: index), default: 0] += 1 }
     }
 
-    private func base(of place: Int) -> Int { plan.items[place].base ?? place }
+    private func base(of index: Int) -> Int { plan.items[index].base ?? index }
 
     /// Takes a result; returns what has ended for good: it, or with the last one all of the family,
     /// as `complete` has it.
     mutating func ended(_ result: FleetResult, complete: (Ready) async throws -> [FleetResult]) async throws
         -> [FleetResult]
     {
-        let base = base(of: result.place)
+        let base = base(of: result.index)
         left[base, default: 1] -= 1
         var ended = [result]
         if case .staged = result.outcome {
@@ -48,7 +48,7 @@ extension FleetRun {
     func completed(_ ready: FleetFamilies.Ready, _ stop: StopFlag) async throws -> [FleetResult] {
         let family = FleetFamily(run: self, base: ready.base)
         do {
-            let staged = ready.staged.map(\.place).filter { $0 != ready.base }
+            let staged = ready.staged.map(\.index).filter { $0 != ready.base }
             let verdict = try await whenFree(stop) { try family.complete(staged: staged) }
             return ready.staged.map { result in
                 switch (verdict, result.outcome) {
@@ -67,17 +67,17 @@ extension FleetRun {
     func finishFamilies(_ stop: StopFlag, _ tell: (FleetEvent) -> Void) async throws -> [Int: FleetProblem] {
         guard plan.spec.operation == .convert else { return [:] }
         var problems: [Int: FleetProblem] = [:]
-        for place in plan.items.indices
-        where plan.items[place].role == .base && !plan.items[place].target.isEmpty {
+        for index in plan.items.indices
+        where plan.items[index].role == .base && !plan.items[index].target.isEmpty {
             do {
-                guard let target = try plan.place(of: place, makes: false),
+                guard let target = try plan.place(of: index, makes: false),
                     try ManifestFile.unnamedFamily(of: target) != nil
                 else {
                     continue
                 }
-                _ = try await whenFree(stop) { try FleetFamily(run: self, base: place).finish(tell) }
+                _ = try await whenFree(stop) { try FleetFamily(run: self, base: index).finish(tell) }
             } catch {
-                problems[place] = FleetProblem(error)
+                problems[index] = FleetProblem(error)
             }
         }
         return problems
@@ -99,6 +99,6 @@ extension FleetRun {
 extension FleetResult {
     /// The same with another end.
     fileprivate func ending(_ outcome: FleetOutcome) -> FleetResult {
-        FleetResult(place: place, outcome: outcome, written: written, seconds: seconds)
+        FleetResult(index: index, outcome: outcome, written: written, seconds: seconds)
     }
 }

@@ -21,7 +21,7 @@ struct FleetFamily {
 
     /// An overlay with its manifest, locked.
     private struct Member {
-        let place: Int
+        let index: Int
         let manifest: ManifestFile
         let digest: String
     }
@@ -52,8 +52,8 @@ struct FleetFamily {
         }
         var members: [Member] = []
         var waits: [(reason: String, isHeldUp: Bool)] = []
-        for place in try plan.overlays(of: base, without: run.options.without) {
-            if let reason = try reasonToWait(for: place, &members) { waits.append(reason) }
+        for index in try plan.overlays(of: base, without: run.options.without) {
+            if let reason = try reasonToWait(for: index, &members) { waits.append(reason) }
         }
         guard waits.isEmpty else {
             let others = waits.count > 3 ? ", and \(waits.count - 3) more" : ""
@@ -66,10 +66,10 @@ struct FleetFamily {
             ManifestFamily(
                 try members.map { member in
                     ManifestFamily.Member(
-                        target: try ManifestFamily.name(of: plan.items[member.place].target),
+                        target: try ManifestFamily.name(of: plan.items[member.index].target),
                         digest: member.digest)
                 }))
-        for member in members { try name(member.place, member.manifest) }
+        for member in members { try name(member.index, member.manifest) }
         try name(base, manifest)
         return .named
     }
@@ -81,15 +81,15 @@ struct FleetFamily {
         guard let family = try ManifestFile.unnamedFamily(of: target(base)) else { return }
         tell(.namesFamily(base))
         var digests = Dictionary(family.members.map { ($0.target, $0.digest) }) { first, _ in first }
-        for place in plan.items.indices where plan.items[place].base == base {
+        for index in plan.items.indices where plan.items[index].base == base {
             guard
                 let digest = digests.removeValue(
-                    forKey: try ManifestFamily.name(of: plan.items[place].target))
+                    forKey: try ManifestFamily.name(of: plan.items[index].target))
             else { continue }
-            if run.options.without.contains(place) { continue }
+            if run.options.without.contains(index) { continue }
             // What was begun anew since is of the family no longer.
-            guard try ManifestFile.read(of: target(place))?.completion?.digest == digest else { continue }
-            try name(place, lock(place))
+            guard try ManifestFile.read(of: target(index))?.completion?.digest == digest else { continue }
+            try name(index, lock(index))
         }
         for target in digests.keys.sorted() {
             tell(
@@ -101,34 +101,34 @@ struct FleetFamily {
         try name(base, manifest)
     }
 
-    private func target(_ place: Int) throws -> FilePlace {
-        guard let target = try plan.place(of: place, makes: false) else {
-            throw MigrationError(.target, "\(plan.items[place].target): its folder is not there any more")
+    private func target(_ index: Int) throws -> FilePlace {
+        guard let target = try plan.place(of: index, makes: false) else {
+            throw MigrationError(.target, "\(plan.items[index].target): its folder is not there any more")
         }
         return target
     }
 
-    private func lock(_ place: Int) throws -> ManifestFile {
-        try ManifestFile(of: target(place), usesLock: run.options.usesLocks)
+    private func lock(_ index: Int) throws -> ManifestFile {
+        try ManifestFile(of: target(index), usesLock: run.options.usesLocks)
     }
 
-    /// Takes the overlay at `place` into `members`, locked, where it is whole. Else, and where it
+    /// Takes the overlay at `index` into `members`, locked, where it is whole. Else, and where it
     /// is there and stands on the base, returns what it waits for.
-    private func reasonToWait(for place: Int, _ members: inout [Member]) throws -> (
+    private func reasonToWait(for index: Int, _ members: inout [Member]) throws -> (
         reason: String, isHeldUp: Bool
     )? {
-        let item = plan.items[place]
+        let item = plan.items[index]
         do {
             if let problem = item.problem { throw problem }
-            if try isHeld(place) {
-                let manifest = try lock(place)
-                if try isHeld(place), let digest = try manifest.load().completion?.digest {
-                    members.append(Member(place: place, manifest: manifest, digest: digest))
+            if try isHeld(index) {
+                let manifest = try lock(index)
+                if try isHeld(index), let digest = try manifest.load().completion?.digest {
+                    members.append(Member(index: index, manifest: manifest, digest: digest))
                     return nil
                 }
             }
-            guard try plan.stands(place, on: base) else { return nil }
-            switch try Conversion(plan.conversion(at: place)).state() {
+            guard try plan.stands(index, on: base) else { return nil }
+            switch try Conversion(plan.conversion(at: index)).state() {
             // On the new base as on the old one: it need not be made again.
             case .upToDate: return nil
             case .altered: return ("\(item.name), which was written to since it was completed", true)
@@ -143,36 +143,36 @@ struct FleetFamily {
         } catch let error as DiskImageError where error.kind == .locked {
             return ("\(item.name), on which another drover works", false)
         } catch {
-            return try plan.stands(place, on: base)
+            return try plan.stands(index, on: base)
                 ? ("\(item.name), which failed: \(FleetProblem(error))", true) : nil
         }
     }
 
-    private func isHeld(_ place: Int) throws -> Bool {
-        try Conversion(plan.conversion(at: place)).state() == .held
+    private func isHeld(_ index: Int) throws -> Bool {
+        try Conversion(plan.conversion(at: index)).state() == .held
     }
 
     /// Names overlays whose base has its name already.
     private func nameAlone(_ staged: [Int]) throws -> Verdict {
-        for place in try staged.filter(isHeld) { try name(place, lock(place)) }
+        for index in try staged.filter(isHeld) { try name(index, lock(index)) }
         return .named
     }
 
-    /// Gives the target at `place` its name, where it still has the staging name, durably. Throws
+    /// Gives the target at `index` its name, where it still has the staging name, durably. Throws
     /// `target` where somebody has written to the old one, or uses it.
-    private func name(_ place: Int, _ manifest: ManifestFile) throws {
-        let target = try target(place)
+    private func name(_ index: Int, _ manifest: ManifestFile) throws {
+        let target = try target(index)
         let found = try manifest.load()
         guard let partial = try TargetFile.partial(of: target).identity(), found.isWaiting(partial) else {
             return try target.folder.synchronize()
         }
-        var replacing = ReplacementPolicy(plan.items[place].target, force: run.options.forced.contains(place))
+        var replacing = ReplacementPolicy(plan.items[index].target, force: run.options.forced.contains(index))
         try replacing.accept(target.identity()) { existing in
             guard found.job?.replaces?.matches(existing) != true else { return true }
-            guard run.options.forced.contains(place) else {
+            guard run.options.forced.contains(index) else {
                 throw MigrationError(
                     .target,
-                    "\(target.path): was written to since its family was made anew (\(plan.command(.force, for: place)) replaces it, \(.without) it the others go on)"
+                    "\(target.path): was written to since its family was made anew (\(plan.command(.force, for: index)) replaces it, \(.without) it the others go on)"
                 )
             }
             return false
@@ -183,10 +183,10 @@ struct FleetFamily {
 }
 
 extension FleetPlan {
-    /// The staging file of the base of the item at `place`, where that base was made anew and waits
+    /// The staging file of the base of the item at `index`, where that base was made anew and waits
     /// for its family; nil where the base is what it is called.
-    func stagedBase(of place: Int) throws -> FilePath? {
-        guard let base = items[place].base else { return nil }
+    func stagedBase(of index: Int) throws -> FilePath? {
+        guard let base = items[index].base else { return nil }
         guard let target = try self.place(of: base, makes: false), try ManifestFile.isHeldForFamily(target)
         else { return nil }
         return TargetFile.partial(of: target).path
@@ -195,17 +195,17 @@ extension FleetPlan {
     /// The places of the overlays of the base at `base`, but those at `without`. Where a source
     /// cannot be opened, its target tells what it stands on.
     func overlays(of base: Int, without: Set<Int>) throws -> [Int] {
-        try items.indices.filter { place in
-            guard !without.contains(place), items[place].role == .image else { return false }
-            return try items[place].base == base || items[place].chain == nil && stands(place, on: base)
+        try items.indices.filter { index in
+            guard !without.contains(index), items[index].role == .image else { return false }
+            return try items[index].base == base || items[index].chain == nil && stands(index, on: base)
         }
     }
 
-    /// Whether the file that has the target's name at `place` is an overlay of the target at
+    /// Whether the file that has the target's name at `index` is an overlay of the target at
     /// `base`, whoever made it: it would show other bytes on another one. One that cannot be read
     /// may be.
-    func stands(_ place: Int, on base: Int) throws -> Bool {
-        let item = items[place]
+    func stands(_ index: Int, on base: Int) throws -> Bool {
+        let item = items[index]
         guard !item.target.isEmpty, let found = try ImageFile.identity(at: item.target), found.isRegular
         else {
             return false

@@ -20,7 +20,7 @@ package struct FleetItem: Sendable {
     /// The images it is made from; one, but for an archive of all.
     package let sources: [FilePath]
     package let target: FilePath
-    /// The place in the fleet of the base that it stays an overlay of; nil where it stands alone.
+    /// The index in the fleet of the base that it stays an overlay of; nil where it stands alone.
     package let base: Int?
     /// The source's chain, top first; nil where it cannot be opened, or for an archive of all.
     package let chain: ChainFacts?

@@ -9,11 +9,11 @@ internal import SystemPackage
 /// Moves one item of a fleet, whatever an earlier run left of it, and records why where it fails.
 struct FleetMover {
     let run: FleetRun
-    let place: Int
+    let index: Int
     let options: MoveOptions
     let tell: @Sendable (FleetEvent) -> Void
 
-    private var item: FleetItem { run.plan.items[place] }
+    private var item: FleetItem { run.plan.items[index] }
 
     /// Does what is left to do. `base` is how the base that the item stands on ended.
     func result(base: FleetOutcome?) async -> FleetResult {
@@ -21,21 +21,21 @@ struct FleetMover {
         let outcome = await outcome(base)
         let elapsed = start.duration(to: .now).components
         return FleetResult(
-            place: place, outcome: outcome, written: options.progress.snapshot.written,
+            index: index, outcome: outcome, written: options.progress.snapshot.written,
             seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18)
     }
 
     private func outcome(_ base: FleetOutcome?) async -> FleetOutcome {
         if options.stop.isRequested { return .stopped }
-        if run.options.without.contains(place) {
+        if run.options.without.contains(index) {
             return .leftAlone("is left out (\(ChoiceWords.commandLine(.without)))")
         }
         do {
             if case .stopped = base { return .stopped }
             if let problem = try failure(of: base) {
                 if try item.stateWithoutJob() == .altered { return try settled(.altered) }
-                if try run.plan.isUpToDateAsItStands(at: place) { return try settled(.upToDate) }
-                throw run.plan.baseFailed(of: place, problem).cause
+                if try run.plan.isUpToDateAsItStands(at: index) { return try settled(.upToDate) }
+                throw run.plan.baseFailed(of: index, problem).cause
             }
             if let problem = item.problem { throw problem.cause }
             return try await moveWhenFree()
@@ -66,7 +66,7 @@ struct FleetMover {
         while true {
             while try run.options.usesLocks && ManifestFile.isHeld(of: item.target) {
                 if options.stop.isRequested { return .stopped }
-                if !hasSaid { tell(.waiting(place)) }
+                if !hasSaid { tell(.waiting(index)) }
                 hasSaid = true
                 try IOThread.pause(.milliseconds(200))
             }
@@ -87,7 +87,7 @@ struct FleetMover {
     }
 
     private func move() async throws -> FleetOutcome {
-        if run.plan.spec.operation != .verify { _ = try run.plan.place(of: place, makes: true) }
+        if run.plan.spec.operation != .verify { _ = try run.plan.place(of: index, makes: true) }
         switch run.plan.spec.operation {
         case .convert: return try await convert()
         case .pack: return try await pack()
@@ -96,7 +96,7 @@ struct FleetMover {
     }
 
     private func convert() async throws -> FleetOutcome {
-        var request = try run.plan.conversion(at: place)
+        var request = try run.plan.conversion(at: index)
         request.policy.usesLock = run.options.usesLocks
         request.options.settles = true
         let state = try await self.state { try Conversion(request).state() }
@@ -105,10 +105,10 @@ struct FleetMover {
         }
         var difference: String?
         if run.options.adopts, state == .altered || state == .foreign {
-            tell(.began(place))
+            tell(.began(index))
             difference = try await Conversion(request).adopt(options)
             if difference == nil { return .adopted }
-            if isForced { tell(.replaces(place, state)) }
+            if isForced { tell(.replaces(index, state)) }
         }
         guard try permit(state, difference, &request.policy) else { return try settled(state, difference) }
         if item.role == .base, try isStoodOn { request.policy.naming = .withFamilyUnlessSame }
@@ -116,7 +116,7 @@ struct FleetMover {
     }
 
     private func pack() async throws -> FleetOutcome {
-        var request = try run.plan.packing(at: place, settles: true)
+        var request = try run.plan.packing(at: index, settles: true)
         request.policy.usesLock = run.options.usesLocks
         let state = try await self.state { try await Packing(request, options).state() }
         guard try permit(state, nil, &request.policy) else { return try settled(state) }
@@ -125,10 +125,10 @@ struct FleetMover {
 
     private func move(_ move: some TargetMove) async throws -> FleetOutcome {
         for warning in move.warnings {
-            tell(.warned(place, warning.text(ChoiceWords.pipelineFile)))
+            tell(.warned(index, warning.text(ChoiceWords.pipelineFile)))
         }
-        tell(.began(place))
-        switch try await move.run(options, tell: { tell(.warned(place, $0)) }) {
+        tell(.began(index))
+        switch try await move.run(options, tell: { tell(.warned(index, $0)) }) {
         case .upToDate: return .upToDate
         case .named: return .done(resumed: 0)
         case .held(let resumed): return .staged(resumed: resumed)
@@ -139,16 +139,16 @@ struct FleetMover {
     /// Whether old overlays stand on the base: it takes its name together with the new ones.
     private var isStoodOn: Bool {
         get throws {
-            try run.plan.overlays(of: place, without: run.options.without).contains {
-                try run.plan.stands($0, on: place)
+            try run.plan.overlays(of: index, without: run.options.without).contains {
+                try run.plan.stands($0, on: index)
             }
         }
     }
 
-    private var isForced: Bool { run.options.forced.contains(place) }
+    private var isForced: Bool { run.options.forced.contains(index) }
 
     private func verify() async throws -> FleetOutcome {
-        tell(.began(place))
+        tell(.began(index))
         if try ArchiveVerification.isArchive(item.target) {
             let finding = try await ArchiveVerification(item.target).run(options)
             if let damage = finding.damage.first { throw MigrationError(.badData, Message(damage)) }
@@ -187,20 +187,20 @@ struct FleetMover {
         case .inUse: return false
         case .absent: return true
         case .altered where !isForced: return false
-        case .foreign where !isForced: throw run.plan.foreign(at: place, difference)
+        case .foreign where !isForced: throw run.plan.foreign(at: index, difference)
         case .unfinished, .held, .stale, .outdated, .altered, .foreign:
-            if let problem = try run.plan.overlayInTheWay(of: place, run.options) { throw problem.cause }
+            if let problem = try run.plan.overlayInTheWay(of: index, run.options) { throw problem.cause }
             let readsDevice =
                 item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
             if state == .stale {
                 tell(
                     .beganAnew(
-                        place, readsDevice ?? "its source, base or options changed since it was completed"))
+                        index, readsDevice ?? "its source, base or options changed since it was completed"))
             }
             if state == .outdated {
                 let changed = readsDevice ?? "its source, base or options changed since it was interrupted"
                 let reason = run.options.restart ? "its checkpoint is forgotten" : changed
-                tell(.beganAnew(place, reason))
+                tell(.beganAnew(index, reason))
                 policy.restart = true
             }
             if state == .altered || state == .foreign { policy.restart = true }
@@ -212,7 +212,7 @@ struct FleetMover {
     /// The outcome where nothing is to be done.
     private func settled(_ state: TargetState, _ difference: String? = nil) throws -> FleetOutcome {
         options.progress.resume(item.chain?.guestLength ?? 0, read: 0)
-        if let target = try run.plan.place(of: place, makes: false) {
+        if let target = try run.plan.place(of: index, makes: false) {
             try ManifestFile.dropFailure(of: target, usesLock: run.options.usesLocks)
         }
         switch state {
@@ -224,7 +224,7 @@ struct FleetMover {
         default:
             let fact = difference.map { " and is not what the move makes: \($0)" } ?? ""
             return .leftAlone(
-                "was written to since it was completed\(fact) (\(run.plan.command(.force, for: place)) replaces it)"
+                "was written to since it was completed\(fact) (\(run.plan.command(.force, for: index)) replaces it)"
             )
         }
     }
@@ -235,13 +235,13 @@ struct FleetMover {
         guard run.plan.spec.operation != .verify, !item.target.isEmpty, item.problem?.isOfLayout != true
         else { return }
         do {
-            guard let target = try run.plan.place(of: place, makes: true) else { return }
+            guard let target = try run.plan.place(of: index, makes: true) else { return }
             try ManifestFile.recordFailure("\(problem)", of: target, usesLock: run.options.usesLocks)
         } catch {
             // A place that is itself what is wrong has nothing to add.
             let reason = FleetProblem(error).description
             if reason != problem.description {
-                tell(.warned(place, "the reason cannot be recorded: \(reason)"))
+                tell(.warned(index, "the reason cannot be recorded: \(reason)"))
             }
         }
     }

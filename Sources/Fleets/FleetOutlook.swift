@@ -9,7 +9,7 @@ internal import SystemPackage
 
 /// What a run would do with one item.
 package struct FleetOutlook: Sendable {
-    package let place: Int
+    package let index: Int
     /// What is there; nil where a problem keeps it from being found out.
     package let state: TargetState?
     package let problem: FleetProblem?
@@ -29,69 +29,69 @@ package struct FleetOutlook: Sendable {
 }
 
 extension FleetPlan {
-    /// What a run would do with the items at `places`, bases first, from headers, bitmaps, holes
+    /// What a run would do with the items at `indices`, bases first, from headers, bitmaps, holes
     /// and manifests alone.
     package func outlooks(of places: [Int], stop: StopFlag) async -> [FleetOutlook] {
         var bases: [Int: FleetOutlook] = [:]
         var outlooks: [FleetOutlook] = []
-        for place in places {
-            let base = items[place].base.flatMap { bases[$0] }
-            var outlook = await outlook(of: place, isBaseSettled: base.map { !$0.isToDo } ?? true, stop)
+        for index in places {
+            let base = items[index].base.flatMap { bases[$0] }
+            var outlook = await outlook(of: index, isBaseSettled: base.map { !$0.isToDo } ?? true, stop)
             if let problem = base?.problem, outlook.isToDo {
                 outlook = FleetOutlook(
-                    place: place, state: outlook.state, problem: baseFailed(of: place, problem), read: 0)
+                    index: index, state: outlook.state, problem: baseFailed(of: index, problem), read: 0)
             }
             // Also what has its name already is not what it is to be before all have theirs.
             outlook.isNaming =
-                spec.operation == .convert && outlook.problem == nil && (try? isNaming(place)) == true
-            if items[place].role == .base { bases[place] = outlook }
+                spec.operation == .convert && outlook.problem == nil && (try? isNaming(index)) == true
+            if items[index].role == .base { bases[index] = outlook }
             outlooks.append(outlook)
         }
         return outlooks
     }
 
-    /// Whether the target at `place` is what it is to be, as it stands, on a base that cannot be
+    /// Whether the target at `index` is what it is to be, as it stands, on a base that cannot be
     /// moved.
-    func isUpToDateAsItStands(at place: Int) throws -> Bool {
-        guard let base = items[place].base, try ImageFile.identity(at: items[base].target) != nil,
-            items[place].problem == nil
+    func isUpToDateAsItStands(at index: Int) throws -> Bool {
+        guard let base = items[index].base, try ImageFile.identity(at: items[base].target) != nil,
+            items[index].problem == nil
         else {
             return false
         }
-        return try Conversion(conversion(at: place)).state() == .upToDate
+        return try Conversion(conversion(at: index)).state() == .upToDate
     }
 
     /// What keeps an overlay from being moved when its base could not be.
-    func baseFailed(of place: Int, _ problem: FleetProblem) -> FleetProblem {
-        let base = items[place].base.map { items[$0].name } ?? ""
+    func baseFailed(of index: Int, _ problem: FleetProblem) -> FleetProblem {
+        let base = items[index].base.map { items[$0].name } ?? ""
         return FleetProblem(MigrationError(.badData, "its base \(base) failed: \(problem)"))
     }
 
-    private func outlook(of place: Int, isBaseSettled: Bool, _ stop: StopFlag) async -> FleetOutlook {
-        let item = items[place]
+    private func outlook(of index: Int, isBaseSettled: Bool, _ stop: StopFlag) async -> FleetOutlook {
+        let item = items[index]
         if let problem = item.problem {
-            return FleetOutlook(place: place, state: nil, problem: problem, read: 0)
+            return FleetOutlook(index: index, state: nil, problem: problem, read: 0)
         }
         do {
             switch spec.operation {
-            case .verify: return try verification(of: place)
+            case .verify: return try verification(of: index)
             case .pack:
                 let packing = try await Packing(
-                    packing(at: place), MoveOptions(workers: WorkerSlots(limit: 1), stop: stop))
+                    packing(at: index), MoveOptions(workers: WorkerSlots(limit: 1), stop: stop))
                 let state = try packing.state()
-                return try outlook(of: place, state) { try packing.dataLength() }
+                return try outlook(of: index, state) { try packing.dataLength() }
             case .convert:
-                let request = try conversion(at: place)
+                let request = try conversion(at: index)
                 // As long as its base is not there or will change, an overlay cannot be what it is
                 // to be.
                 let isThere = try request.backing.map { try ImageFile.identity(at: $0.path) != nil } ?? true
                 let state =
                     isBaseSettled && isThere
                     ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
-                return try outlook(of: place, state) { try dataLength(of: item, request.options) }
+                return try outlook(of: index, state) { try dataLength(of: item, request.options) }
             }
         } catch {
-            return FleetOutlook(place: place, state: nil, problem: FleetProblem(error), read: 0)
+            return FleetOutlook(index: index, state: nil, problem: FleetProblem(error), read: 0)
         }
     }
 
@@ -112,25 +112,25 @@ extension FleetPlan {
         return try item.stateWithoutJob()
     }
 
-    private func outlook(of place: Int, _ state: TargetState, _ read: () throws -> UInt64) throws
+    private func outlook(of index: Int, _ state: TargetState, _ read: () throws -> UInt64) throws
         -> FleetOutlook
     {
         var problem: FleetProblem?
-        if state == .foreign { problem = FleetProblem(foreign(at: place)) }
+        if state == .foreign { problem = FleetProblem(foreign(at: index)) }
         let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
         if isToDo {
-            try FolderTree.checkWritable(items[place].target.removingLastComponent())
-            problem = try overlayInTheWay(of: place, FleetRun.Options())
+            try FolderTree.checkWritable(items[index].target.removingLastComponent())
+            problem = try overlayInTheWay(of: index, FleetRun.Options())
         }
         return FleetOutlook(
-            place: place, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
+            index: index, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
     }
 
     /// What is wrong with a target that is not this fleet's own; `difference` is why it cannot be
     /// adopted, where that was tried.
-    func foreign(at place: Int, _ difference: String? = nil) -> MigrationError {
-        let fact = "\(items[place].target): exists and was not made by this move, or of another source"
-        let force = "\(command(.force, for: place)) replaces it"
+    func foreign(at index: Int, _ difference: String? = nil) -> MigrationError {
+        let fact = "\(items[index].target): exists and was not made by this move, or of another source"
+        let force = "\(command(.force, for: index)) replaces it"
         if let difference {
             return MigrationError(
                 .target, "\(fact), and is not what the move makes: \(difference) (\(force))")
@@ -138,16 +138,16 @@ extension FleetPlan {
         guard spec.operation == .convert else { return MigrationError(.target, "\(fact) (\(force))") }
         return MigrationError(
             .target,
-            "\(fact) (\(command(.adopt, for: place)) takes it where it is what the move would make; \(force))"
+            "\(fact) (\(command(.adopt, for: index)) takes it where it is what the move would make; \(force))"
         )
     }
 
-    /// Why the base at `place`, which is there, must not be replaced: an overlay that was made of
+    /// Why the base at `index`, which is there, must not be replaced: an overlay that was made of
     /// it would stay as it is and show other bytes then.
-    func overlayInTheWay(of place: Int, _ options: FleetRun.Options) throws -> FleetProblem? {
-        let base = items[place]
+    func overlayInTheWay(of index: Int, _ options: FleetRun.Options) throws -> FleetProblem? {
+        let base = items[index]
         guard base.role == .base, try ImageFile.identity(at: base.target) != nil else { return nil }
-        for other in try overlays(of: place, without: options.without) where try stands(other, on: place) {
+        for other in try overlays(of: index, without: options.without) where try stands(other, on: index) {
             let item = items[other]
             let reason: String
             if let user = try ReplacementPolicy.user(of: item.target) {
@@ -164,18 +164,18 @@ extension FleetPlan {
             return FleetProblem(
                 MigrationError(
                     .target,
-                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command(.force, for: place, other)) replaces both; \(.without) \(items[other].name) goes on without it)"
+                    "\(base.target): is not replaced, because \(item.target) stands on it and \(reason) (\(command(.force, for: index, other)) replaces both; \(.without) \(items[other].name) goes on without it)"
                 ))
         }
         return nil
     }
 
-    private func verification(of place: Int) throws -> FleetOutlook {
-        let target = items[place].target
+    private func verification(of index: Int) throws -> FleetOutlook {
+        let target = items[index].target
         guard let found = try ImageFile.identity(at: target) else {
             throw MigrationError(.badData, "\(target): is not there (move the fleet first)")
         }
-        return FleetOutlook(place: place, state: .absent, problem: nil, read: found.allocated)
+        return FleetOutlook(index: index, state: .absent, problem: nil, read: found.allocated)
     }
 
     /// Bytes of data that a target at `item`'s place would be read from.

@@ -21,19 +21,19 @@ package struct FleetPlan: Sendable {
         items = planner.items()
     }
 
-    /// Where the target of the item at `place` goes: links are followed as long as they stay in the
+    /// Where the target of the item at `index` goes: links are followed as long as they stay in the
     /// folder of the fleet's targets. nil where there is no such folder yet; `makes` makes all that
     /// is missing. Throws `target` where a link leads out of it.
-    func place(of place: Int, makes: Bool) throws -> FilePlace? {
+    func place(of index: Int, makes: Bool) throws -> FilePlace? {
         let folder = spec.target.archive?.removingLastComponent() ?? spec.target.directory
         if makes { try FolderTree.make(folder) }
         guard try ImageFile.identity(at: folder) != nil else { return nil }
-        return try Confinement(at: folder).place(following: items[place].target, makes: makes)
+        return try Confinement(at: folder).place(following: items[index].target, makes: makes)
     }
 
-    /// The conversion that makes the target at `place`.
-    func conversion(at place: Int) throws -> ConversionRequest {
-        let item = items[place]
+    /// The conversion that makes the target at `index`.
+    func conversion(at index: Int) throws -> ConversionRequest {
+        let item = items[index]
         var options = try spec.chainOptions()
         var source = item.sources[0]
         if item.role == .base, let chain = item.chain {
@@ -45,30 +45,30 @@ package struct FleetPlan: Sendable {
             source: source, options: options, target: item.target,
             format: item.role == .base ? RawChoice() : spec.target.requested)
         request.asBase = item.role == .base
-        request.place = try self.place(of: place, makes: false)
+        request.place = try self.place(of: index, makes: false)
         if let base = item.base {
             let isThere = request.place != nil
             request.backing = BackingRequest(
                 items[base].target, as: .raw,
                 at: isThere ? try BackingLocation(confinement: [spec.target.directory]) : nil, like: options)
-            request.backing?.staged = try stagedBase(of: place)
+            request.backing?.staged = try stagedBase(of: index)
             if request.backing?.staged != nil { request.policy.naming = .withFamily }
         }
         return request
     }
 
-    /// The packing that makes the archive at `place`; `settles`: it is going to be done, not only
+    /// The packing that makes the archive at `index`; `settles`: it is going to be done, not only
     /// looked at.
-    func packing(at place: Int, settles: Bool = false) throws -> PackRequest {
+    func packing(at index: Int, settles: Bool = false) throws -> PackRequest {
         var request = PackRequest(
-            archive: items[place].target, images: items[place].sources,
+            archive: items[index].target, images: items[index].sources,
             options: { [spec] _ in
                 var options = try spec.chainOptions()
                 options.settles = settles
                 return options
             },
             compression: spec.compression)
-        request.place = try self.place(of: place, makes: false)
+        request.place = try self.place(of: index, makes: false)
         return request
     }
 }

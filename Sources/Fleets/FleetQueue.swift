@@ -3,19 +3,19 @@ internal import PipelineFiles
 /// Which item comes next: an overlay waits for its base.
 struct FleetQueue {
     private let plan: FleetPlan
-    private var ready: [(place: Int, base: FleetOutcome?)] = []
+    private var ready: [(index: Int, base: FleetOutcome?)] = []
     private var waiting: [Int: [Int]] = [:]
     /// How the bases of those that began had ended.
     private var begun: [Int: FleetOutcome] = [:]
 
     init(_ places: [Int], _ plan: FleetPlan) {
         self.plan = plan
-        for place in places {
+        for index in places {
             // What is only read needs nothing else to be there first.
-            if let base = plan.items[place].base, plan.spec.operation != .verify {
-                waiting[base, default: []].append(place)
+            if let base = plan.items[index].base, plan.spec.operation != .verify {
+                waiting[base, default: []].append(index)
             } else {
-                ready.append((place, nil))
+                ready.append((index, nil))
             }
         }
         ready.reverse()
@@ -24,19 +24,19 @@ struct FleetQueue {
     var isEmpty: Bool { ready.isEmpty }
 
     /// One that `next` returned, to be the next again.
-    mutating func putBack(_ place: Int) { ready.append((place, begun[place])) }
+    mutating func putBack(_ index: Int) { ready.append((index, begun[index])) }
 
     /// The next item, with how its base ended.
-    mutating func next() -> (place: Int, base: FleetOutcome?)? {
+    mutating func next() -> (index: Int, base: FleetOutcome?)? {
         let next = ready.popLast()
-        if let next { begun[next.place] = next.base }
+        if let next { begun[next.index] = next.base }
         return next
     }
 
     /// Lets the overlays of a base begin.
     mutating func ended(_ result: FleetResult) {
-        for place in (waiting.removeValue(forKey: result.place) ?? []).reversed() {
-            ready.append((place, result.outcome))
+        for index in (waiting.removeValue(forKey: result.index) ?? []).reversed() {
+            ready.append((index, result.outcome))
         }
     }
 }

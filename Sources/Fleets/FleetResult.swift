@@ -24,7 +24,7 @@ package enum FleetOutcome: Sendable {
 /// One item of a fleet run with how it ended.
 package struct FleetResult: Sendable {
     /// The item's place in the plan.
-    package let place: Int
+    package let index: Int
     package let outcome: FleetOutcome
     /// Bytes written to the target by this run.
     package let written: UInt64

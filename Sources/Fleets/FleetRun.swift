@@ -72,8 +72,8 @@ package struct FleetRun: Sendable {
         let places = plan.places(in: choice)
         // What may be adopted is not lost yet.
         if !options.adopts {
-            for place in places where options.forced.contains(place) {
-                try await tellLoss(at: place, move, tell)
+            for index in places where options.forced.contains(index) {
+                try await tellLoss(at: index, move, tell)
             }
         }
         var queue = FleetQueue(places, plan)
@@ -81,8 +81,8 @@ package struct FleetRun: Sendable {
         var families = FleetFamilies(places, plan)
         // What cannot be finished is in the way of its base and of all that stands on it.
         let unfinished = try await finishFamilies(move.stop, tell)
-        for (place, problem) in unfinished where !places.contains(place) {
-            tell(.warned(place, "\(problem)"))
+        for (index, problem) in unfinished where !places.contains(index) {
+            tell(.warned(index, "\(problem)"))
         }
         var shortage: Shortage?
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
@@ -96,7 +96,7 @@ package struct FleetRun: Sendable {
                         running == 0 ? try IOThread(named: "image") : try IOThread.ifAny(named: "image")
                     guard let thread, let next = queue.next() else { break }
                     running += 1
-                    if most == 1 { alone.insert(next.place) }
+                    if most == 1 { alone.insert(next.index) }
                     group.addTask(executorPreference: thread) {
                         defer { thread.stop() }
                         // The first worker of an image comes before those that only help others
@@ -105,29 +105,29 @@ package struct FleetRun: Sendable {
                             try await move.workers.take()
                         } catch  where error.isShortage {
                             return FleetResult(
-                                place: next.place, outcome: .failed(FleetProblem(error)), written: 0,
+                                index: next.index, outcome: .failed(FleetProblem(error)), written: 0,
                                 seconds: 0)
                         }
                         defer { move.workers.give() }
-                        if let problem = unfinished[next.place] {
+                        if let problem = unfinished[next.index] {
                             return FleetResult(
-                                place: next.place, outcome: .failed(problem), written: 0, seconds: 0)
+                                index: next.index, outcome: .failed(problem), written: 0, seconds: 0)
                         }
                         let mover = FleetMover(
-                            run: self, place: next.place, options: move.within, tell: tell)
+                            run: self, index: next.index, options: move.within, tell: tell)
                         return await mover.result(base: next.base)
                     }
                 }
                 guard let result = try await group.next() else { break }
                 running -= 1
                 if case .failed(let problem) = result.outcome, problem.cause.isShortage {
-                    if !alone.contains(result.place) {
+                    if !alone.contains(result.index) {
                         // There may be enough for it when fewer are moved side by side.
                         most = max(1, running)
-                        queue.putBack(result.place)
+                        queue.putBack(result.index)
                         continue
                     }
-                    shortage = Shortage("\(plan.items[result.place].name): \(problem)")
+                    shortage = Shortage("\(plan.items[result.index].name): \(problem)")
                     break
                 }
                 queue.ended(result)
@@ -138,24 +138,24 @@ package struct FleetRun: Sendable {
         }
         try makeNamesDurable(of: results)
         if let shortage { throw shortage }
-        return results.sorted { $0.place < $1.place }
+        return results.sorted { $0.index < $1.index }
     }
 
     /// Says what will be lost, before anything is replaced.
-    private func tellLoss(at place: Int, _ move: MoveOptions, _ tell: (FleetEvent) -> Void) async throws {
-        let item = plan.items[place]
+    private func tellLoss(at index: Int, _ move: MoveOptions, _ tell: (FleetEvent) -> Void) async throws {
+        let item = plan.items[index]
         guard plan.spec.operation != .verify, !item.target.isEmpty,
             try ImageFile.identity(at: item.target) != nil
         else { return }
         do {
             let state =
                 try await plan.spec.operation == .pack
-                ? Packing(plan.packing(at: place), move.unseen).state()
+                ? Packing(plan.packing(at: index), move.unseen).state()
                 : item.stateWithoutJob()
-            if state == .altered || state == .foreign { tell(.replaces(place, state)) }
+            if state == .altered || state == .foreign { tell(.replaces(index, state)) }
         } catch is ManifestError {
             // Its manifest cannot be read: nothing says whose it is.
-            tell(.replaces(place, .foreign))
+            tell(.replaces(index, .foreign))
         }
     }
 
@@ -166,7 +166,7 @@ package struct FleetRun: Sendable {
         let found = results.filter { if case .upToDate = $0.outcome { true } else { false } }
         // A target may be a link: its file lies elsewhere than its neighbours.
         let folders = Set(
-            try found.map { try TargetPlace.follow(plan.items[$0.place].target).removingLastComponent() })
+            try found.map { try TargetPlace.follow(plan.items[$0.index].target).removingLastComponent() })
         for folder in folders { try Folder(at: folder).synchronize() }
     }
 }

@@ -29,7 +29,7 @@ package struct FleetStatus: Sendable {
         package let bytes: UInt64
     }
 
-    package let place: Int
+    package let index: Int
     package let state: State
     /// Bytes of guest disk that are durable, of `length`; of an archive the bytes of the file, and
     /// its length is not known before its end.
@@ -49,30 +49,30 @@ package struct FleetStatus: Sendable {
 }
 
 extension FleetPlan {
-    /// How far the item at `place` is. `samples`: also when each part was recorded.
-    package func status(of place: Int, samples: Bool = false) -> FleetStatus {
-        let target = items[place].target
+    /// How far the item at `index` is. `samples`: also when each part was recorded.
+    package func status(of index: Int, samples: Bool = false) -> FleetStatus {
+        let target = items[index].target
         do {
-            guard !target.isEmpty else { return FleetStatus(place, problem(of: place)) }
+            guard !target.isEmpty else { return FleetStatus(index, problem(of: index)) }
             let isHeld = try ManifestFile.isHeld(of: target)
             // What is verified may be an archive, whatever it is to the fleet.
-            return try items[place].role == .archive || ManifestFile.isOfArchive(target)
-                ? try archiveStatus(place, target, isHeld: isHeld)
-                : try imageStatus(place, target, isHeld: isHeld, samples: samples)
+            return try items[index].role == .archive || ManifestFile.isOfArchive(target)
+                ? try archiveStatus(index, target, isHeld: isHeld)
+                : try imageStatus(index, target, isHeld: isHeld, samples: samples)
         } catch {
-            return FleetStatus(place, .failed("\(FleetProblem(error))"))
+            return FleetStatus(index, .failed("\(FleetProblem(error))"))
         }
     }
 
-    private func problem(of place: Int) -> FleetStatus.State {
-        items[place].problem.map { .failed("\($0)") } ?? .waiting
+    private func problem(of index: Int) -> FleetStatus.State {
+        items[index].problem.map { .failed("\($0)") } ?? .waiting
     }
 
-    private func imageStatus(_ place: Int, _ target: FilePath, isHeld: Bool, samples: Bool) throws
+    private func imageStatus(_ index: Int, _ target: FilePath, isHeld: Bool, samples: Bool) throws
         -> FleetStatus
     {
         let found = try samples ? ManifestFile.read(of: target) : ManifestFile.readEnds(of: target)
-        guard let found else { return FleetStatus(place, isHeld ? .running(rate: nil) : problem(of: place)) }
+        guard let found else { return FleetStatus(index, isHeld ? .running(rate: nil) : problem(of: index)) }
         let parts = found.segments.compactMap { segment in
             segment.time.map {
                 FleetStatus.Sample(time: $0, bytes: segment.kind == "data" ? segment.count * 512 : 0)
@@ -81,22 +81,22 @@ extension FleetPlan {
         let covered = found.segments.reduce(0) { $0 + $1.count * 512 }
         let length = found.job?.target.length
         return FleetStatus(
-            place: place, state: try state(place, target, found, isHeld: isHeld, parts),
+            index: index, state: try state(index, target, found, isHeld: isHeld, parts),
             covered: found.completion == nil ? covered : length ?? covered, length: length,
             began: found.job?.time, ended: found.completion?.time, samples: samples ? parts : [])
     }
 
-    /// Whether the family of the item at `place` is whole, and its names are being given.
-    func isNaming(_ place: Int) throws -> Bool {
-        guard let base = try self.place(of: items[place].base ?? place, makes: false),
+    /// Whether the family of the item at `index` is whole, and its names are being given.
+    func isNaming(_ index: Int) throws -> Bool {
+        guard let base = try self.place(of: items[index].base ?? index, makes: false),
             let family = try ManifestFile.unnamedFamily(of: base)
         else { return false }
-        return try items[place].base == nil || family.names(items[place].target)
+        return try items[index].base == nil || family.names(items[index].target)
     }
 
-    private func archiveStatus(_ place: Int, _ target: FilePath, isHeld: Bool) throws -> FleetStatus {
+    private func archiveStatus(_ index: Int, _ target: FilePath, isHeld: Bool) throws -> FleetStatus {
         guard let manifest = try ManifestFile.readArchive(of: target) else {
-            return FleetStatus(place, isHeld ? .running(rate: nil) : problem(of: place))
+            return FleetStatus(index, isHeld ? .running(rate: nil) : problem(of: index))
         }
         let parts = manifest.checkpoints.compactMap { checkpoint in
             checkpoint.time.map { FleetStatus.Sample(time: $0, bytes: checkpoint.length) }
@@ -105,14 +105,14 @@ extension FleetPlan {
             FleetStatus.Sample(time: part.time, bytes: part.bytes - min(before.bytes, part.bytes))
         }
         return FleetStatus(
-            place: place, state: try state(place, target, manifest, isHeld: isHeld, steps),
+            index: index, state: try state(index, target, manifest, isHeld: isHeld, steps),
             covered: manifest.completion?.size ?? manifest.checkpoint?.length ?? 0,
             length: manifest.completion?.size, began: manifest.job?.time, ended: manifest.completion?.time,
             samples: steps)
     }
 
     private func state<Record: TargetRecord>(
-        _ place: Int, _ target: FilePath, _ record: Record, isHeld: Bool, _ samples: [FleetStatus.Sample]
+        _ index: Int, _ target: FilePath, _ record: Record, isHeld: Bool, _ samples: [FleetStatus.Sample]
     ) throws -> FleetStatus.State {
         if isHeld { return .running(rate: samples.rate) }
         if let failure = record.failure { return .failed(failure.failure) }
@@ -120,17 +120,17 @@ extension FleetPlan {
         switch (findings.named, findings.work) {
         case (.completed, _): return .done(isAltered: false)
         case (.altered, _): return .done(isAltered: true)
-        case (_, .held): return .held(isNaming: try isNaming(place))
+        case (_, .held): return .held(isNaming: try isNaming(index))
         case (_, .whole), (_, .begun): return .interrupted
-        case (_, .none): return problem(of: place)
+        case (_, .none): return problem(of: index)
         }
     }
 }
 
 extension FleetStatus {
     /// The status of an item of which no manifest speaks.
-    fileprivate init(_ place: Int, _ state: State) {
-        self.init(place: place, state: state, covered: 0, length: nil, began: nil, ended: nil, samples: [])
+    fileprivate init(_ index: Int, _ state: State) {
+        self.init(index: index, state: state, covered: 0, length: nil, began: nil, ended: nil, samples: [])
     }
 }
 

@@ -26,9 +26,9 @@ struct ImageNames {
     init(_ names: [FilePath]) {
         self.names = names
         lasts = names.map { $0.lastComponent.map { FilePath(root: nil, [$0]) } }
-        for (place, name) in names.enumerated() {
-            byName[name.pathBytes, default: []].append(place)
-            if let last = lasts[place] { byLast[last.pathBytes, default: []].append(place) }
+        for (index, name) in names.enumerated() {
+            byName[name.pathBytes, default: []].append(index)
+            if let last = lasts[index] { byLast[last.pathBytes, default: []].append(index) }
         }
     }
 
@@ -45,8 +45,8 @@ struct ImageNames {
 
     /// A glob with a slash is for full names, one without for last components; a wildcard never
     /// stands for a slash.
-    private func isMatch(_ glob: FilePath, at place: Int) -> Bool {
-        let candidate = glob.components.count > 1 ? names[place] : lasts[place]
+    private func isMatch(_ glob: FilePath, at index: Int) -> Bool {
+        let candidate = glob.components.count > 1 ? names[index] : lasts[index]
         return candidate?.withPlatformString { text in
             glob.withPlatformString { fnmatch($0, text, FNM_PATHNAME | FNM_PERIOD) == 0 }
         } ?? false

@@ -148,18 +148,18 @@ struct FleetPlanTests {
         }
         let plan = try plan()
         var queue = FleetQueue(plan.places(in: FleetChoice()), plan)
-        #expect([queue.next()?.place, queue.next()?.place, queue.next()?.place] == [0, 1, nil])
+        #expect([queue.next()?.index, queue.next()?.index, queue.next()?.index] == [0, 1, nil])
         queue.ended(
             FleetResult(
-                place: 1, outcome: .failed(FleetProblem(MigrationError(.io, "no"))), written: 0, seconds: 0))
+                index: 1, outcome: .failed(FleetProblem(MigrationError(.io, "no"))), written: 0, seconds: 0))
         let failed = queue.next()
-        #expect(failed?.place == 3 && failed?.base != nil)
+        #expect(failed?.index == 3 && failed?.base != nil)
         #expect(queue.next() == nil)
-        queue.ended(FleetResult(place: 0, outcome: .done(resumed: 0), written: 0, seconds: 0))
-        for place in [2, 4] {
+        queue.ended(FleetResult(index: 0, outcome: .done(resumed: 0), written: 0, seconds: 0))
+        for index in [2, 4] {
             let next = queue.next()
             #expect(
-                next?.place == place && next.map { if case .done = $0.base { true } else { false } } == true)
+                next?.index == index && next.map { if case .done = $0.base { true } else { false } } == true)
         }
         #expect(queue.next() == nil)
     }

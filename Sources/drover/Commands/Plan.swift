@@ -39,7 +39,7 @@ struct Plan: AsyncParsableCommand {
         try output.finish()
         for outlook in outlooks {
             if let problem = outlook.problem {
-                StandardError.line("\(plan.items[outlook.place].name): \(problem)")
+                StandardError.line("\(plan.items[outlook.index].name): \(problem)")
             }
         }
         if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
@@ -51,7 +51,7 @@ struct Plan: AsyncParsableCommand {
             ("STATE", .left),
         ])
         for outlook in outlooks {
-            let item = plan.items[outlook.place]
+            let item = plan.items[outlook.index]
             table.add([
                 item.role.rawValue, item.name, item.chain.map { "\($0.layers.count)" } ?? "-",
                 item.chain.map { HumanText.size($0.guestLength) } ?? "-",
@@ -83,7 +83,7 @@ struct PlanSummary {
 
     init(_ plan: FleetPlan, _ outlooks: [FleetOutlook]) throws {
         items = outlooks.count
-        bases = outlooks.count { plan.items[$0.place].role == .base }
+        bases = outlooks.count { plan.items[$0.index].role == .base }
         upToDate = outlooks.count { $0.state == .upToDate && !$0.isNaming }
         toDo = outlooks.count { $0.isToDo }
         held = outlooks.count { $0.problem == nil && ($0.state == .held || $0.isNaming) }
@@ -94,7 +94,7 @@ struct PlanSummary {
         free = try FileSystem.freeBytes(at: plan.spec.target.directory)
         var users: [Int: Int] = [:]
         for outlook in outlooks {
-            if let base = plan.items[outlook.place].base { users[base, default: 0] += 1 }
+            if let base = plan.items[outlook.index].base { users[base, default: 0] += 1 }
         }
         shared = users.filter { $0.value > 1 }.sorted { $0.key < $1.key }.map {
             (plan.items[$0.key].name, $0.value)

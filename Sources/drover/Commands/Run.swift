@@ -145,7 +145,7 @@ struct Run: AsyncParsableCommand {
         _ = try FleetRun(plan, choice: choice)
         let outlooks = try await fleet.outlooks(of: plan.places(in: choice), in: plan)
         for outlook in outlooks {
-            let item = plan.items[outlook.place]
+            let item = plan.items[outlook.index]
             if let problem = outlook.problem { StandardError.line("\(item.name): \(problem)") }
             if outlook.isToDo {
                 try await DryRun.say("\(plan.spec.operation.rawValue) \(item.name) to \(item.target)") {}
@@ -156,38 +156,38 @@ struct Run: AsyncParsableCommand {
 
     /// One line on standard error for what a user wants to know at once.
     private static func tell(_ event: FleetEvent, _ plan: FleetPlan, _ verbosity: VerbosityOptions) {
-        func name(_ place: Int) -> String { plan.items[place].name }
+        func name(_ index: Int) -> String { plan.items[index].name }
         switch event {
-        case .began(let place): verbosity.tell("\(name(place)): begins")
-        case .waiting(let place):
+        case .began(let index): verbosity.tell("\(name(index)): begins")
+        case .waiting(let index):
             if !verbosity.isQuiet {
-                StandardError.line("\(name(place)): waits for another drover that works on it")
+                StandardError.line("\(name(index)): waits for another drover that works on it")
             }
-        case .beganAnew(let place, let reason):
-            if !verbosity.isQuiet { StandardError.line("\(name(place)): begins anew: \(reason)") }
-        case .replaces(let place, let state):
+        case .beganAnew(let index, let reason):
+            if !verbosity.isQuiet { StandardError.line("\(name(index)): begins anew: \(reason)") }
+        case .replaces(let index, let state):
             let fact =
                 state == .altered
                 ? "was written to since it was completed" : "was not made by this move, or of another source"
             verbosity.warn(
-                "\(name(place)): \(plan.items[place].target) \(fact), and will be replaced: what is in it will be lost (--force)"
+                "\(name(index)): \(plan.items[index].target) \(fact), and will be replaced: what is in it will be lost (--force)"
             )
-        case .namesFamily(let place):
+        case .namesFamily(let index):
             if !verbosity.isQuiet {
                 StandardError.line(
-                    "\(name(place)): gives it and its family the names that an earlier run left out")
+                    "\(name(index)): gives it and its family the names that an earlier run left out")
             }
-        case .warned(let place, let text): verbosity.warn("\(name(place)): \(text)")
+        case .warned(let index, let text): verbosity.warn("\(name(index)): \(text)")
         case .ended(let result):
             switch result.outcome {
-            case .failed(let problem): StandardError.line("\(name(result.place)): \(problem)")
+            case .failed(let problem): StandardError.line("\(name(result.index)): \(problem)")
             case .leftAlone(let reason):
-                if !verbosity.isQuiet { StandardError.line("\(name(result.place)): \(reason)") }
+                if !verbosity.isQuiet { StandardError.line("\(name(result.index)): \(reason)") }
             case .waits(let reason, _):
                 StandardError.line(
-                    "\(name(result.place)): is made anew, and waits for \(reason) before it takes its name")
+                    "\(name(result.index)): is made anew, and waits for \(reason) before it takes its name")
             case .upToDate, .done, .staged, .adopted, .stopped:
-                verbosity.tell("\(name(result.place)): \(FleetWords.outcome(result.outcome).text)")
+                verbosity.tell("\(name(result.index)): \(FleetWords.outcome(result.outcome).text)")
             }
         }
     }

@@ -47,7 +47,7 @@ struct Status: ParsableCommand {
         case .human:
             var table = TextTable([("ROLE", .left), ("NAME", .left), ("STATE", .left)])
             for status in statuses {
-                let item = plan.items[status.place]
+                let item = plan.items[status.index]
                 table.add([item.role.rawValue, item.name, FleetWords.state(of: status).text])
             }
             for line in table.lines where !verbosity.isQuiet { try output.line(line) }
@@ -56,7 +56,7 @@ struct Status: ParsableCommand {
             try output.line("\(HumanText.count(statuses.count, "target")): \(words.joined(separator: ", "))")
         case .json:
             let items = statuses.map { status in
-                let item = plan.items[status.place]
+                let item = plan.items[status.index]
                 var rate: UInt64?
                 if case .running(let bytes?) = status.state { rate = UInt64(min(max(bytes, 0), 1e15)) }
                 var reason: String?

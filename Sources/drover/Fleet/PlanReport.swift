@@ -55,7 +55,7 @@ struct PlanReport: Encodable {
         operation = plan.spec.operation.rawValue
         targetDirectory = plan.spec.target.directory.description
         items = outlooks.map { outlook in
-            let item = plan.items[outlook.place]
+            let item = plan.items[outlook.index]
             return Item(
                 role: item.role.rawValue, name: item.name, sources: item.sources.map(\.description),
                 target: item.target.description,

@@ -22,7 +22,7 @@ struct RunReport: Encodable {
     init(_ plan: FleetPlan, _ results: [FleetResult]) {
         pipeline = plan.spec.file.description
         items = results.map { result in
-            let item = plan.items[result.place]
+            let item = plan.items[result.index]
             var reason: String?
             switch result.outcome {
             case .failed(let problem): reason = problem.description
@@ -45,7 +45,7 @@ struct RunReport: Encodable {
         ])
         let shown = results.filter { if case .upToDate = $0.outcome { false } else { true } }
         for result in shown {
-            let item = plan.items[result.place]
+            let item = plan.items[result.index]
             table.add([
                 item.role.rawValue, item.name, HumanText.size(result.written),
                 HumanText.hundredths(result.seconds),

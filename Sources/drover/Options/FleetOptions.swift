@@ -36,7 +36,7 @@ struct FleetOptions: ParsableArguments {
         return plan
     }
 
-    /// What a run would do with the items at `places`. Throws what the system is short of: then
+    /// What a run would do with the items at `indices`. Throws what the system is short of: then
     /// nothing is known.
     func outlooks(of places: [Int], in plan: FleetPlan) async throws -> [FleetOutlook] {
         let outlooks = await plan.outlooks(of: places, stop: StopFlag())

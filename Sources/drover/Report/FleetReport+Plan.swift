@@ -7,7 +7,7 @@ internal import Stages
 internal import SystemPackage
 
 extension FleetReport {
-    /// What is known of `plan`'s items at `places`: from headers, bitmaps, holes and manifests; no
+    /// What is known of `plan`'s items at `indices`: from headers, bitmaps, holes and manifests; no
     /// data is read.
     init(of plan: FleetPlan, at places: [Int]) async throws {
         let outlooks = await plan.outlooks(of: places, stop: StopFlag())
@@ -15,7 +15,7 @@ extension FleetReport {
         let cells = FleetReport.cellsPerMap(imageCount: places.count)
         var images: [Image] = []
         for (outlook, status) in zip(outlooks, statuses) {
-            let item = plan.items[outlook.place]
+            let item = plan.items[outlook.index]
             let state = State(outlook, status)
             // An archive of all shows every image that is in it.
             for source in item.sources {
@@ -129,9 +129,9 @@ extension FleetPlan {
         guard spec.target.keepChain || spec.target.archive != nil else { return flattened }
         var seen: Set<String> = []
         var total: UInt64 = 0
-        for place in places {
-            for source in items[place].sources {
-                for layer in try openChain(of: items[place], source).layers {
+        for index in places {
+            for source in items[index].sources {
+                for layer in try openChain(of: items[index], source).layers {
                     let id = layer.file.identity
                     if seen.insert("\(id.device) \(id.inode)").inserted {
                         total &+= try layer.allocatedBytes()
