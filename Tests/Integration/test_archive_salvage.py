@@ -85,15 +85,6 @@ class SalvageTests(DroverCase):
         self.assertIn("could not be restored", text)
         self.assertIn("are not what was written", text)
 
-    def test_the_same_salvage_again_changes_nothing_and_says_the_same(self):
-        self.damage(self.payloads()[2])
-        first = self.succeeds(*self.salvage, code=2)
-        before = self.states()
-        again = self.succeeds(*self.salvage, code=2)
-        self.assertEqual((self.states(), again.err), (before, first.err))
-        self.succeeds(*self.salvage, "--force", code=2)
-        self.assertEqual(self.states(), before)
-
     def test_of_a_copy_with_other_damage_it_is_refused(self):
         self.damage(self.payloads()[2])
         self.succeeds(*self.salvage, code=2)
@@ -110,27 +101,6 @@ class SalvageTests(DroverCase):
         self.succeeds(*unpack, "--force")
         for path in self.files():
             self.succeeds("verify", path)
-
-    def test_a_salvage_that_was_killed_is_no_checkpoint(self):
-        self.damage(self.payloads()[1])
-        self.succeeds(*self.salvage, code=2)
-        base = f"{self.out}/bases/base-0.img"
-        os.rename(base, f"{base}.partial")
-        lines = Path(manifest_of(base)).read_bytes().splitlines(keepends=True)
-        Path(manifest_of(base)).write_bytes(b"".join(lines[:-1]))
-        self.fails((65, 73), "unpack", "-C", self.out, self.archive)
-        self.succeeds("unpack", "--force", "--restart", "-C", self.out, self.archive)
-        self.succeeds("verify", base)
-
-    def test_whole_files_are_recorded_as_by_an_ordinary_run(self):
-        self.damage(self.payloads()[-1])
-        self.succeeds(*self.salvage, code=2)
-        ordinary = self.path("ordinary")
-        self.succeeds("unpack", "-C", ordinary, self.archive)
-        for path in self.files():
-            end, other = records(path)[-1], records(path.replace(self.out, ordinary))[-1]
-            if "lost" not in end:
-                self.assertEqual((end["digest"], end["size"]), (other["digest"], other["size"]))
 
     def test_a_skip_is_said_once(self):
         """Behind a lost record the index is no longer held against what was read."""
