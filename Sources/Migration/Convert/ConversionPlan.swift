@@ -22,13 +22,13 @@ struct ConversionPlan {
         guard request.backing == nil || request.format.takesBacking else {
             throw MigrationError(
                 .usage,
-                "\(request.target): a raw image has no backing file (\(.backing) needs \(.targetFormat("cow")))"
+                "\(request.target): a raw image has no backing file (\(.backing) needs \(.written(.cow)))"
             )
         }
         guard !request.asBase || !request.format.marks else {
             throw MigrationError(
                 .usage,
-                "\(request.target): a base that overlays will name is raw (\(.asBase) needs \(.targetFormat("raw")))"
+                "\(request.target): a base that overlays will name is raw (\(.asBase) needs \(.written(.raw)))"
             )
         }
         overlay = try request.backing.map {

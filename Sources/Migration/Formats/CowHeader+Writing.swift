@@ -11,7 +11,7 @@ extension CowHeader {
     ) throws {
         let (target, length, backing) = (disk.target, disk.length, disk.backing)
         func refuse(_ what: String, _ instead: CowLayout?) -> MigrationError {
-            let advice: Message = instead.map { " (\(.layout($0.rawValue)) can)" } ?? ""
+            let advice: Message = instead.map { " (\(.layout($0)) can)" } ?? ""
             return MigrationError(.badData, "\(target): \(layout.rawValue) cannot hold \(what)\(advice)")
         }
         let path = backing?.name.pathBytes ?? []
@@ -58,7 +58,7 @@ extension CowHeader {
         guard !isPastUMLLimit else {
             throw MigrationError(
                 .badData,
-                "\(target): header and bitmap of a \(layout.rawValue) disk of \(size) bytes pass 2^31 bytes, which no program can open (\(.targetFormat("raw")) can hold it)"
+                "\(target): header and bitmap of a \(layout.rawValue) disk of \(size) bytes pass 2^31 bytes, which no program can open (\(.written(.raw)) can hold it)"
             )
         }
     }

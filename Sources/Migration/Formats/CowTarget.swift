@@ -35,7 +35,7 @@ package struct CowTarget: TargetFormat {
         if try chain.holdsAnything(scope, from: geometry.mappedSectorCount * sectorSize) {
             throw MigrationError(
                 .badData,
-                "\(target): \(header.layout.rawValue) has no bits for the last \(geometry.sectorCount - geometry.mappedSectorCount) sectors, which are allocated (\(.layout("uml-v3")) can)"
+                "\(target): \(header.layout.rawValue) has no bits for the last \(geometry.sectorCount - geometry.mappedSectorCount) sectors, which are allocated (\(.layout(.umlV3)) can)"
             )
         }
     }

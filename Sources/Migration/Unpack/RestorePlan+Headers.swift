@@ -20,52 +20,60 @@ extension RestorePlan {
         return original
     }
 
-    /// The header of `layer`, whose backing file's is planned already; nil of a raw one. Throws
-    /// `badData` where its layout cannot hold it.
-    func plannedHeader(of layer: Int) throws -> CowHeader? {
-        guard let layout = try layout(of: layer) else { return nil }
+    /// What `layer` becomes, whose backing file is planned already. Throws `badData` where its
+    /// layout cannot hold it.
+    func planned(_ layer: Int) throws -> RestoredLayer {
+        guard let layout = try layout(of: layer) else { return .raw }
         let described = header.layers[layer]
         // Which of the last sectors are allocated shows too late: the archive may come from a pipe.
         if layout == .umlV2, layout.rawValue != described.layout, described.guestLength % 4096 != 0 {
             throw MigrationError(
                 .badData,
-                "\(described.name): uml-v2 cannot hold the last sectors of such a disk, for which it has no bits (\(.layout("uml-v3")) can)"
+                "\(described.name): uml-v2 cannot hold the last sectors of such a disk, for which it has no bits (\(.layout(.umlV3)) can)"
             )
         }
         let backing = described.backing.map(backing)
         if let backing, backing.mtime.headerSeconds == nil {
             throw MigrationError(
                 .badData,
-                "\(described.name): no COW layout can hold \(backing.mtime.seconds), the mtime of its backing file (\(.targetFormat("raw")) needs none)"
+                "\(described.name): no COW layout can hold \(backing.mtime.seconds), the mtime of its backing file (\(.written(.raw)) needs none)"
             )
         }
         // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.
         var alignment = described.alignment.flatMap { $0 <= 1 << 20 ? $0 : nil } ?? CowHeader.usualAlignment
         if case .chains(_, let asked?) = request.form { alignment = asked }
-        return try CowHeader(
-            writing: layout, alignment: alignment,
-            for: TargetDisk(
-                target: path(of: layer, in: root), length: described.guestLength, size: described.size,
-                over: backing),
-            keepsChain: CowLayout(rawValue: described.layout)?.isUML == true)
+        return .cow(
+            try CowHeader(
+                writing: layout, alignment: alignment,
+                for: TargetDisk(
+                    target: path(of: layer, in: root), length: described.guestLength, size: described.size,
+                    over: backing),
+                keepsChain: CowLayout(rawValue: described.layout)?.isUML == true))
+    }
+
+    /// The length that a header over `layer` gives it, in bytes.
+    private func size(of layer: Int) -> UInt64 {
+        guard case .cow(let header)? = layers[layer] else { return header.layers[layer].size }
+        return header.size
     }
 
     private func backing(_ layer: Int) -> BackingReference {
         let described = header.layers[layer]
         let path = path(of: layer, in: root)
         return BackingReference(
-            name: path, path: path, size: headers[layer]?.size ?? described.size, mtime: described.time,
+            name: path, path: path, size: size(of: layer), mtime: described.time,
             isCow: !described.isRaw,
             disguise: beginnings[layer].flatMap { RawDisguise($0, fileLength: described.size) })
     }
 
-    /// The header of a layer that only waits to be flattened: it holds every disk, and needs no
-    /// backing file.
-    func scratchHeader(of layer: Int) throws -> CowHeader? {
+    /// What a layer becomes that only waits to be flattened: a COW file that holds every disk, and
+    /// needs no backing file.
+    func scratch(_ layer: Int) throws -> RestoredLayer {
         let described = header.layers[layer]
-        guard !described.isRaw else { return nil }
+        guard !described.isRaw else { return .raw }
         do throws(FormatError) {
-            return try CowHeader(layout: .qemuV2, backingPath: [], mtime: 0, size: described.guestLength)
+            return .cow(
+                try CowHeader(layout: .qemuV2, backingPath: [], mtime: 0, size: described.guestLength))
         } catch {
             throw MigrationError(.badData, "\(request.archiveName): \(described.name): \(error)")
         }
@@ -73,20 +81,18 @@ extension RestorePlan {
 
     /// How `layer` is written, and whether its file names a backing file.
     func format(of layer: Int, in tree: FolderTree) throws -> (target: any TargetFormat, namesBacking: Bool) {
-        guard let header = try writtenHeader(of: layer, in: tree) else {
-            return (RawTarget(fileLength: self.header.layers[layer].size), false)
+        switch layers[layer] {
+        case .cow(let planned)?:
+            let header = try written(planned, of: layer, in: tree)
+            return (CowTarget(header), !header.backingPath.isEmpty)
+        case .raw?, nil: return (RawTarget(fileLength: header.layers[layer].size), false)
         }
-        return (CowTarget(header), !header.backingPath.isEmpty)
     }
 
     /// The header of `layer` as it is written: the backing file stands there by now, and its time
     /// is the one that its file system could hold.
-    private func writtenHeader(of layer: Int, in tree: FolderTree) throws -> CowHeader? {
-        guard let planned = headers[layer], !planned.backingPath.isEmpty,
-            let below = header.layers[layer].backing
-        else {
-            return headers[layer]
-        }
+    private func written(_ planned: CowHeader, of layer: Int, in tree: FolderTree) throws -> CowHeader {
+        guard !planned.backingPath.isEmpty, let below = header.layers[layer].backing else { return planned }
         let base = try restored(below, in: tree)
         // From a pipe, what the backing file looks like is known only now.
         var backing = backing(below)
@@ -94,7 +100,7 @@ extension RestorePlan {
         if let misreading = backing.misreading(under: planned.layout) {
             let advice: Message =
                 planned.layout.isUML
-                ? "\(.targetFormat("raw")) can" : "\(.layout("uml-v3")) or \(.targetFormat("raw")) can"
+                ? "\(.written(.raw)) can" : "\(.layout(.umlV3)) or \(.written(.raw)) can"
             throw MigrationError(
                 .badData,
                 "\(path(of: layer, in: tree.root)): \(planned.layout.rawValue) cannot hold \(misreading) (\(advice))"

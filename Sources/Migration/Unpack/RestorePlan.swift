@@ -29,9 +29,9 @@ struct RestorePlan: Sendable {
     private let archiveAccess: FileAccess?
     /// The folder that names are below, links resolved.
     let root: FilePath
-    /// The headers of the COW files among `needed`, known before anything is written: what a layout
-    /// cannot hold is found in time.
-    private(set) var headers: [Int: CowHeader] = [:]
+    /// What `needed` become, known before anything is written: what a layout cannot hold is found in
+    /// time.
+    private(set) var layers: [Int: RestoredLayer] = [:]
     /// How the raw layers begin that headers are to name.
     private(set) var beginnings: [Int: [UInt8]] = [:]
     /// What the index of a file says of the layers' ends: two archives with one id may differ in
@@ -82,7 +82,7 @@ struct RestorePlan: Sendable {
             }
         }
         for layer in needed {
-            headers[layer] = try request.form == .raw ? scratchHeader(of: layer) : plannedHeader(of: layer)
+            layers[layer] = try request.form == .raw ? scratch(layer) : planned(layer)
         }
     }
 
@@ -170,7 +170,7 @@ struct RestorePlan: Sendable {
     func restored(_ layer: Int, in tree: FolderTree) throws -> ImageLayer {
         try ImageLayer(
             ImageFile(opening: tree.place(for: header.layers[layer].name)),
-            as: headers[layer].map { .cow($0.layout) } ?? .raw)
+            as: layers[layer]?.format ?? .raw)
     }
 
     /// Where the layers lie while they wait to be flattened.
@@ -206,6 +206,21 @@ struct RestorePlan: Sendable {
             digest: anchors?.digest(of: index))
     }
 
+}
+
+/// What a layer of an archive becomes: an archive has raw images and COW files.
+enum RestoredLayer: Sendable {
+    case raw
+    case cow(CowHeader)
+
+    var format: ImageFormat {
+        switch self {
+        case .raw: .raw
+        case .cow(let header): .cow(header.layout)
+        }
+    }
+
+    var isRaw: Bool { format == .raw }
 }
 
 /// The layers of an archive by the names that a user has for them. By bytes: a String takes names
