@@ -32,10 +32,14 @@ let package = Package(
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux"),
         .target(name: "Linux", dependencies: linux, swiftSettings: settings),
         .target(name: "ImageFormats", swiftSettings: settings),
-        .target(name: "DiskImages", dependencies: diskImages + ["CXXHash"], swiftSettings: settings),
+        .target(
+            name: "DiskImages", dependencies: diskImages + ["CXXHash", "CZlib", "CZstd"],
+            swiftSettings: settings),
         .target(
             name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash"],
             swiftSettings: settings),

@@ -30,3 +30,9 @@ extension [UInt8] {
         }
     }
 }
+
+/// `value` with all the digits of its width, as a magic number is written.
+func hex(_ value: some FixedWidthInteger & UnsignedInteger) -> String {
+    let digits = String(value, radix: 16)
+    return "0x" + String(repeating: "0", count: type(of: value).bitWidth / 4 - digits.count) + digits
+}

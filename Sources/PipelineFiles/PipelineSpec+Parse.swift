@@ -93,15 +93,7 @@ extension PipelineKeys {
     }
 
     fileprivate mutating func sourceFormat(_ node: PipelineNode?, _ name: String) -> ImageFormat? {
-        guard let node, let format = choice(node, name, FormatList.sourceNames, SourceFormat.init(name:))
-        else {
-            return nil
-        }
-        if let fault = format.fault {
-            report(node.line, "\(name): \(fault)")
-            return nil
-        }
-        return format.format
+        node.flatMap { choice($0, name, FormatList.sourceNames, ImageFormat.init(name:)) }
     }
 
     fileprivate mutating func folders(_ node: PipelineNode?, _ name: String) -> [FilePath]? {

@@ -21,13 +21,15 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CXXHash", path: "Drover/CXXHash", pkgConfig: "libxxhash"),
+        .systemLibrary(name: "CZlib", path: "Drover/CZlib", pkgConfig: "zlib"),
+        .systemLibrary(name: "CZstd", path: "Drover/CZstd", pkgConfig: "libzstd"),
         .systemLibrary(name: "CLZ4", path: "Drover/CLZ4", pkgConfig: "liblz4"),
         .systemLibrary(name: "CYAML", path: "Drover/CYAML", pkgConfig: "yaml-0.1"),
         .target(name: "CLinux", path: "Drover/CLinux"),
         .target(name: "Linux", dependencies: linux, path: "Drover/Linux", swiftSettings: settings),
         .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
         .target(
-            name: "DiskImages", dependencies: linux + ["Linux", "ImageFormats", "CXXHash"],
+            name: "DiskImages", dependencies: linux + ["Linux", "ImageFormats", "CXXHash", "CZlib", "CZstd"],
             path: "Drover/DiskImages",
             swiftSettings: settings),
         .target(

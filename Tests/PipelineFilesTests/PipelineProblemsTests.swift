@@ -18,7 +18,7 @@ struct PipelineProblemsTests {
             ignore-mtime: yes
             confine: here
             backing-map: [a]
-            source-format: qcow2
+            source-format: vmdk
             backing-format: qcov
             compression: zip
             directory: x
@@ -43,7 +43,7 @@ struct PipelineProblemsTests {
                 "6: 'ignore-mtime' is 'yes'; expected true or false",
                 "7: 'confine' is 'here'; expected a list of directories such as [., /srv/base]",
                 "8: 'backing-map' is a list; expected a mapping of old to new directories, such as {/srv/uml: .}",
-                "9: 'source-format': qcow2 is not read by this version (qemu-img convert makes a raw image of it)",
+                "9: 'source-format' is 'vmdk'; expected raw, cow, qcow2, uml-v1, uml-v2, uml-v2-64, qemu-v2, qemu-v2-32, uml-v3 or uml-v3-64",
                 "10: 'backing-format' is 'qcov'; expected raw, cow, qcow2, uml-v1, uml-v2, uml-v2-64, qemu-v2, qemu-v2-32, uml-v3 or uml-v3-64",
                 "11: 'compression' is of archives, and the operation is convert",
                 "11: 'compression' is 'zip'; expected none, lz4 or lz4:1 to lz4:12",

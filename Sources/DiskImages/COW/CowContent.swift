@@ -70,13 +70,24 @@ package struct CowContent: LayerContent {
     /// the overlay's size.
     package func backingContent(_ opening: FormatOpening, of referrer: FilePath) throws -> (any LayerContent)?
     {
+        guard header.layout.isUML else { return nil }
         let file = opening.file
-        guard header.layout.isUML, CowHeader.isCow(opening.prefix) else { return nil }
+        let (name, format): (String, ImageFormat)
+        let fitting: [any LayerContent]
+        if CowHeader.isCow(opening.prefix) {
+            (name, format) = ("COW file", .cow)
+            let readings = ((try? CowFormat.readings(opening)) ?? []).filter { $0.size == header.size }
+            fitting = readings.map { CowContent($0) }
+        } else if Qcow2Header.isQcow2(opening.prefix) {
+            (name, format) = ("qcow2 image", .qcow2)
+            fitting = [try Qcow2Format().content(opening)].filter { $0.size == header.size }
+        } else {
+            return nil
+        }
         let isRaw = header.size == file.length
-        let chains = ((try? CowFormat.readings(opening)) ?? []).filter { $0.size == header.size }
-        switch (isRaw, chains.isEmpty) {
+        switch (isRaw, fitting.isEmpty) {
         case (true, true): return RawContent(size: file.length)
-        case (false, false): return chains.count == 1 ? CowContent(chains[0]) : nil
+        case (false, false): return fitting.count == 1 ? fitting[0] : nil
         default:
             let fact =
                 isRaw
@@ -84,7 +95,7 @@ package struct CowContent: LayerContent {
                 : "neither its length (\(file.length)) nor its guest disk has"
             throw DiskImageError(
                 .badData, referrer,
-                "backing file \(file.path) is a COW file, and \(fact) the size of \(header.size) bytes that the overlay expects (\(.sourceFormat(depth: 1, format: nil, isB: false)) raw or cow decides)"
+                "backing file \(file.path) is a \(name), and \(fact) the size of \(header.size) bytes that the overlay expects (\(.sourceFormat(depth: 1, format: nil, isB: false)) raw or \(format.name) decides)"
             )
         }
     }

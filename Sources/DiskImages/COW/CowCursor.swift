@@ -27,7 +27,7 @@ struct CowCursor: LayerCursor {
         let run = try bits(from: sector, to: min(lastSector, geometry.mappedSectorCount))
         let runEnd = min(run.end * sectorSize, end)
         guard run.isSet else { return (.absent, runEnd) }
-        return try stored.answer(at: position, upTo: runEnd, dataOffset: geometry.dataOffset)
+        return try stored.answer(at: position, upTo: runEnd, storedAt: geometry.dataOffset + position)
     }
 
     /// The run of equal bits that begins at sector `first`, ending at `last` at most; holes of the

@@ -9,7 +9,7 @@ package struct ImageFormat: Hashable, Sendable {
     package static let raw = ImageFormat(unlisted: "raw")
     /// A COW file of whatever layout.
     package static let cow = ImageFormat(unlisted: "cow")
-    /// QEMU's present format: it has a name here, and is neither read nor written.
+    /// QEMU's format.
     package static let qcow2 = ImageFormat(unlisted: "qcow2")
 
     /// A COW file of `layout`, or of any where that is nil.
@@ -30,18 +30,13 @@ package struct ImageFormat: Hashable, Sendable {
 /// The formats that images are opened in. A further one is a `LayerFormat` more.
 package enum FormatList {
     /// In the order in which a file's content is held against them; the last takes everything.
-    package static let usual: [any LayerFormat] = [CowFormat(), RawFormat()]
+    package static let usual: [any LayerFormat] = [CowFormat(), Qcow2Format(), RawFormat()]
 
-    /// Every name that a user may give an image's format, also one that is only known to be
-    /// refused.
+    /// Every name that a user may give an image's format.
     package static let sourceNames =
         [ImageFormat.raw, .cow, .qcow2].map(\.name) + CowLayout.allCases.map(\.rawValue)
     /// The same for what is written.
     package static let targetNames = [ImageFormat.raw, .cow, .qcow2].map(\.name)
-
-    /// Why an image that is said to be qcow2 is refused; the end of a line.
-    package static let unreadable =
-        "qcow2 is not read by this version (qemu-img convert makes a raw image of it)"
 }
 
 /// What is recorded of an image's format: in the manifest of a target, and in the archive that it

@@ -21,7 +21,7 @@ struct RawCursor: LayerCursor {
     var stored: StoredData
 
     mutating func answer(at position: UInt64, upTo end: UInt64) throws -> (Extent.Content, end: UInt64) {
-        try stored.answer(at: position, upTo: end, dataOffset: 0)
+        try stored.answer(at: position, upTo: end, storedAt: position)
     }
 }
 

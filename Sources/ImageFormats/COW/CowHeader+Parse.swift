@@ -140,9 +140,4 @@ extension CowHeader {
         guard first == 0, layout == .umlV2Unpacked || layout == .umlV3Unpacked else { return first }
         return bytes.number(UInt32.self, at: place + 4, order)
     }
-
-    private static func hex(_ value: UInt32) -> String {
-        let digits = String(value, radix: 16)
-        return "0x" + String(repeating: "0", count: 8 - digits.count) + digits
-    }
 }

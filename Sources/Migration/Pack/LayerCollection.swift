@@ -101,7 +101,13 @@ struct LayerCollection {
     }
 
     private func planned(_ layer: ImageLayer, _ backing: Int?) throws -> PlannedLayer {
-        PlannedLayer(
+        guard layer.isRaw || CowLayout(rawValue: layer.content.restored.layout) != nil else {
+            throw MigrationError(
+                .badData,
+                "\(layer.path): is a \(layer.formatName) image, which an archive does not keep as it is (\(.flatten) packs what its guest sees)"
+            )
+        }
+        return PlannedLayer(
             place: try resolved(layer.path),
             source: PackSource(
                 chain: ImageChain(layers: [layer]),

@@ -26,7 +26,7 @@ struct Compare: AsyncParsableCommand {
     @Option(
         name: .customShort("F", allowingJoined: true),
         help: ArgumentHelp("What B is (default: look at its content); -f is for A.", valueName: "format"))
-    var formatOfB: SourceFormat?
+    var formatOfB: ImageFormat?
 
     @Option(help: CopyOptions.jobsHelp("read and compare")) var jobs: Int?
     @OptionGroup var outputOptions: OutputOptions

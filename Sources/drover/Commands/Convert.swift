@@ -32,7 +32,7 @@ struct Convert: AsyncParsableCommand {
     @Option(
         name: .customShort("F", allowingJoined: true),
         help: ArgumentHelp("What BACKING is (default: look at its content).", valueName: "format"))
-    var backingFileFormat: SourceFormat?
+    var backingFileFormat: ImageFormat?
 
     @Flag(help: "Make a base that overlays will name: raw, with SOURCE's exact length and mtime.")
     var asBase = false
@@ -93,8 +93,8 @@ struct Convert: AsyncParsableCommand {
         if let backing { try options.location.check(named: backing) }
         var request = ConversionRequest(
             source: source, options: options, target: target, format: targetOptions.requested,
-            backing: try backing.map {
-                try BackingRequest($0, as: backingFileFormat?.readable($0), like: options)
+            backing: backing.map {
+                BackingRequest($0, as: backingFileFormat, like: options)
             })
         request.asBase = asBase
         (request.shortestZeroRun, request.segmentLength) = (try copyOptions.zeroRun(), segment.bytes)

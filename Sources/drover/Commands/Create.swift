@@ -28,7 +28,7 @@ struct Create: AsyncParsableCommand {
     @Option(
         name: .customShort("F", allowingJoined: true),
         help: ArgumentHelp("What BACKING is (default: look at its content).", valueName: "format"))
-    var backingFileFormat: SourceFormat?
+    var backingFileFormat: ImageFormat?
 
     @Option(
         name: .customShort("o", allowingJoined: true),
@@ -50,7 +50,7 @@ struct Create: AsyncParsableCommand {
         var options = try imageOptions.chainOptions(for: backing)
         try options.location.check(named: backing)
         options.confinesImage = true
-        options.format = try backingFileFormat?.readable(backing) ?? options.format
+        options.format = backingFileFormat ?? options.format
         if backingFileFormat == nil { options.isSecond = true }
         if MakeInvocation.isDryRun {
             return try await DryRun.say("create \(file) over \(backing)") { _ = try creation(options) }

@@ -9,12 +9,12 @@ struct ImageOptions: ParsableArguments {
     @Option(
         name: .customShort("f", allowingJoined: true),
         help: ArgumentHelp("What IMAGE is (default: look at its content).", valueName: "format"))
-    var format: SourceFormat?
+    var format: ImageFormat?
 
     @Option(
         help: ArgumentHelp(
             "What the image's direct backing file is (default: look at its content).", valueName: "format"))
-    var backingFormat: SourceFormat?
+    var backingFormat: ImageFormat?
 
     @Option(
         help: ArgumentHelp(
@@ -40,7 +40,7 @@ struct ImageOptions: ParsableArguments {
     /// missing.
     func chainOptions(for image: FilePath) throws -> ChainOptions {
         ChainOptions(
-            format: try format?.readable(image), backingFormat: try backingFormat?.readable(image),
+            format: format, backingFormat: backingFormat,
             location: try BackingLocation(moves: backingMap, confinement: confine.isEmpty ? nil : confine),
             ignoreMtime: ignoreMtime,
             forceShare: forceShare)
@@ -58,7 +58,7 @@ extension BackingLocation.Move {
     }
 }
 
-extension SourceFormat: ExpressibleByArgument {
+extension ImageFormat: ExpressibleByArgument {
     package init?(argument: String) { self.init(name: argument) }
 
     package static var allValueStrings: [String] { FormatList.sourceNames }

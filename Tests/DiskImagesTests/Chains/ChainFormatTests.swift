@@ -38,14 +38,14 @@ struct ChainFormatTests {
     @Test(arguments: [(0, "-f raw"), (1, "--backing-format raw")])
     func aForeignImageIsRefusedByNameAndNeverTakenForRaw(depth: Int, option: String) throws {
         var file = SparseFile()
-        file.put(Array("QFI".utf8) + [0xfb, 0, 0, 0, 3], at: 0)
-        try file.write(to: directory("b.qcow2"), length: 65_536)
-        let top = depth == 0 ? directory("b.qcow2") : try directory.cow("top.cow", over: "b.qcow2")
+        file.put(Array("KDMV".utf8), at: 0)
+        try file.write(to: directory("b.vmdk"), length: 65_536)
+        let top = depth == 0 ? directory("b.vmdk") : try directory.cow("top.cow", over: "b.vmdk")
         let error = try diskImageError { _ = try ImageChain.open(top) }
         #expect(error.kind == .badData)
         #expect(
             error.line
-                == "\(directory("b.qcow2")): is a qcow2 image, which Drover does not read (qemu-img convert makes a raw image of it; \(option) takes its bytes as they are)"
+                == "\(directory("b.vmdk")): is a vmdk image, which Drover does not read (qemu-img convert makes a raw image of it; \(option) takes its bytes as they are)"
         )
         let chain = try ImageChain.open(
             top,

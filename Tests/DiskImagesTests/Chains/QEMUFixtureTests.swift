@@ -94,13 +94,4 @@ struct QEMUFixtureTests {
                 "backing file \(fixture.file("nothere.raw")) cannot be opened: No such file or directory"))
     }
 
-    @Test func theQcow2BaseIsRefusedByName() throws {
-        let fixture = try Fixture("qemu/23-qcow2-backing", from: "qemu")
-        let error = try diskImageError { _ = try open(fixture) }
-        #expect(error.kind == .badData)
-        #expect(
-            error.factLine
-                == "is a qcow2 image, which Drover does not read (qemu-img convert makes a raw image of it; --backing-format raw takes its bytes as they are)"
-        )
-    }
 }

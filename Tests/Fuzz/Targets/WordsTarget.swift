@@ -27,7 +27,7 @@ enum WordsTarget {
         if let digest = ContentDigest(hex: text) {
             try Finding.unless("\(digest)" == text.lowercased(), "\(text) is read as \(digest)")
         }
-        _ = (Compression(name: text), ImageFormat(name: text), SourceFormat(name: text))
+        _ = (Compression(name: text), ImageFormat(name: text))
         try names(text)
         _ = try accepted { try Shard(text: text) }
         let numbers = text.split(separator: ",", maxSplits: 4, omittingEmptySubsequences: false).map(

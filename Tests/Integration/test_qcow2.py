@@ -1,0 +1,115 @@
+"""qcow2 images made by QEMU, read by Drover.
+
+`DROVER_QCOW2` says how many random chains (default 25), `DROVER_SEED` repeats a run: it is printed at the start.
+"""
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+from harness import MIB, DroverCase, drover, fingerprint, run_tool
+from qcow2 import RandomQcow2, comparable
+
+COUNT = int(os.environ.get("DROVER_QCOW2", "25"))
+SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
+
+
+def number(data, offset):
+    return int.from_bytes(data[offset : offset + 8], "big")
+
+
+class Qcow2SourceTests(DroverCase):
+    def test_random_chains_have_the_bytes_and_the_map_that_qemu_finds(self):
+        print(f"DROVER_SEED={SEED} DROVER_QCOW2={COUNT}", file=sys.stderr, flush=True)
+        for number in range(COUNT):
+            folder = Path(self.path(str(number)))
+            folder.mkdir()
+            made = RandomQcow2(random.Random(f"{SEED}-{number}"), str(folder))
+            before = fingerprint(folder.iterdir())
+            with self.subTest(f"{SEED}-{number}"):
+                expected, found = self.path("expected.raw"), self.path(f"{number}.raw")
+                run_tool("qemu-img", "convert", "-f", made.format, "-O", "raw", made.top, expected)
+                self.succeeds("convert", made.top, found)
+                self.assert_same_file(found, expected)
+                theirs = json.loads(run_tool("qemu-img", "map", "-f", made.format, "--output=json", made.top))
+                self.assertEqual(comparable(self.succeeds("map", "--output", "json", made.top).json()), comparable(theirs))
+                self.succeeds("check", made.top)
+                self.assertEqual(fingerprint(folder.iterdir()), before)
+
+    def image(self, name="image.qcow2", size=4 * MIB, options="compat=1.1"):
+        path = self.path(name)
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, str(size))
+        run_tool("qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 1M", path)
+        return path
+
+    def test_what_is_not_read_is_refused_by_name(self):
+        secret = ("--object", "secret,id=s,data=x")
+        encrypted = self.path("encrypted.qcow2")
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", *secret, "-o", "encrypt.format=luks,encrypt.key-secret=s", encrypted, str(MIB))
+        external = self.path("external.qcow2")
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", f"data_file={self.path('data')}", external, str(MIB))
+        corrupt = self.image("corrupt.qcow2")
+        with open(corrupt, "r+b") as file:
+            file.seek(79)
+            file.write(b"\2")
+        for path, text in ((encrypted, "encrypted"), (external, "external data file"), (corrupt, "corrupt")):
+            self.assertIn(text, self.fails(65, "convert", path, self.path("out.raw")).err)
+
+    def test_a_dirty_image_is_read(self):
+        path = self.image(options="compat=1.1,lazy_refcounts=on")
+        with open(path, "r+b") as file:
+            file.seek(79)
+            file.write(b"\1")
+        self.succeeds("convert", path, self.path("out.raw"))
+
+    def test_snapshots_are_left_out_with_a_warning(self):
+        path = self.image()
+        run_tool("qemu-img", "snapshot", "-c", "old", path)
+        run_tool("qemu-io", "-f", "qcow2", "-c", "write -P 9 1M 64k", path)
+        result = drover("convert", path, self.path("out.raw"))
+        self.assertEqual(result.code, 0, f"\n{result}")
+        self.assertIn("internal snapshots, 1, are left out", result.err)
+        self.assertEqual(Path(self.path("out.raw")).read_bytes()[MIB], 9)
+
+    def test_the_header_decides_what_the_backing_file_is(self):
+        """A guest can write a qcow2 header to its raw disk."""
+        inner = self.image("inner.qcow2")
+        disk = Path(self.path("disk.raw"))
+        disk.write_bytes(Path(inner).read_bytes())
+        size = disk.stat().st_size
+        top = self.path("top.qcow2")
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "raw", top)
+        self.succeeds("convert", top, self.path("out.raw"))
+        self.assertEqual(Path(self.path("out.raw")).read_bytes()[:size], disk.read_bytes())
+        self.succeeds("convert", "--backing-format", "qcow2", top, self.path("probed.raw"))
+        self.assertEqual(Path(self.path("probed.raw")).read_bytes()[MIB], 7)
+
+    def test_a_cut_image_is_never_zeros(self):
+        path = self.image()
+        os.truncate(path, os.path.getsize(path) - MIB // 2)
+        self.assertIn("truncated", self.fails(65, "convert", path, self.path("out.raw")).err)
+
+    def test_a_damaged_compressed_cluster_is_named(self):
+        path = self.path("image.qcow2")
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", path, str(MIB))
+        run_tool("qemu-io", "-f", "qcow2", "-c", "write -c -P 5 64k 64k", path)
+        data = Path(path).read_bytes()
+        table = number(data, number(data, 40)) & ~(1 << 63)
+        begin = number(data, table + 8) & ((1 << 54) - 1)
+        Path(path).write_bytes(data[:begin] + b"\xff" * 32 + data[begin + 32 :])
+        self.assertIn("sector 128: the compressed cluster", self.fails(65, "convert", path, self.path("out.raw")).err)
+
+    def test_a_huge_disk_takes_little_memory(self):
+        path = self.path("huge.qcow2")
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", path, "32T")
+        run_tool("qemu-io", "-f", "qcow2", "-c", "write -P 3 31T 1M", path)
+        result = drover("map", "--output", "json", path, measured=True)
+        self.assertEqual(len(result.json()), 3, f"\n{result}")
+
+    def test_an_archive_takes_it_flattened_alone(self):
+        path = self.image()
+        self.assertIn("--flatten", self.fails(65, "pack", self.path("a.drover"), path).err)
+        self.succeeds("pack", "--flatten", self.path("a.drover"), path)
+        self.succeeds("verify", self.path("a.drover"))
