@@ -210,21 +210,15 @@ extension FleetPlan {
         else {
             return false
         }
-        let headers: [CowHeader]
+        let references: [BackingClause]
         do {
-            let file = try ImageFile(opening: item.target)
-            var bytes = [UInt8](repeating: 0, count: CowHeader.longestHeader)
-            let count = try bytes.withUnsafeMutableBytes { try file.readAvailable(into: $0, at: 0) }
-            headers = try CowHeader.readings(of: Array(bytes[..<count]), fileLength: file.length)
-        } catch is FormatError {
-            return false
+            references = try FormatList.references(of: ImageFile(opening: item.target))
         } catch let error as DiskImageError where error.kind == .unavailable {
             return true
         }
         let folder = item.target.removingLastComponent()
-        return headers.contains {
-            folder.pushing(FilePath(bytes: $0.backingPath)).lexicallyNormalized()
-                == items[base].target.absolute
+        return references.contains {
+            folder.pushing($0.path).lexicallyNormalized() == items[base].target.absolute
         }
     }
 }

@@ -1,6 +1,6 @@
 package import DiskImages
 internal import ImageFormats
-internal import Migration
+package import Migration
 package import PipelineFiles
 internal import Stages
 internal import SystemPackage
@@ -43,8 +43,9 @@ package struct FleetPlan: Sendable {
         }
         var request = ConversionRequest(
             source: source, options: options, target: item.target,
-            format: item.role == .base ? RawChoice() : spec.target.requested)
+            format: item.role == .base ? RawChoice() : spec.target.options.choice(for: spec.target.format))
         request.asBase = item.role == .base
+        request.root = spec.target.directory
         request.place = try self.place(of: index, makes: false)
         if let base = item.base {
             let isThere = request.place != nil
@@ -86,10 +87,14 @@ extension PipelineSpec {
     }
 }
 
-extension PipelineSpec.Target {
-    /// The format as a request has it.
-    var requested: any FormatChoice {
-        format == .raw
-            ? RawChoice() : CowChoice(layout ?? .umlV3, alignment: alignment ?? CowHeader.usualAlignment)
+extension FormatOptions {
+    /// The choice of a target in `format`.
+    package func choice(for format: TargetFormatName) -> any FormatChoice {
+        switch format {
+        case .cow: CowChoice(layout ?? .umlV3, alignment: alignment ?? CowHeader.usualAlignment)
+        case .qcow2:
+            Qcow2Choice(clusterBits: clusterBits ?? Qcow2Header.usualClusterBits, compression: compression)
+        default: RawChoice()
+        }
     }
 }

@@ -106,6 +106,8 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         package let format: String
         package let layout: String
         package let alignment: UInt32?
+        /// How a qcow2 target's clusters are compressed; absent where they are not.
+        package var compression: String? = nil
         /// True for a base that overlays will name: as long as its source, and with its source's
         /// modification time.
         package var base: Bool? = nil
@@ -139,10 +141,10 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         package let path: String
         /// Length of the guest disk in bytes.
         package let length: UInt64
-        /// Length of the target's file in bytes.
-        package let size: UInt64
+        /// Length of the target's file in bytes; absent where that follows from what is stored.
+        package let size: UInt64?
 
-        package init(path: String, length: UInt64, size: UInt64) {
+        package init(path: String, length: UInt64, size: UInt64?) {
             self.path = path
             self.length = length
             self.size = size

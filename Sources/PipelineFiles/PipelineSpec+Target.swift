@@ -11,7 +11,7 @@ extension PipelineKeys {
             choice(values["format"], "'format'", FormatList.targetNames, TargetFormatName.init(name:)) ?? .raw
         let keepsChain = flag(values["keep-chain"], "'keep-chain'") ?? false
         let options = options(values["options"])
-        checkFit(values, operation, format, keepsChain: keepsChain)
+        checkFit(values, operation, format, keepsChain: keepsChain, options)
         if let node = values["archive"], let name = archive?.lastComponent?.string,
             let fault = ArchiveName.fault(of: name)
         {
@@ -25,14 +25,13 @@ extension PipelineKeys {
             directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent()
                 ?? directory,
             name: template(values["name"]) ?? .usual, format: format,
-            keepChain: keepsChain, layout: options.layout,
-            alignment: options.alignment, archive: archive)
+            keepChain: keepsChain, options: options, archive: archive)
     }
 
     /// Keys that are there and have no say are refused: somebody expects something of them.
     private mutating func checkFit(
         _ values: [String: PipelineNode], _ operation: PipelineSpec.Operation, _ format: TargetFormatName,
-        keepsChain: Bool
+        keepsChain: Bool, _ options: FormatOptions
     ) {
         func line(_ key: String) -> Int { lines["target.\(key)"] ?? 0 }
         if operation == .convert, values["archive"] != nil {
@@ -48,41 +47,47 @@ extension PipelineKeys {
                     "'name' has no say here: 'archive' is the one archive for all (remove one of them)")
             }
         } else {
-            if !format.isWritten {
-                report(
-                    line("format"),
-                    "'format': \(format.name) is not written by this version (raw and cow are)")
-            }
             if format == .raw, keepsChain {
                 report(
                     line("keep-chain"),
-                    "'keep-chain' keeps overlays, and a raw image is none (add format: cow)")
+                    "'keep-chain' keeps overlays, and a raw image is none (add format: cow or qcow2)")
             }
-            if format == .raw, values["options"] != nil {
-                report(
-                    line("options"),
-                    "'options' say something of COW files, and the format is raw (add format: cow)")
+            do throws(FormatOptions.Fault) {
+                try options.check(for: format)
+            } catch {
+                report(line("options"), "\(error.description) ('format' chooses it)")
             }
         }
     }
 
-    private mutating func options(_ node: PipelineNode?) -> CowTargetOptions {
-        var options = CowTargetOptions()
-        let values = values(of: node, .options)
-        do throws(CowTargetOptions.Fault) {
-            if let name = text(values["layout"], "'layout'", "the name of a layout") {
-                try options.setLayout(name)
-            }
+    /// Calls `set` with the text of the option at `key`.
+    private mutating func option(
+        _ key: String, _ expected: String, _ values: [String: PipelineNode],
+        _ set: (String) throws(FormatOptions.Fault) -> Void
+    ) {
+        guard let text = text(values[key], "'\(key)'", expected) else { return }
+        do throws(FormatOptions.Fault) {
+            try set(text)
         } catch {
-            report(lines["options.layout"] ?? 0, error.description)
+            report(lines["options.\(key)"] ?? 0, error.description)
         }
-        do throws(CowTargetOptions.Fault) {
-            if let size = text(values["alignment"], "'alignment'", "a number of bytes") {
-                try options.setAlignment(size)
-            }
+    }
+
+    private mutating func options(_ node: PipelineNode?) -> FormatOptions {
+        var options = FormatOptions()
+        let values = values(of: node, .options)
+        option("layout", "the name of a layout", values) { name throws(FormatOptions.Fault) in
+            try options.setLayout(name)
+        }
+        option("alignment", "a number of bytes", values) { size throws(FormatOptions.Fault) in
+            try options.setAlignment(size)
             try options.check()
-        } catch {
-            report(lines["options.alignment"] ?? 0, error.description)
+        }
+        option("cluster_size", "a number of bytes", values) { size throws(FormatOptions.Fault) in
+            try options.setClusterSize(size)
+        }
+        option("compression", "zlib or zstd", values) { name throws(FormatOptions.Fault) in
+            try options.setCompression(name)
         }
         return options
     }

@@ -1,5 +1,5 @@
 package import DiskImages
-package import ImageFormats
+internal import ImageFormats
 package import SystemPackage
 package import TransportArchive
 
@@ -21,8 +21,7 @@ package struct PipelineSpec: Equatable, Sendable {
         package var format: TargetFormatName
         /// Overlays stay overlays of one converted base.
         package var keepChain: Bool
-        package var layout: CowLayout?
-        package var alignment: UInt32?
+        package var options: FormatOptions
         /// One archive for the whole fleet.
         package var archive: FilePath?
 

@@ -86,6 +86,18 @@ def convert_overlay(world):
 
 
 @scenario
+def convert_qcow2(world):
+    _, image = world.image(3)
+    return move("convert", "--segment", "1M", "-O", "qcow2", image, "out/disk.qcow2")
+
+
+@scenario
+def convert_qcow2_overlay(world):
+    base, image = world.image()
+    return move("convert", "--segment", "1M", "-O", "qcow2", "-o", "cluster_size=4k", "-B", base, image, "out/disk.qcow2")
+
+
+@scenario
 def convert_as_base(world):
     base, _ = world.image(3)
     with open(base, "ab") as file:

@@ -1,18 +1,21 @@
-"""qcow2 images made by QEMU, read by Drover.
+"""qcow2 images made by QEMU and read by Drover, and the other way round.
 
-`DROVER_QCOW2` says how many random chains (default 25), `DROVER_SEED` repeats a run: it is printed at the start.
+`DROVER_QCOW2` says how many random chains (default 15), `DROVER_SEED` repeats a run: it is printed at the start.
 """
 
 import json
 import os
 import random
 import sys
+import time
 from pathlib import Path
 
-from harness import MIB, DroverCase, drover, fingerprint, run_tool
+from chains import random_chain
+from harness import MIB, DroverCase, drover, fingerprint, run_tool, start
+from moves import make_image
 from qcow2 import RandomQcow2, comparable
 
-COUNT = int(os.environ.get("DROVER_QCOW2", "25"))
+COUNT = int(os.environ.get("DROVER_QCOW2", "15"))
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
 
 
@@ -113,3 +116,102 @@ class Qcow2SourceTests(DroverCase):
         self.assertIn("--flatten", self.fails(65, "pack", self.path("a.drover"), path).err)
         self.succeeds("pack", "--flatten", self.path("a.drover"), path)
         self.succeeds("verify", self.path("a.drover"))
+
+
+class Qcow2TargetTests(DroverCase):
+    OPTIONS = ((), ("-o", "cluster_size=512"), ("-o", "cluster_size=1M"), ("-o", "compression=zlib"), ("-o", "compression=zstd,cluster_size=4k"))
+
+    def assert_sound(self, target, expected):
+        """`target` shows what the raw image `expected` holds, to QEMU and to Drover."""
+        run_tool("qemu-img", "check", "-q", target)
+        run_tool("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", expected, target)
+        self.succeeds("compare", "-f", "raw", expected, target)
+        self.succeeds("verify", target)
+
+    def test_random_chains_are_what_they_were(self):
+        print(f"DROVER_SEED={SEED} DROVER_QCOW2={COUNT}", file=sys.stderr, flush=True)
+        for number in range(COUNT):
+            chance = random.Random(f"{SEED}-{number}")
+            folder = Path(self.path(str(number)))
+            folder.mkdir()
+            image = random_chain(f"{SEED}-{number}", folder).top if chance.random() < 0.7 else RandomQcow2(chance, str(folder)).top
+            raw, target = self.path("disk.raw"), self.path("disk.qcow2")
+            options = chance.choice(self.OPTIONS) + chance.choice(((), ("--segment", "1M"), ("--jobs", "1"), ("-S", "0")))
+            with self.subTest(f"{SEED}-{number} {options}"):
+                if drover("convert", "--force", image, raw).code:
+                    continue  # what cannot be read cannot be written; test_random_chains knows which
+                self.succeeds("convert", "--force", "-O", "qcow2", *options, image, target)
+                self.assert_sound(target, raw)
+                if options == ():
+                    run_tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, self.path("theirs.qcow2"))
+                    self.assertLessEqual(os.path.getsize(target), 1.02 * os.path.getsize(self.path("theirs.qcow2")))
+
+    def test_random_overlays_stay_overlays(self):
+        for number in range(COUNT):
+            chance = random.Random(f"{SEED}-{number}")
+            folder = Path(self.path(str(number)))
+            folder.mkdir()
+            made = random_chain(f"{SEED}-overlay-{number}", folder)
+            base = made.images[-1].path
+            raw, target = self.path("disk.raw"), self.path("disk.qcow2")
+            with self.subTest(f"{SEED}-{number}"):
+                if len(made.images) < 2 or drover("convert", "--force", made.top, raw).code:
+                    continue
+                options = chance.choice(self.OPTIONS)
+                result = drover("convert", "--force", "-O", "qcow2", "-B", base, *options, made.top, target)
+                if result.code == 65 and "a COW file, as a backing file" in result.err:
+                    continue
+                self.assertEqual(result.code, 0, f"\n{result}")
+                self.assert_sound(target, raw)
+                self.assertEqual(json.loads(run_tool("qemu-img", "info", "--output=json", target))["backing-filename-format"], "raw")
+
+    def test_a_killed_move_goes_on(self):
+        base, image = make_image(self.scratch, 64)
+        run_tool("qemu-img", "convert", "-O", "raw", "-f", "raw", base, self.path("copy.raw"))
+        self.succeeds("convert", image, self.path("disk.raw"))
+        for options in self.OPTIONS:
+            for over in ((), ("-B", base)):
+                target = self.path("target.qcow2")
+                for rate in ("2M", "4M"):
+                    process = start("convert", "-q", "--segment", "1M", "--rate", rate, "-O", "qcow2", *options, *over, image, target)
+                    time.sleep(0.4)
+                    process.kill()
+                    process.communicate()
+                self.assertFalse(os.path.exists(target))
+                self.succeeds("convert", "--segment", "1M", "-O", "qcow2", *options, *over, image, target)
+                self.assert_sound(target, self.path("disk.raw"))
+                for path in (target, f"{target}.manifest"):
+                    os.unlink(path)
+
+    def test_a_fleet_becomes_thin_overlays_of_one_base(self):
+        base, image = make_image(self.scratch, 8)
+        second = self.path("second.cow")
+        Path(second).write_bytes(Path(image).read_bytes())
+        pipeline = self.path("fleet.yaml")
+        Path(pipeline).write_text("sources: ['*.cow']\ntarget: {directory: out, format: qcow2, keep-chain: true, options: {cluster_size: 4k}}\n")
+        self.succeeds("run", pipeline)
+        self.succeeds("convert", image, self.path("disk.raw"))
+        out = Path(self.path("out"))
+        moved = self.path("moved")
+        out.rename(moved)
+        for name in ("image.qcow2", "second.qcow2"):
+            self.assertEqual(json.loads(run_tool("qemu-img", "info", "--output=json", f"{moved}/{name}"))["backing-filename"], "base.raw")
+            self.assert_sound(f"{moved}/{name}", self.path("disk.raw"))
+
+    def test_an_archive_becomes_qcow2_images(self):
+        _, image = make_image(self.scratch, 8)
+        archive, out = self.path("fleet.drover"), self.path("out")
+        self.succeeds("pack", archive, image)
+        self.succeeds("unpack", "-C", out, "-O", "qcow2", "-o", "compression=zstd", archive, "image.cow")
+        self.succeeds("convert", image, self.path("disk.raw"))
+        self.assert_sound(f"{out}/image.cow", self.path("disk.raw"))
+
+    def test_what_it_cannot_hold_is_65_and_what_is_not_meant_64(self):
+        _, image = make_image(self.scratch, 2)
+        target = self.path("target.qcow2")
+        for option in ("cluster_size=3000", "cluster_size=2M", "compression=lz4", "layout=uml-v3"):
+            self.fails(64, "convert", "-O", "qcow2", "-o", option, image, target)
+        self.fails(64, "convert", "-O", "cow", "-o", "compression=zlib", image, target)
+        self.succeeds("create", "-b", image, self.path("over.cow"), "-o", "layout=qemu-v2")
+        self.assertIn("COW file", self.fails(65, "convert", "-O", "qcow2", "-B", image, self.path("over.cow"), target).err)
+        self.assert_absent(target, f"{target}.partial", f"{target}.manifest")

@@ -24,7 +24,7 @@ struct PipelineProblemsTests {
             directory: x
             target:
               nmae: x
-              format: qcow2
+              format: qcow3
               keep-chain: "true"
               keep-chain: 1
               options: {layot: x, layout: uml-v1, alignment: 3}
@@ -49,7 +49,7 @@ struct PipelineProblemsTests {
                 "11: 'compression' is 'zip'; expected none, lz4 or lz4:1 to lz4:12",
                 "12: 'directory' is no key of a pipeline (it belongs under 'target')",
                 "14: 'nmae' is no key of 'target' (did you mean 'name'?)",
-                "15: 'format': qcow2 is not written by this version (raw and cow are)",
+                "15: 'format' is 'qcow3'; expected raw, cow or qcow2",
                 "16: 'keep-chain' is the text 'true'; expected true or false, without quotes",
                 "17: 'keep-chain' is there already, in line 16",
                 "18: 'layot' is no key of 'options' (did you mean 'layout'?)",
@@ -133,11 +133,11 @@ struct PipelineProblemsTests {
     @Test(arguments: [
         (
             "convert", "{directory: out, keep-chain: true}",
-            ["'keep-chain' keeps overlays, and a raw image is none (add format: cow)"]
+            ["'keep-chain' keeps overlays, and a raw image is none (add format: cow or qcow2)"]
         ),
         (
             "convert", "{directory: out, options: {layout: uml-v2}}",
-            ["'options' say something of COW files, and the format is raw (add format: cow)"]
+            ["layout is an option of cow, and the target is raw ('format' chooses it)"]
         ),
         (
             "convert", "{directory: out, format: cow, options: {layout: qemu-v2, alignment: 4k}}",

@@ -29,7 +29,8 @@ struct PipelineSpecTests {
         #expect(
             spec.target
                 == PipelineSpec.Target(
-                    directory: folder.appending("out"), name: .usual, format: .raw, keepChain: false))
+                    directory: folder.appending("out"), name: .usual, format: .raw, keepChain: false,
+                    options: FormatOptions()))
         #expect(spec.compression == .lz4(level: 1))
         #expect(spec.jobs == nil && spec.rate == nil)
     }
@@ -72,7 +73,7 @@ struct PipelineSpecTests {
         #expect(spec.target.directory == folder.appending("migrated"))
         #expect(spec.target.name.description == "{name}-{directory}.{extension}.{format}")
         #expect(spec.target.format == .cow && spec.target.keepChain)
-        #expect(spec.target.layout == .umlV3 && spec.target.alignment == 8192)
+        #expect(spec.target.options.layout == .umlV3 && spec.target.options.alignment == 8192)
         #expect(spec.jobs == 4 && spec.rate == 200 << 20)
         #expect(
             spec.lines["rate"] == 19 && spec.lines["target.format"] == 15

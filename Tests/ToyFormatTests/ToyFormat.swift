@@ -114,7 +114,7 @@ struct ToyTarget: TargetFormat {
     }
 
     var description: FormatDescription { content.restored }
-    var fileLength: UInt64 { content.metadataLength + content.size }
+    var fileLength: UInt64? { content.metadataLength + content.size }
     var metadataDigest: ContentDigest? { ContentDigest(of: Toy.bytes(content.states, [])) }
 
     func sink(in file: TargetFile) -> any ImageSink { ToySink(file: file, content: content) }
@@ -125,14 +125,14 @@ struct ToyTarget: TargetFormat {
 struct ToyChoice: FormatChoice {
     var marks: Bool { false }
     var takesBacking: Bool { false }
-    var namesBackingAbsolutely: Bool { false }
+    var backingNaming: BackingNaming { .asGiven }
 
     func format(for disk: TargetDisk) -> any TargetFormat {
         ToyTarget(count: Int((disk.length + Toy.chunk - 1) / Toy.chunk))
     }
 }
 
-struct ToySink: ImageSink {
+struct ToySink: PlacedSink {
     let file: TargetFile
     let content: ToyContent
 

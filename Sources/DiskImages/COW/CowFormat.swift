@@ -15,6 +15,10 @@ package struct CowFormat: LayerFormat {
         return CowContent(try CowFormat.header(opening, layout))
     }
 
+    package func references(_ opening: FormatOpening) throws -> [BackingClause] {
+        try CowFormat.readings(opening).compactMap { CowContent($0).backing }
+    }
+
     /// The headers that the file may be said to begin with, at least one.
     static func readings(_ opening: FormatOpening, _ layout: CowLayout? = nil) throws -> [CowHeader] {
         try readings(of: opening.file, opening.prefix, layout)

@@ -2,7 +2,7 @@ package import ImageFormats
 
 /// A COW image: header and bitmap before the data. A marked sector whose data was not written is a
 /// hole, which reads as zeros.
-package struct CowSink: ImageSink {
+package struct CowSink: PlacedSink {
     package let file: TargetFile
     package let header: CowHeader
 

@@ -110,6 +110,15 @@ package protocol LayerFormat: Sendable {
     /// What a file's bytes mean that is one, by its content or because somebody says so. Throws
     /// `badData` where it is none.
     func content(_ opening: FormatOpening) throws -> any LayerContent
+    /// What the file may say of its backing file: of a header that fits several layouts all that it
+    /// may mean. Throws `badData` where it is no image of this format.
+    func references(_ opening: FormatOpening) throws -> [BackingClause]
+}
+
+extension LayerFormat {
+    package func references(_ opening: FormatOpening) throws -> [BackingClause] {
+        try content(opening).backing.map { [$0] } ?? []
+    }
 }
 
 /// A file that is being opened as an image.

@@ -36,9 +36,16 @@ package struct Qcow2Content: LayerContent {
         Qcow2Cursor(file, header, asksForHoles: hasEmptyClusters)
     }
 
-    /// Of the header's cluster.
     package func metadataDigest(in file: ImageFile) throws -> ContentDigest? {
-        ContentDigest(of: try file.prefix(Int(header.clusterLength)))
+        try Qcow2Content.metadataDigest(of: header, in: file)
+    }
+
+    /// Of the header's cluster, but for where the refcount table lies: that depends on what the
+    /// file holds.
+    package static func metadataDigest(of header: Qcow2Header, in file: ImageFile) throws -> ContentDigest? {
+        var bytes = try file.prefix(Int(header.clusterLength))
+        for index in Qcow2Header.refcountFields where index < bytes.count { bytes[index] = 0 }
+        return ContentDigest(of: bytes)
     }
 
     package func decode(_ file: ImageFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer)

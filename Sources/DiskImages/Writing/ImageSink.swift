@@ -1,23 +1,59 @@
 internal import ImageFormats
 
-/// An image that is being written: guest offsets in, file offsets out. Many tasks may write at
-/// once, each to its own ranges.
+/// An image that is being written. Many tasks may write at once, each to its own ranges.
 package protocol ImageSink: Sendable {
     var file: TargetFile { get }
 
-    /// Makes a fresh file: header, full length, everything else a hole.
+    /// Makes a fresh file, which holds nothing of the disk yet.
     func prepare() throws
 
+    /// Goes on with what an earlier run left: `gaps`, which begin at multiples of 1 MiB, become as
+    /// they are in a fresh file; all else is kept.
+    func resume(clearing gaps: [Range<UInt64>]) throws
+
+    /// Takes the bytes of a stretch of the disk. Returns where in the file they lie, more or less;
+    /// nil where nothing was written.
+    func store(_ stretch: GuestStretch) throws -> Range<UInt64>?
+
+    /// Marks all sectors of `range`, which begins at a multiple of 1 MiB, as held by this image,
+    /// and zeros.
+    func markAll(_ range: Range<UInt64>) throws
+
+    /// Completes the file, all of whose disk is written, by this sink or another.
+    func finish() throws
+}
+
+/// A stretch of a guest's disk whose bytes are there. It begins at a multiple of 1 MiB and is no
+/// longer than that.
+package struct GuestStretch {
+    /// Where it begins in the disk, in bytes.
+    package let start: UInt64
+    package let bytes: UnsafeRawBufferPointer
+    /// What of `bytes` is stored; the rest is zeros, or not held.
+    package let data: [Range<Int>]
+    /// For each sector a bit that the image holds it; nil where it holds none, or has no bits.
+    package let held: UnsafeRawBufferPointer?
+
+    package init(
+        start: UInt64, bytes: UnsafeRawBufferPointer, data: [Range<Int>], held: UnsafeRawBufferPointer?
+    ) {
+        (self.start, self.bytes, self.data, self.held) = (start, bytes, data, held)
+    }
+}
+
+extension ImageSink {
+    package func finish() throws {}
+}
+
+/// An image in which every sector has a place that is known beforehand: guest offsets in, file
+/// offsets out.
+package protocol PlacedSink: ImageSink {
     /// Writes `bytes` as the guest's bytes from `offset` on.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws
 
-    /// Marks sectors as held by this image; `bitmap` is what `range`, whose start is a multiple of
-    /// 4096 bytes, has for its sectors.
+    /// Marks sectors as held by this image; `bitmap` is what the disk has for its sectors from
+    /// `offset` on, a multiple of 4096 bytes.
     func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) throws
-
-    /// Marks all sectors of `range`, which begins at a multiple of 4096 bytes, as held by this
-    /// image.
-    func markAll(_ range: Range<UInt64>) throws
 
     /// Makes `range`, which begins at a multiple of 4096 bytes, as it was after `prepare`.
     func clear(_ range: Range<UInt64>) throws
@@ -26,8 +62,24 @@ package protocol ImageSink: Sendable {
     func fileOffset(of offset: UInt64) -> UInt64
 }
 
+extension PlacedSink {
+    package func resume(clearing gaps: [Range<UInt64>]) throws { for gap in gaps { try clear(gap) } }
+
+    package func store(_ stretch: GuestStretch) throws -> Range<UInt64>? {
+        for range in stretch.data {
+            try write(
+                UnsafeRawBufferPointer(rebasing: stretch.bytes[range]),
+                at: stretch.start + UInt64(range.lowerBound))
+        }
+        if let held = stretch.held { try mark(held, at: stretch.start) }
+        guard !stretch.data.isEmpty else { return nil }
+        let start = fileOffset(of: stretch.start)
+        return start..<start + UInt64(stretch.bytes.count)
+    }
+}
+
 /// A raw image: the guest's bytes and nothing else, holes where nothing was written.
-package struct RawSink: ImageSink {
+package struct RawSink: PlacedSink {
     package let file: TargetFile
     private let length: UInt64
 

@@ -13,28 +13,31 @@ package struct BackingReference {
     /// The disk's size in bytes, not always whole sectors.
     let size: UInt64
     let mtime: Timestamp
-    let isCow: Bool
+    let format: ImageFormat
     /// What it looks like, where it is meant as raw bytes.
     var disguise: RawDisguise? = nil
 
     init(
-        name: FilePath, path: FilePath, size: UInt64, mtime: Timestamp, isCow: Bool,
+        name: FilePath, path: FilePath, size: UInt64, mtime: Timestamp, format: ImageFormat,
         disguise: RawDisguise? = nil
     ) {
         self.name = name
         self.path = path
         self.size = size
         self.mtime = mtime
-        self.isCow = isCow
+        self.format = format
         self.disguise = disguise
     }
 
     /// The raw copy of `base`, of `size` bytes, that is to be made at `path`.
     package init(copyOf base: ChainFacts.Layer, size: UInt64, at path: FilePath, disguise: RawDisguise?) {
         self.init(
-            name: path.absolute, path: path, size: size, mtime: base.identity.mtime, isCow: false,
+            name: path.absolute, path: path, size: size, mtime: base.identity.mtime, format: .raw,
             disguise: disguise)
     }
+
+    /// Whether it is an overlay itself, or might be.
+    var isOverlay: Bool { format != .raw }
 
     /// The disk's length in bytes as a guest sees it.
     var guestLength: UInt64 { (size + 511) / 512 * 512 }
@@ -45,7 +48,7 @@ extension BackingReference {
     init(_ layer: ImageLayer, name: FilePath) throws {
         self.init(
             name: name, path: layer.path, size: layer.size, mtime: layer.file.identity.mtime,
-            isCow: !layer.isRaw,
+            format: layer.content.format,
             disguise: try layer.disguise())
     }
 }

@@ -15,8 +15,8 @@ extension Conversion {
     package func adopt(_ options: MoveOptions) async throws -> String? {
         let place = target.place
         guard let existing = place.existing else { return "it is not there" }
-        if existing.size != job.target.size {
-            return "it is \(existing.size) bytes long; expected \(job.target.size)"
+        if let size = job.target.size, existing.size != size {
+            return "it is \(existing.size) bytes long; expected \(size)"
         }
         // The overlays' headers name it.
         if let mtime = target.mtime, existing.mtime != mtime {

@@ -22,7 +22,7 @@ struct ConversionPlan {
         guard request.backing == nil || request.format.takesBacking else {
             throw MigrationError(
                 .usage,
-                "\(request.target): a raw image has no backing file (\(.backing) needs \(.written(.cow)))"
+                "\(request.target): a raw image has no backing file (\(.backing) needs \(.written(.cow)) or \(.written(.qcow2)))"
             )
         }
         guard !request.asBase || !request.format.marks else {
@@ -33,10 +33,13 @@ struct ConversionPlan {
         }
         overlay = try request.backing.map {
             try OverlayPlan(
-                $0, of: chain, target: place.path, isAbsolute: request.format.namesBackingAbsolutely)
+                $0, of: chain, target: place.path, naming: request.format.backingNaming, within: request.root)
         }
         holding =
-            overlay.map { .above(depth: $0.depth, backingLength: $0.backing.guestLength) }
+            overlay.map {
+                .above(
+                    depth: $0.depth, backingLength: $0.backing.guestLength, unit: request.format.unit)
+            }
             ?? .everything(marks: request.format.marks)
         // A raw file need not be whole sectors, and UML compares a base's length with the overlay's
         // header.
@@ -78,5 +81,6 @@ extension ManifestJob.Options {
         self.init(
             format: description.format, layout: description.layout, alignment: description.alignment,
             zeroRun: zeroRun, segment: segment)
+        compression = description.compression
     }
 }

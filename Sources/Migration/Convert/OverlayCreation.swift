@@ -32,7 +32,8 @@ package struct OverlayCreation {
                 target: file, length: rounded / sectorSize * sectorSize,
                 over: try BackingReference(
                     chain.top,
-                    name: OverlayPlan.name(of: backing, from: place.path, isAbsolute: layout.isUML))))
+                    name: OverlayPlan.name(
+                        of: backing, from: place.path, CowChoice(layout).backingNaming))))
         if try !isThere() { try replacing.check(place.existing) }
     }
 

@@ -24,8 +24,11 @@ struct OverlayPlan {
     private let isStaged: Bool
 
     /// Finds `request`'s file in `chain` by device and inode; where it is no layer of it, it stands
-    /// for the bottom layer. `isAbsolute`: the target's header needs an absolute name for it.
-    init(_ request: BackingRequest, of chain: ImageChain, target: FilePath, isAbsolute: Bool) throws {
+    /// for the bottom layer. `root` is a folder in which both are moved together.
+    init(
+        _ request: BackingRequest, of chain: ImageChain, target: FilePath, naming: BackingNaming,
+        within root: FilePath? = nil
+    ) throws {
         let path = request.path
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
         let opened = try request.open()
@@ -46,20 +49,46 @@ struct OverlayPlan {
             needsProof = true
             backing = opened.top
         }
-        name = OverlayPlan.name(of: path, from: target, isAbsolute: isAbsolute)
+        name = OverlayPlan.name(of: path, from: target, naming, within: root)
         self.path = path
         isStaged = request.staged != nil
     }
 
-    /// The backing file's name for a header: absolute where it must be, else as it was given, where
-    /// that means the same file from the target's folder.
-    static func name(of path: FilePath, from target: FilePath, isAbsolute: Bool) -> FilePath {
-        guard !isAbsolute, path.isRelative else { return path.absolute }
-        let beside = target.removingLastComponent().pushing(path)
-        guard let named = try? ImageFile.identity(at: beside), let given = try? ImageFile.identity(at: path),
-            named.isSameFile(as: given)
-        else { return path.absolute }
-        return path
+    /// The name that a header in the file `target` has for the backing file at `path`.
+    static func name(
+        of path: FilePath, from target: FilePath, _ naming: BackingNaming, within root: FilePath? = nil
+    ) -> FilePath {
+        let folder = target.absolute.lexicallyNormalized().removingLastComponent()
+        switch naming {
+        case .absolute: return path.absolute
+        case .asGiven:
+            guard path.isRelative, means(path, from: folder, path) else { return path.absolute }
+            return path
+        case .relative:
+            let backing = path.absolute.lexicallyNormalized()
+            let root = root?.absolute.lexicallyNormalized()
+            let isMovedWith = root.map { backing.starts(with: $0) && folder.starts(with: $0) } ?? false
+            guard backing.starts(with: folder) || isMovedWith else { return path.absolute }
+            let shared = zip(backing.components, folder.components).prefix { $0 == $1 }.count
+            var name = FilePath(
+                root: nil, folder.components.dropFirst(shared).map { _ in FilePath.Component("..") })
+            name.components.append(contentsOf: backing.components.dropFirst(shared))
+            return means(name, from: folder, path) ? name : path.absolute
+        }
+    }
+
+    /// Whether `name` leads from `folder` to the file at `path`, or would, where that is not there.
+    private static func means(_ name: FilePath, from folder: FilePath, _ path: FilePath) -> Bool {
+        do {
+            let given = try ImageFile.identity(at: path)
+            guard let named = try ImageFile.identity(at: folder.pushing(name)), let given else {
+                return given == nil && !name.components.isEmpty && name.isRelative
+                    && folder.pushing(name).lexicallyNormalized() == path.absolute.lexicallyNormalized()
+            }
+            return named.isSameFile(as: given)
+        } catch {
+            return false
+        }
     }
 
     /// What the manifest says of the backing file: under the name that it will have.

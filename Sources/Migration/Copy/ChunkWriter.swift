@@ -23,12 +23,20 @@ struct ChunkWriter {
     /// same bytes.
     private var marksData: Bool { holding == .everything(marks: true) }
 
-    /// Writes `chunk` through `window`, which holds `Limits.buffer`; returns what it turned out to
-    /// be and how many bytes were written.
-    func write(_ chunk: Chunk, from reader: some ContentReader, through window: AlignedBuffer) throws -> (
-        outcome: Outcome, written: Int
-    ) {
-        if let outcome = outcome(ofEmpty: chunk) { return (outcome, 0) }
+    /// What became of a chunk.
+    struct Result: Equatable {
+        let outcome: Outcome
+        /// Bytes of it that were stored.
+        var written = 0
+        /// Where in the target's file, more or less; nil where nothing was.
+        var fileRange: Range<UInt64>? = nil
+    }
+
+    /// Writes `chunk` through `window`, which holds `Limits.buffer`.
+    func write(_ chunk: Chunk, from reader: some ContentReader, through window: AlignedBuffer) throws
+        -> Result
+    {
+        if let outcome = outcome(ofEmpty: chunk) { return Result(outcome: outcome) }
         // An overlay's bitmap is digested behind the bytes.
         let bytes = try reader.bytes(of: chunk, in: window, mustMove: holding.isOverlay)
         return try write(chunk, bytes, window)
@@ -41,9 +49,9 @@ struct ChunkWriter {
     }
 
     /// Writes `chunk`, whose guest bytes are `bytes`; `buffer` has room for its bitmap behind them.
-    private func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws -> (
-        outcome: Outcome, written: Int
-    ) {
+    private func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws
+        -> Result
+    {
         let bitmap = UnsafeMutableRawBufferPointer(
             rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
         bitmap.initializeMemory(as: UInt8.self, repeating: 0)
@@ -51,26 +59,24 @@ struct ChunkWriter {
             CowBitmap.set(range.lowerBound / 512..<range.upperBound / 512, in: bitmap)
         }
         if holding.isOverlay { chunk.marked.forEach(mark) }
-        var written = 0
+        var pieces: [Range<Int>] = []
+        var fileRange: Range<UInt64>?
         if let sink {
             for range in marksData && !chunk.written.isEmpty ? [0..<chunk.length] : chunk.written {
-                for piece in ZeroScan.dataRanges(in: bytes, range, leavingOut: shortestZeroRun) {
-                    try sink.write(
-                        UnsafeRawBufferPointer(rebasing: bytes[piece]),
-                        at: chunk.start + UInt64(piece.lowerBound))
-                    if marksData { mark(piece) }
-                    written += piece.count
-                }
+                pieces += ZeroScan.dataRanges(in: bytes, range, leavingOut: shortestZeroRun)
             }
-            if marksData ? written > 0 : !chunk.marked.isEmpty {
-                try sink.mark(UnsafeRawBufferPointer(bitmap), at: chunk.start)
-            }
+            if marksData { pieces.forEach(mark) }
+            let marks = marksData ? !pieces.isEmpty : !chunk.marked.isEmpty
+            fileRange = try sink.store(
+                GuestStretch(
+                    start: chunk.start, bytes: bytes, data: pieces,
+                    held: marks ? UnsafeRawBufferPointer(bitmap) : nil))
         }
-        return (
-            outcome(
+        return Result(
+            outcome: outcome(
                 of: chunk, bytes,
-                UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(chunk.length + bitmap.count)])), written
-        )
+                UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(chunk.length + bitmap.count)])),
+            written: pieces.reduce(0) { $0 + $1.count }, fileRange: fileRange)
     }
 
     /// Marks a span that the target holds; nothing else is to be done for zeros.

@@ -94,12 +94,12 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
             for next in try reader.open(portion) {
                 switch next {
                 case .chunk(let chunk):
-                    let (outcome, written) = try writer.write(chunk, from: reader, through: window)
-                    options.progress.add(covered: UInt64(chunk.length), written: written)
+                    let result = try writer.write(chunk, from: reader, through: window)
+                    options.progress.add(covered: UInt64(chunk.length), written: result.written)
                     if sink != nil { try FailPoint.written.pass() }
-                    let start = sink?.fileOffset(of: chunk.start)
-                    let range = written > 0 ? start.map { $0..<$0 + UInt64(chunk.length) } : nil
-                    try await done.send(.chunk(chunk.segment, index: chunk.index, outcome, fileRange: range))
+                    try await done.send(
+                        .chunk(
+                            chunk.segment, index: chunk.index, result.outcome, fileRange: result.fileRange))
                 case .span(let span):
                     try writer.write(span)
                     options.progress.add(covered: span.length)

@@ -7,8 +7,9 @@ package enum CopyScope: Equatable, Sendable {
     /// data.
     case everything(marks: Bool)
     /// What the layers above `depth` hold; the rest is left to a backing file whose guest disk is
-    /// `backingLength` bytes long.
-    case above(depth: Int, backingLength: UInt64)
+    /// `backingLength` bytes long. Pieces of `unit` bytes, whole sectors, are held whole or not at
+    /// all: what the layers above hold only in part is completed from the rest.
+    case above(depth: Int, backingLength: UInt64, unit: UInt64 = sectorSize)
 
     var isOverlay: Bool {
         if case .above = self { true } else { false }
@@ -52,16 +53,21 @@ package struct TargetRuns: TargetRunSource {
     private var status: BlockStatus
     private let holding: CopyScope
     private var pending: [TargetRun] = []
+    /// What is left of the last extent.
+    private var rest: Extent?
+    private let length: UInt64
 
+    /// From `start` on, which is whole units.
     init(_ chain: ImageChain, _ holding: CopyScope, from start: UInt64 = 0) {
         status = BlockStatus(of: chain, from: start)
+        length = chain.guestLength
         self.holding = holding
     }
 
     package mutating func next() throws -> TargetRun? {
         while pending.count < 2 {
-            guard let extent = try status.next() else { break }
-            for run in runs(of: extent) {
+            guard let runs = try nextRuns() else { break }
+            for run in runs {
                 if let last = pending.last, last.kind == run.kind, run.kind == .zero || run.kind == .backing {
                     pending[pending.count - 1].end = run.end
                 } else {
@@ -72,40 +78,61 @@ package struct TargetRuns: TargetRunSource {
         return pending.isEmpty ? nil : pending.removeFirst()
     }
 
+    private mutating func nextRuns() throws -> [TargetRun]? {
+        guard case .above(_, _, let unit) = holding, unit > sectorSize else {
+            return try status.next().map(runs)
+        }
+        guard let extent = try rest ?? status.next() else { return nil }
+        rest = nil
+        // Whole units of one extent are as they are.
+        let whole = extent.end >= length ? extent.end : extent.end / unit * unit
+        guard extent.start % unit != 0 || whole <= extent.start else {
+            if whole < extent.end { rest = extent.clipped(to: whole..<extent.end) }
+            return runs(of: extent.clipped(to: extent.start..<whole))
+        }
+        let end = min(extent.start / unit * unit + unit, length)
+        var parts: [Extent] = []
+        var next = extent
+        while true {
+            parts.append(next.clipped(to: next.start..<min(next.end, end)))
+            if next.end > end { rest = next.clipped(to: end..<next.end) }
+            guard next.end < end, let following = try status.next() else { break }
+            next = following
+        }
+        let runs = parts.flatMap(runs)
+        guard runs.contains(where: { $0.kind != .backing }) else { return runs }
+        return parts.map { TargetRun($0) }
+    }
+
     private func runs(of extent: Extent) -> [TargetRun] {
         func run(_ kind: TargetRun.Kind, _ start: UInt64, _ end: UInt64) -> TargetRun {
             TargetRun(start: start, end: end, kind: kind)
         }
         switch (holding, extent.content) {
-        case (.everything, .data(let offset)):
-            return [
-                run(.data(layer: extent.depth, offset: offset, isEncoded: false), extent.start, extent.end)
-            ]
-        case (.everything, .encoded(let offset)):
-            return [
-                run(.data(layer: extent.depth, offset: offset, isEncoded: true), extent.start, extent.end)
-            ]
-        case (.everything, _):
-            return [run(.zero, extent.start, extent.end)]
-        case (.above(let depth, _), _) where extent.depth >= depth:
+        case (.everything, _): return [TargetRun(extent)]
+        case (.above(let depth, _, _), _) where extent.depth >= depth:
             return [run(.backing, extent.start, extent.end)]
-        case (.above, .data(let offset)):
-            return [
-                run(.data(layer: extent.depth, offset: offset, isEncoded: false), extent.start, extent.end)
-            ]
-        case (.above, .encoded(let offset)):
-            return [
-                run(.data(layer: extent.depth, offset: offset, isEncoded: true), extent.start, extent.end)
-            ]
-        case (.above, .zero):
-            return [run(.zero, extent.start, extent.end)]
-        case (.above(_, let backingLength), .absent):
+        case (.above(_, let backingLength, _), .absent):
             // A layer in between is too short and hides what the backing file has there: those
             // zeros must be held. Past the backing file's own end it reads as zeros anyway.
             let hidden = min(max(backingLength, extent.start), extent.end)
             return (hidden > extent.start ? [run(.zero, extent.start, hidden)] : [])
                 + (extent.end > hidden ? [run(.backing, hidden, extent.end)] : [])
+        case (.above, _): return [TargetRun(extent)]
         }
+    }
+}
+
+extension TargetRun {
+    /// All of `extent`, as the target is to hold it.
+    fileprivate init(_ extent: Extent) {
+        let kind: Kind =
+            switch extent.content {
+            case .data(let offset): .data(layer: extent.depth, offset: offset, isEncoded: false)
+            case .encoded(let offset): .data(layer: extent.depth, offset: offset, isEncoded: true)
+            case .zero, .absent: .zero
+            }
+        self.init(start: extent.start, end: extent.end, kind: kind)
     }
 }
 

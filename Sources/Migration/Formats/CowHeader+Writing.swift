@@ -19,8 +19,10 @@ extension CowHeader {
         if layout.isUML {
             guard length > 0 else { throw refuse("a disk of size 0", .qemuV2) }
             guard let backing else { throw refuse("an image without a backing file", .qemuV2) }
-            guard !backing.isCow || keepsChain else {
-                throw refuse("an overlay of the COW file \(backing.path)", .qemuV2)
+            guard !backing.isOverlay || keepsChain else {
+                throw refuse(
+                    "an overlay of the \(backing.format.isCow ? "COW file" : "\(backing.format.name) image") \(backing.path)",
+                    .qemuV2)
             }
             guard backing.guestLength == length else {
                 throw refuse(
@@ -34,7 +36,7 @@ extension CowHeader {
             throw refuse(misreading, others.first { backing.misreading(under: $0) == nil })
         }
         guard path.count <= layout.longestPath else {
-            let fitsUML = backing.map { !$0.isCow && $0.guestLength == length && length > 0 } ?? false
+            let fitsUML = backing.map { !$0.isOverlay && $0.guestLength == length && length > 0 } ?? false
             let roomy = CowLayout.writable.first {
                 $0.longestPath >= path.count && $0 != layout && (fitsUML || !$0.isUML)
             }

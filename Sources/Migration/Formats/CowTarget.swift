@@ -15,7 +15,7 @@ package struct CowTarget: TargetFormat {
             format: ImageFormat.cow.name, layout: header.layout.rawValue, alignment: header.alignment)
     }
 
-    package var fileLength: UInt64 { header.fullLength }
+    package var fileLength: UInt64? { header.fullLength }
 
     package var metadataDigest: ContentDigest? {
         let bytes = header.serialized()
@@ -54,7 +54,7 @@ package struct CowChoice: FormatChoice {
 
     package var marks: Bool { true }
     package var takesBacking: Bool { true }
-    package var namesBackingAbsolutely: Bool { layout.isUML }
+    package var backingNaming: BackingNaming { layout.isUML ? .absolute : .asGiven }
 
     package func format(for disk: TargetDisk) throws -> any TargetFormat {
         CowTarget(

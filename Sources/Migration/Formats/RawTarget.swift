@@ -4,10 +4,12 @@ package import SystemPackage
 
 /// A raw image that will be written: the guest's bytes and nothing else.
 package struct RawTarget: TargetFormat {
-    /// Bytes; a raw file need not be whole sectors.
-    package let fileLength: UInt64
+    private let length: UInt64
 
-    package init(fileLength: UInt64) { self.fileLength = fileLength }
+    /// Of `fileLength` bytes; a raw file need not be whole sectors.
+    package init(fileLength: UInt64) { length = fileLength }
+
+    package var fileLength: UInt64? { length }
 
     package var description: FormatDescription {
         FormatDescription(format: ImageFormat.raw.name, layout: ImageFormat.raw.name)
@@ -15,7 +17,7 @@ package struct RawTarget: TargetFormat {
 
     package var metadataDigest: ContentDigest? { nil }
 
-    package func sink(in file: TargetFile) -> any ImageSink { RawSink(file: file, length: fileLength) }
+    package func sink(in file: TargetFile) -> any ImageSink { RawSink(file: file, length: length) }
 
     package func metadataDigest(in file: ImageFile) -> ContentDigest? { nil }
 
@@ -28,7 +30,7 @@ package struct RawChoice: FormatChoice {
 
     package var marks: Bool { false }
     package var takesBacking: Bool { false }
-    package var namesBackingAbsolutely: Bool { false }
+    package var backingNaming: BackingNaming { .asGiven }
 
     package func format(for disk: TargetDisk) -> any TargetFormat { RawTarget(fileLength: disk.size) }
 }

@@ -1,4 +1,5 @@
 package import DiskImages
+internal import ImageFormats
 internal import Manifests
 package import SystemPackage
 
@@ -7,8 +8,8 @@ package import SystemPackage
 package protocol TargetFormat: Sendable {
     /// What a manifest records of it.
     var description: FormatDescription { get }
-    /// Length of the finished file in bytes.
-    var fileLength: UInt64 { get }
+    /// Length of the finished file in bytes; nil where that follows from what is stored.
+    var fileLength: UInt64? { get }
     /// The digest of what the file will have before its data; nil where it has nothing.
     var metadataDigest: ContentDigest? { get throws }
 
@@ -27,12 +28,28 @@ package protocol FormatChoice: Sendable {
     var marks: Bool { get }
     /// Whether it can be an overlay of a backing file.
     var takesBacking: Bool { get }
-    /// Whether its backing file must have an absolute name.
-    var namesBackingAbsolutely: Bool { get }
+    /// How long the pieces of disk are that it holds whole or not at all, in bytes.
+    var unit: UInt64 { get }
+    /// How its header names its backing file.
+    var backingNaming: BackingNaming { get }
 
     /// Plans the image of `disk`. Throws `badData` naming a format that can hold it, where this one
     /// cannot.
     func format(for disk: TargetDisk) throws -> any TargetFormat
+}
+
+extension FormatChoice {
+    package var unit: UInt64 { sectorSize }
+}
+
+/// How a header names its backing file.
+package enum BackingNaming: Sendable {
+    case absolute
+    /// As it was given, where that means the same file from the target's folder; else absolute.
+    case asGiven
+    /// Relative where the file lies in the target's folder or below it, or both in a folder that
+    /// they are moved in; else absolute.
+    case relative
 }
 
 /// The disk that a new image is to hold.

@@ -35,11 +35,13 @@ struct ImageContent: TargetContent {
     }
 
     func canResume(_ staged: FileIdentity, from record: ManifestContents) -> Bool {
-        staged.isRegular && staged.size == job.target.size
+        staged.isRegular && (job.target.size.map { staged.size == $0 } ?? true)
     }
 
-    func isWhole(_ existing: FileIdentity, at place: FilePlace, by record: ManifestContents) -> Bool {
-        existing.size == job.target.size && record.covers(job.target.length)
+    func isWhole(_ existing: FileIdentity, at place: FilePlace, by record: ManifestContents) throws -> Bool {
+        guard record.covers(job.target.length) else { return false }
+        if let size = job.target.size { return existing.size == size }
+        return try format.metadataDigest(in: ImageFile(opening: place)) == format.metadataDigest
     }
 
     func difference(from other: ManifestJob?) -> String {
@@ -90,7 +92,7 @@ extension OpenTarget where Content == ImageContent {
             try sink.prepare()
         } else {
             try resume()
-            for gap in gaps { try sink.clear(gap) }
+            try sink.resume(clearing: gaps)
         }
         try FailPoint.stagingReady.pass()
         return sink
@@ -119,6 +121,7 @@ extension OpenTarget where Content == ImageContent {
 
     /// As `commit` with the digest of `segments`, in any order.
     func commit(_ segments: [ManifestSegment], lost: [ManifestCompletion.Lost]? = nil) throws -> Bool {
-        try commit(ManifestSegment.digest(of: segments), lost: lost)
+        try transaction.content.format.sink(in: file).finish()
+        return try commit(ManifestSegment.digest(of: segments), lost: lost)
     }
 }

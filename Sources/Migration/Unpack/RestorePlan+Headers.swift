@@ -62,7 +62,7 @@ extension RestorePlan {
         let path = path(of: layer, in: root)
         return BackingReference(
             name: path, path: path, size: size(of: layer), mtime: described.time,
-            isCow: !described.isRaw,
+            format: described.isRaw ? .raw : .cow,
             disguise: beginnings[layer].flatMap { RawDisguise($0, fileLength: described.size) })
     }
 

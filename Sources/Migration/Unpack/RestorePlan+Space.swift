@@ -28,7 +28,7 @@ extension RestorePlan {
     private func space(for layer: Int, _ entry: ArchiveIndex.Layer) throws -> UInt64 {
         // Both are at most the disk's length, below 2^63.
         let needed = entry.data + (layers[layer]?.isRaw != false ? 0 : (entry.data + entry.zeros) / 4096)
-        let folder = request.form == .raw ? scratch : root
+        let folder = request.isFlattened ? scratch : root
         return try names(of: layer).reduce(0) { sum, name in
             let place = folder.pushing(FilePath(name))
             let there =

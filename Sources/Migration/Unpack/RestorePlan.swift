@@ -52,7 +52,7 @@ struct RestorePlan: Sendable {
         let header = reader.header
         images =
             try request.names.isEmpty
-            ? header.layers.indices.filter { header.layers[$0].image || request.form != .raw }.flatMap {
+            ? header.layers.indices.filter { header.layers[$0].image || !request.isFlattened }.flatMap {
                 layer in
                 header.layers[layer].names.map { Image(layer: layer, name: $0) }
             }
@@ -75,14 +75,14 @@ struct RestorePlan: Sendable {
         self.names = names
         bases = Set(header.layers.compactMap(\.backing))
         root = try FolderTree.path(of: request.directory)
-        if request.form != .raw {
+        if !request.isFlattened {
             for base in Set(needed.compactMap { header.layers[$0].backing }).sorted()
             where header.layers[base].isRaw {
                 beginnings[base] = try beginning(base)
             }
         }
         for layer in needed {
-            layers[layer] = try request.form == .raw ? scratch(layer) : planned(layer)
+            layers[layer] = try request.isFlattened ? scratch(layer) : planned(layer)
         }
     }
 
@@ -115,7 +115,7 @@ struct RestorePlan: Sendable {
     /// The names of the files that `layer` is restored to, the one that others stand on first; in
     /// the scratch folder it has one.
     func names(of layer: Int) -> [String] {
-        request.form == .raw ? [header.layers[layer].name] : names[layer] ?? []
+        request.isFlattened ? [header.layers[layer].name] : names[layer] ?? []
     }
 
     /// How `layer` is written as `name` below `tree`, where its backing file stands already.
@@ -137,8 +137,8 @@ struct RestorePlan: Sendable {
         return TargetTransaction(
             place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
             content: ImageContent(job: job, format: format.target),
-            access: request.form == .raw ? .personal : access(of: layer),
-            mtime: request.form != .raw && bases.contains(layer) ? described.time : nil,
+            access: request.isFlattened ? .personal : access(of: layer),
+            mtime: !request.isFlattened && bases.contains(layer) ? described.time : nil,
             policy: request.policy)
     }
 
@@ -147,8 +147,8 @@ struct RestorePlan: Sendable {
         TargetTransaction(
             place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
             content: ImageContent(
-                job: flatteningJob(layer, at: file.path),
-                format: RawTarget(fileLength: header.layers[layer].guestLength)),
+                job: try flatteningJob(layer, at: file.path),
+                format: try flattenedFormat(of: layer, at: file.path)),
             access: flattenedAccess(of: layer), policy: request.policy)
     }
 
@@ -183,14 +183,20 @@ struct RestorePlan: Sendable {
 
     /// How the flattened image of `layer` is called in a manifest: what is in the archive, not the
     /// files it passes through.
-    func flatteningJob(_ layer: Int, at path: FilePath) -> ManifestJob {
-        let length = header.layers[layer].guestLength
+    func flatteningJob(_ layer: Int, at path: FilePath) throws -> ManifestJob {
+        let format = try flattenedFormat(of: layer, at: path)
         return ManifestJob(
             sources: header.chain(of: layer).map(source(of:)),
-            options: ManifestJob.Options(
-                RawTarget(fileLength: length), zeroRun: 4096, segment: request.segmentLength),
-            target: ManifestJob.Target(path: path.description, length: length, size: length), consistent: true
-        )
+            options: ManifestJob.Options(format, zeroRun: 4096, segment: request.segmentLength),
+            target: ManifestJob.Target(
+                path: path.description, length: header.layers[layer].guestLength, size: format.fileLength),
+            consistent: true)
+    }
+
+    private func flattenedFormat(of layer: Int, at path: FilePath) throws -> any TargetFormat {
+        let length = header.layers[layer].guestLength
+        return try request.flattening?.format(for: TargetDisk(target: path, length: length))
+            ?? RawTarget(fileLength: length)
     }
 
     /// The archive's own file, which no target may be.

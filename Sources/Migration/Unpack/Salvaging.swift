@@ -23,7 +23,7 @@ package struct Salvaging {
                 "standard input: \(.salvage) looks for what is behind the damage, which a pipe cannot (give a file)"
             )
         }
-        guard request.form != .raw else {
+        guard !request.isFlattened else {
             throw MigrationError(
                 .usage, "\(archive): \(.salvage) restores the chains as they were (convert them afterwards)")
         }

@@ -5,11 +5,11 @@ package import SystemPackage
 /// What is to be restored from an archive.
 package struct UnpackRequest: Sendable {
     /// What the images become.
-    package enum Form: Equatable, Sendable {
+    package enum Form: Sendable {
         /// The chains they were, every COW layer in `layout` where that is given.
         case chains(layout: CowLayout?, alignment: UInt32?)
-        /// One raw image each.
-        case raw
+        /// Each image as its guest sees it, in one file.
+        case flattened(any FormatChoice)
     }
 
     /// nil is standard input.
@@ -27,6 +27,14 @@ package struct UnpackRequest: Sendable {
         self.names = names
         self.form = form
     }
+
+    /// How each image is written as its guest sees it; nil where chains are restored.
+    var flattening: (any FormatChoice)? {
+        guard case .flattened(let format) = form else { return nil }
+        return format
+    }
+
+    package var isFlattened: Bool { flattening != nil }
 
     /// The archive's name in messages.
     package var archiveName: String { archive?.description ?? "standard input" }

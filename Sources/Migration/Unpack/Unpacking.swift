@@ -73,7 +73,7 @@ package struct Unpacking {
     package func checkStart() throws {
         guard try ImageFile.identity(at: plan.root) != nil else { return }
         let tree = try FolderTree(at: plan.root)
-        for file in request.form == .raw ? plan.images : plan.files {
+        for file in request.isFlattened ? plan.images : plan.files {
             let path = plan.root.pushing(FilePath(file.name))
             // Where neither is there, nothing is in the way, and folders would be made to find out
             // more.
@@ -84,14 +84,14 @@ package struct Unpacking {
             else { continue }
             switch request.form {
             case .chains: try plan.target(file.layer, as: file.name, in: tree).checkStart()
-            case .raw: try plan.flattened(file.layer, at: tree.place(for: file.name)).checkStart()
+            case .flattened: try plan.flattened(file.layer, at: tree.place(for: file.name)).checkStart()
             }
         }
     }
 
     /// Restores what is missing.
     package func run(_ options: MoveOptions) async throws -> UnpackResult {
-        if request.form != .raw, let found { try plan.checkSpace(found) }
+        if !request.isFlattened, let found { try plan.checkSpace(found) }
         let tree = try FolderTree(at: request.directory)
         let total = index.map { index in plan.needed.reduce(0) { $0 &+ index[$1].stored } }
         options.progress.begin(
@@ -100,7 +100,7 @@ package struct Unpacking {
                 length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
         switch request.form {
         case .chains: return try await restore(in: tree, options)
-        case .raw: return try await flatten(in: tree, options)
+        case .flattened: return try await flatten(in: tree, options)
         }
     }
 
@@ -211,7 +211,7 @@ package struct Unpacking {
             layers: try reader.header.chain(of: image.layer).map { try plan.restored($0, in: scratch) })
         var conversion = ConversionRequest(
             source: chain.top.path, options: ChainOptions(location: try BackingLocation()),
-            target: target.path, format: RawChoice())
+            target: target.path, format: request.flattening ?? RawChoice())
         (conversion.segmentLength, conversion.policy) = (request.segmentLength, request.policy)
         conversion.place = target
         _ = try await Conversion(

@@ -6,6 +6,7 @@ package struct TargetFormatName: Hashable, Sendable {
 
     package static let raw = TargetFormatName(of: .raw)
     package static let cow = TargetFormatName(of: .cow)
+    package static let qcow2 = TargetFormatName(of: .qcow2)
 
     private init(of format: ImageFormat) { name = format.name }
 
@@ -13,7 +14,4 @@ package struct TargetFormatName: Hashable, Sendable {
         guard FormatList.targetNames.contains(name) else { return nil }
         self.name = name
     }
-
-    /// Whether this version writes it.
-    package var isWritten: Bool { self == .raw || self == .cow }
 }

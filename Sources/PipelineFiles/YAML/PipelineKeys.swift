@@ -29,7 +29,7 @@ enum PipelinePlace: String, CaseIterable {
                 "compression", "jobs", "rate",
             ]
         case .target: ["directory", "name", "format", "keep-chain", "options", "archive"]
-        case .options: ["layout", "alignment"]
+        case .options: ["layout", "alignment", "cluster_size", "compression"]
         }
     }
 }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DiskImages
+internal import Fleets
 internal import ImageFormats
 internal import Manifests
 internal import Migration
@@ -92,7 +93,8 @@ struct Convert: AsyncParsableCommand {
         options.settles = !MakeInvocation.isDryRun
         if let backing { try options.location.check(named: backing) }
         var request = ConversionRequest(
-            source: source, options: options, target: target, format: targetOptions.requested,
+            source: source, options: options, target: target,
+            format: targetOptions.formatOptions.choice(for: targetOptions.format),
             backing: backing.map {
                 BackingRequest($0, as: backingFileFormat, like: options)
             })
@@ -102,20 +104,4 @@ struct Convert: AsyncParsableCommand {
         request.policy.reread = reread
         return request
     }
-}
-
-extension TargetOptions {
-    /// The format as a request has it.
-    fileprivate var requested: any FormatChoice {
-        format == .cow
-            ? CowChoice(formatOptions.chosenLayout, alignment: formatOptions.chosenAlignment) : RawChoice()
-    }
-}
-
-extension CowTargetOptions {
-    /// The layout to write.
-    var chosenLayout: CowLayout { layout ?? .umlV3 }
-
-    /// Where bitmap and data begin, in bytes.
-    var chosenAlignment: UInt32 { alignment ?? CowHeader.usualAlignment }
 }

@@ -35,8 +35,8 @@ struct Create: AsyncParsableCommand {
         help: ArgumentHelp(
             "layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.",
             valueName: "key=value,..."),
-        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
-    var layoutOptions = CowTargetOptions()
+        completion: FormatOptions.completion, transform: FormatOptions.init(argument:))
+    var layoutOptions = FormatOptions()
 
     @Flag(help: "Replace an existing file.") var force = false
     @OptionGroup var verbosity: VerbosityOptions
@@ -56,16 +56,19 @@ struct Create: AsyncParsableCommand {
             return try await DryRun.say("create \(file) over \(backing)") { _ = try creation(options) }
         }
         if try creation(options).run() {
-            verbosity.tell("\(file): is a new \(layoutOptions.chosenLayout.rawValue) overlay of \(backing)")
+            verbosity.tell(
+                "\(file): is a new \((layoutOptions.layout ?? .umlV3).rawValue) overlay of \(backing)")
         } else {
             verbosity.tell("\(file): is there already, as it would be made")
         }
     }
 
+    func validate() throws { try layoutOptions.validate(for: .cow) }
+
     private func creation(_ options: ChainOptions) throws -> OverlayCreation {
         try OverlayCreation(
             file: file, backing: backing, chain: try ImageChain.open(backing, options),
-            layout: layoutOptions.chosenLayout,
-            alignment: layoutOptions.chosenAlignment, size: size?.bytes, force: force)
+            layout: layoutOptions.layout ?? .umlV3,
+            alignment: layoutOptions.alignment ?? CowHeader.usualAlignment, size: size?.bytes, force: force)
     }
 }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DiskImages
+internal import Fleets
 internal import Linux
 internal import Manifests
 internal import Migration
@@ -30,7 +31,7 @@ struct Unpack: AsyncParsableCommand {
     @Option(
         name: .customShort("O", allowingJoined: true),
         help: ArgumentHelp(
-            "cow: the chains as they were (the default), -o may choose another layout; raw: flattened.",
+            "cow: the chains as they were (the default), -o may choose another layout; raw, qcow2: flattened.",
             valueName: "format")
     )
     var format: TargetFormatName?
@@ -38,9 +39,10 @@ struct Unpack: AsyncParsableCommand {
     @Option(
         name: .customShort("o", allowingJoined: true),
         help: ArgumentHelp(
-            "layout=uml-v3, uml-v2 or qemu-v2; alignment=BYTES for uml-v3.", valueName: "key=value,..."),
-        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
-    var formatOptions = CowTargetOptions()
+            "Of cow: layout=uml-v3, uml-v2 or qemu-v2; alignment=BYTES for uml-v3. Of qcow2: cluster_size=BYTES; compression=zlib or zstd.",
+            valueName: "key=value,..."),
+        completion: FormatOptions.completion, transform: FormatOptions.init(argument:))
+    var formatOptions = FormatOptions()
 
     @Flag(help: "Restore what is intact of a damaged archive, and list what is not.") var salvage = false
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate:
@@ -66,10 +68,7 @@ struct Unpack: AsyncParsableCommand {
     func validate() throws {
         try SegmentSize.check(segment)
         try CopyOptions.validate(rate: rate, jobs: jobs)
-        try format?.checkIsWritten()
-        if format == .raw, formatOptions != CowTargetOptions() {
-            throw ValidationError("-o says something of COW files, and the targets are raw")
-        }
+        try formatOptions.validate(for: format ?? .cow)
     }
 
     func run() async throws {
@@ -100,8 +99,9 @@ struct Unpack: AsyncParsableCommand {
     private func request() -> UnpackRequest {
         var request = UnpackRequest(
             archive: archive == "-" ? nil : archive, directory: directory, names: names,
-            form: format == .raw
-                ? .raw : .chains(layout: formatOptions.layout, alignment: formatOptions.alignment))
+            form: (format ?? .cow) == .cow
+                ? .chains(layout: formatOptions.layout, alignment: formatOptions.alignment)
+                : .flattened(formatOptions.choice(for: format ?? .raw)))
         request.segmentLength = segment.bytes
         request.policy = StartPolicy(restart: restart, force: force)
         return request

@@ -14,16 +14,13 @@ struct TargetOptions: ParsableArguments {
     @Option(
         name: .customShort("o", allowingJoined: true),
         help: ArgumentHelp(
-            "Options of the format, of cow: layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.",
+            "Options of the format. Of cow: layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3. Of qcow2: cluster_size=BYTES (65536); compression=zlib or zstd (none).",
             valueName: "key=value,..."),
-        completion: CowTargetOptions.completion, transform: CowTargetOptions.init(argument:))
-    var formatOptions = CowTargetOptions()
+        completion: FormatOptions.completion, transform: FormatOptions.init(argument:))
+    var formatOptions = FormatOptions()
 
     func validate() throws {
-        try format.checkIsWritten()
-        if format == .raw, formatOptions != CowTargetOptions() {
-            throw ValidationError("-o says something of a COW file, and the target is raw (add -O cow)")
-        }
+        try formatOptions.validate(for: format)
     }
 }
 
@@ -35,19 +32,23 @@ extension TargetFormatName: ExpressibleByArgument {
     static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 
     package var defaultValueDescription: String { name }
-
-    /// Throws where this version does not write it.
-    func checkIsWritten() throws {
-        guard isWritten else {
-            throw ValidationError("\(name) is not written by this version (-O raw and -O cow are)")
-        }
-    }
 }
 
-extension CowTargetOptions {
+extension FormatOptions {
     /// What shells offer for the value of `-o`.
     static var completion: CompletionKind {
-        .list(CowLayout.writable.map { "layout=\($0.rawValue)" } + ["alignment=4096"])
+        .list(
+            CowLayout.writable.map { "layout=\($0.rawValue)" } + ["alignment=4096", "cluster_size=65536"]
+                + Qcow2Compression.allCases.map { "compression=\($0.rawValue)" })
+    }
+
+    /// Throws where an option is of another format than `format`.
+    func validate(for format: TargetFormatName) throws {
+        do throws(Fault) {
+            try check(for: format)
+        } catch {
+            throw ValidationError("-o \(error.description) (-O chooses it)")
+        }
     }
 
     /// What `-o` takes: `KEY=VALUE` with commas between.

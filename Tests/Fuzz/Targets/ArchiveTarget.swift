@@ -75,7 +75,7 @@ enum ArchiveTarget {
     private static func plan(_ file: ImageFile) {
         guard let reader = try? ArchiveReader(ByteStream(file)) else { return }
         let forms: [UnpackRequest.Form] =
-            [.raw, .chains(layout: nil, alignment: nil)]
+            [.flattened(RawChoice()), .chains(layout: nil, alignment: nil)]
             + CowLayout.writable.map { .chains(layout: $0, alignment: 4096) }
         for form in forms {
             let request = UnpackRequest(

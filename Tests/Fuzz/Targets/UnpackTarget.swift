@@ -20,17 +20,18 @@ enum UnpackTarget {
         else { return }
         let names = Scratch.names
         let verified = wait { try await verify(archive) }
-        for form in [UnpackRequest.Form.chains(layout: nil, alignment: nil), .raw] {
+        for form in [UnpackRequest.Form.chains(layout: nil, alignment: nil), .flattened(RawChoice())] {
             let directory = Scratch.folder.appending("restored")
             var request = UnpackRequest(archive: archive, directory: directory, names: [], form: form)
             request.segmentLength = 1 << 20
+            let isFlattened = request.isFlattened
             let isRestored = wait { [request] in try await restore(request) } == true
             Scratch.remove(directory)
             try Finding.unless(
                 Scratch.names == names, "something is restored beside the folder that was named")
             // Flattened, only what the images need is read.
             try Finding.unless(
-                !isRestored || verified == true || form == .raw,
+                !isRestored || verified == true || isFlattened,
                 "a damaged archive is restored as if it were sound")
         }
     }

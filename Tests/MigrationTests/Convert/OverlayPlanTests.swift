@@ -181,11 +181,11 @@ struct OverlayPlanTests {
 
     @Test func qemuLayoutsKeepARelativeNameThatMeansTheSameFileFromTheTarget() throws {
         try directory.raw("base", "a")
-        #expect(OverlayPlan.name(of: "nowhere/base", from: directory("out"), isAbsolute: false).isAbsolute)
+        #expect(OverlayPlan.name(of: "nowhere/base", from: directory("out"), .asGiven).isAbsolute)
         #expect(
-            OverlayPlan.name(of: directory("base"), from: directory("out"), isAbsolute: false)
+            OverlayPlan.name(of: directory("base"), from: directory("out"), .asGiven)
                 == directory("base"))
-        #expect(OverlayPlan.name(of: "base", from: directory("out"), isAbsolute: true).isAbsolute)
+        #expect(OverlayPlan.name(of: "base", from: directory("out"), .absolute).isAbsolute)
     }
 
     @Test func anImageWithoutABackingFileMayBecomeAnOverlayOfItsCopy() async throws {

@@ -25,7 +25,8 @@ struct ChunkWriterTests {
         let buffer = try AlignedBuffer(capacity: Limits.buffer)
         // Whatever an earlier chunk left in the buffer must not count.
         buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0xee)
-        return try writer.write(chunk, from: content.makeReader(), through: buffer)
+        let result = try writer.write(chunk, from: content.makeReader(), through: buffer)
+        return (result.outcome, result.written)
     }
 
     private func digest(_ picture: String, bitmap: [UInt8] = []) -> Outcome {

@@ -9,12 +9,12 @@ import Testing
 @testable import Stages
 
 /// A sink that notes what is asked of it and passes it on; `before` may throw instead.
-final class RecordingSink: ImageSink {
-    private let inner: any ImageSink
+final class RecordingSink: PlacedSink {
+    private let inner: any PlacedSink
     private let before: @Sendable (String) throws -> Void
     private let noted = Locked<[String]>([])
 
-    init(_ inner: any ImageSink, before: @escaping @Sendable (String) throws -> Void = { _ in }) {
+    init(_ inner: any PlacedSink, before: @escaping @Sendable (String) throws -> Void = { _ in }) {
         self.inner = inner
         self.before = before
     }

@@ -57,6 +57,23 @@ struct HeldRunsTests {
         #expect(try runs("top", .above(depth: 2, backingLength: 10 * 4096)) == "0|b|1|b|zzzzzz")
     }
 
+    @Test func piecesThatAreHeldInPartAreHeldWhole() throws {
+        try overlays()
+        let holding = CopyScope.above(depth: 1, backingLength: 5 * 4096, unit: 4 * 4096)
+        #expect(try runs("top", holding) == "0|2|1|zzzzz|bb")
+        try directory.raw("flat", "aaaaaaaaa.", unit: HeldRunsTests.unit)
+        try directory.cow("over", over: "flat", "-----.----", unit: HeldRunsTests.unit)
+        let over = CopyScope.above(depth: 1, backingLength: 10 * 4096, unit: 4 * 4096)
+        #expect(try runs("over", over) == "bbbb|1|z|11|bb")
+    }
+
+    @Test func whatIsHeldWholeIsNotCompleted() throws {
+        try directory.raw("base", "aaaaaaaaaaaa", unit: HeldRunsTests.unit)
+        try directory.cow("top", over: "base", "----bbbb----", unit: HeldRunsTests.unit)
+        #expect(
+            try runs("top", .above(depth: 1, backingLength: 12 * 4096, unit: 4 * 4096)) == "bbbb|0000|bbbb")
+    }
+
     @Test func pastTheBackingFilesEndNothingNeedBeHeld() throws {
         try directory.raw("base", "aaa", unit: HeldRunsTests.unit)
         try directory.cow("top", over: "base", "b---.--", unit: HeldRunsTests.unit)

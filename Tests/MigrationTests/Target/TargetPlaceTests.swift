@@ -185,7 +185,7 @@ struct TargetPlaceTests {
         }
         #expect(
             try await refusal(move)
-                == "usage: \(move.target): a raw image has no backing file (-B needs -O cow)")
+                == "usage: \(move.target): a raw image has no backing file (-B needs -O cow or -O qcow2)")
     }
 
     @Test func aPathIsMadeAbsoluteWithoutDots() {

@@ -94,11 +94,15 @@ extension ImageChain {
             var guest = [UInt8](repeating: 0, count: Int(guestLength))
             var status = BlockStatus(of: self)
             while let extent = try status.next() {
-                guard case .data(let offset) = extent.content else { continue }
-                _ = try guest.withUnsafeMutableBytes {
-                    try layers[extent.depth].file.readAvailable(
-                        into: UnsafeMutableRawBufferPointer(
-                            rebasing: $0[Int(extent.start)..<Int(extent.end)]), at: offset)
+                let layer = layers[extent.depth]
+                try guest.withUnsafeMutableBytes {
+                    let bytes = UnsafeMutableRawBufferPointer(
+                        rebasing: $0[Int(extent.start)..<Int(extent.end)])
+                    switch extent.content {
+                    case .data(let offset): _ = try layer.file.readAvailable(into: bytes, at: offset)
+                    case .encoded(let offset): try layer.content.decode(layer.file, at: offset, into: bytes)
+                    case .zero, .absent: break
+                    }
                 }
             }
             return guest
