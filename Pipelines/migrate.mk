@@ -1,8 +1,8 @@
 # Migrates a directory of COW images with make:
 #
-#   make -f Pipelines/migrate.mk -j8 FLEET=guests OUT=migrated [FORMAT=raw|cow] [DROVER=drover] [OPTIONS='--rate 200M']
+#   make -f Pipelines/migrate.mk -j8 FLEET=guests OUT=migrated [FORMAT=raw|cow|qcow2] [DROVER=drover] [OPTIONS='--rate 200M']
 #
-# Every FLEET/…/NAME.cow becomes OUT/…/NAME.FORMAT: raw flattens the chain; cow keeps it as an overlay of one copy of its base,
+# Every FLEET/…/NAME.cow becomes OUT/…/NAME.FORMAT: raw flattens the chain; cow and qcow2 keep it as an overlay of one copy of its base,
 # OUT/…/BASE.raw. A target depends on every file of its chain, and an overlay on its base's copy. Documentation/make.md says more.
 
 FORMAT  ?= raw
@@ -17,7 +17,7 @@ MAKEFLAGS += --no-builtin-rules
 ifneq ($(words $(FLEET)) $(words $(OUT)),1 1)
 $(error FLEET= and OUT= must be one directory each, without spaces in their names)
 endif
-$(if $(filter-out raw cow,$(FORMAT)),$(error FORMAT=$(FORMAT) must be raw or cow))
+$(if $(filter-out raw cow qcow2,$(FORMAT)),$(error FORMAT=$(FORMAT) must be raw, cow or qcow2))
 $(if $(shell command -v $(DROVER)),,$(error $(DROVER) is not there (set DROVER=)))
 override FLEET := $(patsubst %/,%,$(FLEET))
 override OUT   := $(patsubst %/,%,$(OUT))
@@ -53,7 +53,7 @@ define image
 $(if $(filter !,$3),$(error make cannot handle the name of a file that $1 stands on: rename it, or use drover itself))
 all: $2
 $2: $(call files,$3)
-$(if $(filter cow,$(FORMAT)),$(if $(word 4,$3),$(call overlay,$2,$(lastword $(call files,$3)),$(call copy,$(lastword $(call files,$3))),$1,$(lastword $3))))
+$(if $(filter cow qcow2,$(FORMAT)),$(if $(word 4,$3),$(call overlay,$2,$(lastword $(call files,$3)),$(call copy,$(lastword $(call files,$3))),$1,$(lastword $3))))
 endef
 
 # $(call overlay,TARGET,BASE,COPY,IMAGE,=FORMAT)
@@ -80,7 +80,7 @@ convert = set -- $(DROVER) convert --force $(OPTIONS) $1 $< $@; \
 	if test -e $@.manifest && { MAKEFLAGS=n "$$@" >/dev/null 2>&1; test $$? -eq 65; }; then set -- "$$@" --restart; fi; exec "$$@"
 
 # Complete or not there: nothing that make would have to remove.
-.PRECIOUS: $(OUT)/%.raw $(OUT)/%.cow
+.PRECIOUS: $(OUT)/%.raw $(OUT)/%.cow $(OUT)/%.qcow2
 
 $(OUT)/%.raw: $(FLEET)/%.cow
 	@mkdir -p $(@D)
@@ -89,5 +89,9 @@ $(OUT)/%.raw: $(FLEET)/%.cow
 $(OUT)/%.cow: $(FLEET)/%.cow
 	@mkdir -p $(@D)
 	+@$(call convert,-O cow $(if $(base.$@),-B $(base.$@) -F raw,-o layout=qemu-v2))
+
+$(OUT)/%.qcow2: $(FLEET)/%.cow
+	@mkdir -p $(@D)
+	+@$(call convert,-O qcow2 $(if $(base.$@),-B $(base.$@) -F raw))
 
 $(foreach file,$(images),$(eval $(call image,$(file),$(patsubst $(FLEET)/%.cow,$(OUT)/%.$(FORMAT),$(file)),$(call chain,$(file)))))

@@ -1,5 +1,6 @@
 """Pipelines/migrate.mk under the real make: what is done, what is not done again, and what an interruption leaves."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from harness import DROVER, REPOSITORY, DroverCase, digest, fingerprint, manifest_of, required_tool
+from harness import DROVER, REPOSITORY, DroverCase, digest, fingerprint, manifest_of, required_tool, run_tool
 from jobservers import descendants, workers_below
 from moves import MTIME, data_segments, make_image
 
@@ -82,6 +83,13 @@ class MakeTests(DroverCase):
         self.assertEqual(facts["backing-filename"], str(self.scratch / "out" / "base.raw"))
         self.assertEqual(facts["format-specific"]["data"]["backing-mtime"], MTIME)
         self.succeeds("check", *(self.target(name, "cow") for name in self.names))
+
+    def test_overlays_become_qcow2(self):
+        self.make("-j4", "FORMAT=qcow2")
+        self.assert_migrated("FORMAT=qcow2", suffix="qcow2")
+        for name in self.names:
+            run_tool("qemu-img", "check", "-q", self.target(name, "qcow2"))
+        self.assertEqual(json.loads(run_tool("qemu-img", "info", "--output=json", self.target("a", "qcow2")))["backing-filename"], "base.raw")
 
     def test_a_base_from_outside_has_a_place_too(self):
         (self.fleet / "base.raw").rename(self.scratch / "base.raw")
