@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import DiskImages
 internal import Fleets
+internal import Glibc
 internal import ImageFormats
 internal import Manifests
 internal import Migration
@@ -12,10 +13,11 @@ internal import SystemPackage
 struct Convert: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert",
-        abstract: "Convert an image with its whole chain to a raw or COW image.",
+        abstract: "Convert an image with its whole chain to a raw, COW or qcow2 image.",
         discussion: """
             The chain is flattened, or, with -B, kept as an overlay of another backing file. The target gets its name only when it is whole; \
-            until then it is TARGET.partial, and TARGET.manifest records what is done. Run the same command again to go on after an interruption.
+            until then it is TARGET.partial, and TARGET.manifest records what is done. Run the same command again to go on after an interruption. \
+            With - as TARGET the raw disk goes to standard output, front to back; nothing is recorded.
 
             Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
 
@@ -26,7 +28,8 @@ struct Convert: AsyncParsableCommand {
 
     @Option(
         name: .customShort("B", allowingJoined: true),
-        help: ArgumentHelp("Write an overlay of this backing file (with -O cow).", valueName: "backing"),
+        help: ArgumentHelp(
+            "Write an overlay of this backing file (with -O cow or qcow2).", valueName: "backing"),
         completion: .file(), transform: FilePath.init(argument:))
     var backing: FilePath?
 
@@ -57,29 +60,65 @@ struct Convert: AsyncParsableCommand {
 
     @Argument(help: "The image to convert.", completion: .file(), transform: FilePath.init(argument:))
     var source: FilePath
-    @Argument(help: "The file to write.", completion: .file(), transform: FilePath.init(target:)) var target:
-        FilePath
+    @Argument(
+        help: "The file to write, or - for standard output.", completion: .file(),
+        transform: FilePath.init(toMake:)) var target: FilePath
 
     func validate() throws {
         try SegmentSize.check(segment)
         if backing != nil, targetOptions.format == .raw {
-            throw ValidationError("a raw image has no backing file (-B goes with -O cow)")
+            throw ValidationError("a raw image has no backing file (-B goes with -O cow or -O qcow2)")
         }
         if asBase, targetOptions.format != .raw {
             throw ValidationError("a base that overlays will name is raw (--as-base goes with -O raw)")
         }
+        if target == "-" { try validateStream() }
         if backingFileFormat != nil, backing == nil {
             throw ValidationError("-F says what BACKING is (give -B too)")
         }
     }
 
+    private func validateStream() throws {
+        let refused: [(isGiven: Bool, option: String)] = [
+            (targetOptions.format != .raw, "-O \(targetOptions.format.name)"), (backing != nil, "-B"),
+            (asBase, "--as-base"), (restart, "--restart"), (reread, "--reread"), (force, "--force"),
+        ]
+        if let refused = refused.first(where: \.isGiven) {
+            throw ValidationError(
+                "what goes to standard output is raw and recorded nowhere (\(refused.option) is for a file)")
+        }
+        if isatty(STDOUT_FILENO) == 1 {
+            throw ValidationError("a disk is not written to a terminal (send it to a file or a pipe)")
+        }
+    }
+
     func run() async throws {
+        if target == "-" { return try await stream() }
         if MakeInvocation.isDryRun { return try await dryRun() }
         let session = try await Session(
             progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
         try await session.make(
             target, by: Conversion(request()), whole: "the disk",
             changed: "\(source): changed while it was read (--force-share): the target is of no one moment")
+    }
+
+    private func stream() async throws {
+        if MakeInvocation.isDryRun {
+            return try await DryRun.say("convert \(source) to standard output") {
+                _ = try ImageChain.open(source, imageOptions.chainOptions(for: source))
+            }
+        }
+        let session = try await Session(
+            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
+        var options = try imageOptions.chainOptions(for: source)
+        options.settles = true
+        let chain = try ImageChain.open(source, options)
+        for layer in chain.layers {
+            if let warning = layer.content.warning { verbosity.warn("\(layer.path): \(warning)") }
+        }
+        try await session.during { options in
+            try await DiskStream(of: chain).write(named: source.description, options)
+        }
     }
 
     private func dryRun() async throws {
