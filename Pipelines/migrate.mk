@@ -35,8 +35,8 @@ images := $(filter-out $(patsubst $(root)/%,$(FLEET)/%,$(abspath $(OUT)))/%,$(sh
 
 # Those of the OPTIONS that say what a chain consists of.
 looking := $(shell set -- $(OPTIONS); while test $$$(hash) -gt 0; do case $$1 in \
-    (--backing-map|--confine|--backing-format|-f) printf '%s %s ' "$$1" "$$2"; shift;; \
-    (--backing-map=*|--confine=*|--backing-format=*|-f?*|--ignore-mtime|--force-share) printf '%s ' "$$1";; esac; shift; done)
+    (--backing-map|--backing-search|--confine|--backing-format|-f) printf '%s %s ' "$$1" "$$2"; shift;; \
+    (--backing-map=*|--backing-search=*|--confine=*|--backing-format=*|-f?*|--ignore-mtime|--force-share) printf '%s ' "$$1";; esac; shift; done)
 
 # $(call chain,IMAGE): the files of its chain, the image first, each with its format behind it, as =raw; ! for one whose name make cannot handle,
 # nothing for what is no image.

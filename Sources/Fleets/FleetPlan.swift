@@ -80,7 +80,7 @@ extension PipelineSpec {
     package func chainOptions() throws -> ChainOptions {
         var options = ChainOptions(
             format: sourceFormat, backingFormat: backingFormat,
-            location: try BackingLocation(moves: backingMap, confinement: confine),
+            location: try BackingLocation(moves: backingMap, searches: backingSearch, confinement: confine),
             ignoreMtime: ignoreMtime)
         options.confinesImage = true
         return options

@@ -7,7 +7,7 @@ package enum Choice: Hashable, Sendable {
     /// on although a time differs.
     case forceShare, ignoreMtime
     /// Where backing files are looked for, and where they may lie.
-    case backingMap, confine
+    case backingMap, backingSearch, confine
     /// What the image at a depth of the chain is: a format, or just the choice where that is nil.
     /// `isB`: of the second of two images.
     case sourceFormat(depth: Int, format: String?, isB: Bool)

@@ -58,6 +58,7 @@ extension PipelineSpec {
         backingFormat = keys.sourceFormat(values["backing-format"], "'backing-format'")
         confine = keys.folders(values["confine"], "'confine'") ?? [folder]
         backingMap = keys.moves(values["backing-map"])
+        backingSearch = keys.folders(values["backing-search"], "'backing-search'") ?? []
         ignoreMtime = keys.flag(values["ignore-mtime"], "'ignore-mtime'") ?? false
         target = keys.target(values["target"], operation)
         compression = keys.compression(values["compression"], operation) ?? .lz4(level: 1)

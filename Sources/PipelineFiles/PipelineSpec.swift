@@ -46,6 +46,8 @@ package struct PipelineSpec: Equatable, Sendable {
     package var confine: [FilePath]
     /// `old` as headers have it.
     package var backingMap: [BackingLocation.Move]
+    /// Where backing files are looked for whose paths lead nowhere.
+    package var backingSearch: [FilePath]
     package var ignoreMtime: Bool
     package var target: Target
     package var compression: Compression

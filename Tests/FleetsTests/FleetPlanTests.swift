@@ -169,7 +169,7 @@ struct FleetPlanTests {
         #expect(
             try #require(try plan(FleetPlanTests.keep.replacing(", '*.img'", with: "")).items[0].problem)
                 .description.hasSuffix(
-                    "(where bases have moved, backing-map finds them)"))
+                    "(where bases have moved, backing-map or backing-search finds them)"))
     }
 
     @Test func whatALayoutCannotHoldIsSaidBeforeItsBaseIsMoved() async throws {

@@ -18,6 +18,9 @@ package struct BackingLocation: Sendable {
 
     /// The moves; the longest `old` that fits wins.
     package var moves: [Move]
+    /// Directories in which a backing file is looked for whose path leads nowhere, by its last
+    /// component, size and time.
+    package var searches: [FilePath]
     /// Directories, held open, outside of which no backing file is opened; nil allows every place.
     private let confinement: [Confinement]?
 
@@ -25,14 +28,18 @@ package struct BackingLocation: Sendable {
     /// depends on whether there is such a file.
     static func error(_ error: DiskImageError, opening place: FilePath, of image: FilePath) -> DiskImageError
     {
-        let advice: Message = error.isMissing ? " (where bases have moved, \(.backingMap) finds them)" : ""
+        let advice: Message =
+            error.isMissing ? " (where bases have moved, \(.backingMap) or \(.backingSearch) finds them)" : ""
         return DiskImageError(
             error.kind, image, "backing file \(place) \(error.fact)\(advice)", cause: error.cause)
     }
 
     /// Throws where a directory of `confinement` is missing.
-    package init(moves: [Move] = [], confinement: [FilePath]? = nil) throws {
+    package init(
+        moves: [Move] = [], searches: [FilePath] = [], confinement: [FilePath]? = nil
+    ) throws {
         self.moves = moves
+        self.searches = searches
         self.confinement = try confinement?.map(Confinement.init(at:))
     }
 

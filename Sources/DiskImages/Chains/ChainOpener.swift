@@ -93,24 +93,58 @@ struct ChainOpener {
             throw DiskImageError(
                 .badData, layer.path, "the chain is deeper than \(ImageChain.deepest) layers")
         }
-        let place = try options.location.locate(name, from: layer.path)
+        let asked = depth == 1 ? options.backingFormat : nil
         let file: ImageFile
         do {
-            file = try options.location.open(place, synchronizing: options.settles)
-        } catch let error as DiskImageError where error.kind == .unavailable {
-            throw BackingLocation.error(error, opening: place, of: layer.path)
+            file = try openNamed(name, by: layer)
+        } catch let error as DiskImageError where error.isMissing {
+            guard let found = try search(for: name, under: layer, as: asked) else { throw error }
+            file = found
         }
         if let loop = layers.firstIndex(where: { $0.file.identity.isSameFile(as: file.identity) }) {
             throw DiskImageError(
-                .badData, layer.path, "backing file \(place) is layer \(loop) of the same chain (a loop)")
+                .badData, layer.path, "backing file \(file.path) is layer \(loop) of the same chain (a loop)")
         }
-        let asked = depth == 1 ? options.backingFormat : nil
         let backing = ImageLayer(file: file, content: try content(of: file, as: asked, under: layer))
         for misfit in layer.content.misfits(of: backing, under: layer.path)
         where misfit.kind != .mtime || !options.ignoreMtime {
             try report(misfit.kind, depth - 1, misfit.error)
         }
         return backing
+    }
+
+    /// The file that `name` in the header of `layer` leads to.
+    private func openNamed(_ name: FilePath, by layer: ImageLayer) throws -> ImageFile {
+        let place = try options.location.locate(name, from: layer.path)
+        do {
+            return try options.location.open(place, synchronizing: options.settles)
+        } catch let error as DiskImageError where error.kind == .unavailable {
+            throw BackingLocation.error(error, opening: place, of: layer.path)
+        }
+    }
+
+    /// The file of the name's last component, in one of the directories that are searched, that is
+    /// what the header of `layer` says; nil where there is none, or the header says nothing of it.
+    private func search(for name: FilePath, under layer: ImageLayer, as asked: ImageFormat?) throws
+        -> ImageFile?
+    {
+        guard let last = name.lastComponent, layer.content.backing?.mtime != nil else { return nil }
+        var found: ImageFile?
+        for directory in options.location.searches {
+            let path = directory.appending(last)
+            guard try ImageFile.identity(at: path)?.isRegular == true else { continue }
+            let file = try options.location.open(named: path, synchronizing: options.settles)
+            let backing = ImageLayer(file: file, content: try content(of: file, as: asked, under: layer))
+            guard layer.content.misfits(of: backing, under: layer.path).isEmpty else { continue }
+            if let other = found, !other.identity.isSameFile(as: file.identity) {
+                throw DiskImageError(
+                    .badData, layer.path,
+                    "backing file \(name) may be \(other.path) or \(file.path): both have its name, size and mtime (\(.backingMap) decides)"
+                )
+            }
+            found = found ?? file
+        }
+        return found
     }
 
     /// What the bytes of a backing file mean, of which nobody but its overlay may have said it.

@@ -10,6 +10,7 @@ package enum ChoiceWords {
         case .forceShare: ", or read it with --force-share"
         case .ignoreMtime: "--ignore-mtime"
         case .backingMap: "--backing-map OLD=NEW"
+        case .backingSearch: "--backing-search DIRECTORY"
         case .confine: "--confine"
         case .sourceFormat(let depth, let format, let isB):
             option(depth, isB: isB) + (format.map { " \($0)" } ?? "")
@@ -40,6 +41,7 @@ package enum ChoiceWords {
         case .forceShare: ""
         case .ignoreMtime: "ignore-mtime: true"
         case .backingMap: "backing-map"
+        case .backingSearch: "backing-search"
         case .confine: "confine"
         case .sourceFormat(0, let format?, _): "source-format: \(format)"
         case .sourceFormat(0, nil, _): "source-format"

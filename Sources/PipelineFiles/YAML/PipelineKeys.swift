@@ -24,7 +24,7 @@ enum PipelinePlace: String, CaseIterable {
         case .pipeline:
             [
                 "version", "operation", "sources", "exclude", "source-format", "backing-format", "confine",
-                "backing-map", "ignore-mtime",
+                "backing-map", "backing-search", "ignore-mtime",
                 "target",
                 "compression", "jobs", "rate",
             ]

@@ -25,6 +25,13 @@ struct ImageOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Where a header's path leads nowhere, look in this directory for a file of the same name whose size and mtime are the header's. May be repeated.",
+            valueName: "directory"),
+        completion: .directory, transform: FilePath.init(argument:))
+    var backingSearch: [FilePath] = []
+
+    @Option(
+        help: ArgumentHelp(
             "Open no backing file outside this directory, symbolic links resolved. May be repeated.",
             valueName: "directory"),
         completion: .directory, transform: FilePath.init(argument:))
@@ -41,7 +48,8 @@ struct ImageOptions: ParsableArguments {
     func chainOptions(for image: FilePath) throws -> ChainOptions {
         ChainOptions(
             format: format, backingFormat: backingFormat,
-            location: try BackingLocation(moves: backingMap, confinement: confine.isEmpty ? nil : confine),
+            location: try BackingLocation(
+                moves: backingMap, searches: backingSearch, confinement: confine.isEmpty ? nil : confine),
             ignoreMtime: ignoreMtime,
             forceShare: forceShare)
     }

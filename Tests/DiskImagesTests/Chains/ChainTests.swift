@@ -73,7 +73,7 @@ struct ChainTests {
         #expect(
             error.line
                 == "\(top): backing file \(directory("nothere.raw")) cannot be opened: No such file or directory "
-                + "(where bases have moved, --backing-map OLD=NEW finds them)")
+                + "(where bases have moved, --backing-map OLD=NEW or --backing-search DIRECTORY finds them)")
     }
 
     @Test func aDirectoryIsNoImage() throws {

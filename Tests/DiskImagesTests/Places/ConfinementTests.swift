@@ -98,7 +98,7 @@ struct ConfinementTests {
         #expect(
             error.factLine
                 == "backing file \(directory("nothere.raw")) cannot be found: No such file or directory "
-                + "(where bases have moved, --backing-map OLD=NEW finds them)")
+                + "(where bases have moved, --backing-map OLD=NEW or --backing-search DIRECTORY finds them)")
     }
 
     @Test func aMissingDirectoryIsNoConfinement() throws {
