@@ -51,6 +51,7 @@ integration-test: ## real programs and a Python reference against the release bi
 crash-matrix: build ## kill every command at every call that changes a file system; `make test` tries a sample (COMMANDS="pack unpack" for some)
 	@.ci/packages test
 	$(PYTHON) Tests/Crash/matrix.py $(addprefix --only ,$(COMMANDS))
+	$(if $(COMMANDS),,$(PYTHON) Tests/Crash/in_place.py)
 
 powercut: build ## cut the power of real file systems CYCLES=1000 times, as root; `make test` does it 20 times
 	@.ci/packages test

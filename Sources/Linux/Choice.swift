@@ -18,6 +18,8 @@ package enum Choice: Hashable, Sendable {
     case backing, asBase
     /// How much one checkpoint covers.
     case segment
+    /// Of an overlay, what its header says alone.
+    case headerOnly
     /// Archives: without layers, in spite of damage.
     case flatten, salvage
     /// Fleets: what is there is taken over, an image is left out, a part of the fleet.

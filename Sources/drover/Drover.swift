@@ -20,7 +20,8 @@ struct Drover: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Convert.self, Pack.self,
+            Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Rebase.self,
+            Commit.self, Convert.self, Pack.self,
             Unpack.self, List.self,
             Verify.self, Plan.self, Run.self, Status.self, Report.self,
         ])

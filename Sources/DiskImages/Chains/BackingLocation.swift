@@ -44,8 +44,8 @@ package struct BackingLocation: Sendable {
     }
 
     /// The file that `name` in the header of `image` means: moved, absolute or relative to the
-    /// image's own folder, and allowed.
-    func locate(_ name: FilePath, from image: FilePath) throws -> FilePath {
+    /// image's own folder; allowed or not.
+    package func moved(_ name: FilePath, from image: FilePath) -> FilePath {
         let written = name.isAbsolute ? name : image.removingLastComponent().pushing(name)
         let lexical = written.lexicallyNormalized()
         let move = moves.filter { name.starts(with: $0.old) || lexical.starts(with: $0.old) }.max {
@@ -57,6 +57,12 @@ package struct BackingLocation: Sendable {
             place = move.new
             place.components.append(contentsOf: moved.components.dropFirst(move.old.components.count))
         }
+        return place
+    }
+
+    /// As `moved`; and allowed.
+    func locate(_ name: FilePath, from image: FilePath) throws -> FilePath {
+        let place = moved(name, from: image)
         guard let confinement else { return place }
         let real: FilePath
         do {

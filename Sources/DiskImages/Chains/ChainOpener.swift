@@ -46,6 +46,7 @@ struct ChainOpener {
             try options.confinesImage
             ? options.location.open(named: path, synchronizing: options.settles)
             : ImageFile(opening: path, synchronizing: options.settles)
+        if !options.goesOnInPlace { try Journal.checkNone(of: file) }
         try append(ImageLayer(file: file, content: try options.content(of: file, as: options.format)))
         do {
             while let next = try openBacking(of: layers[layers.count - 1]) { try append(next) }
@@ -101,6 +102,7 @@ struct ChainOpener {
             guard let found = try search(for: name, under: layer, as: asked) else { throw error }
             file = found
         }
+        if !options.goesOnInPlace { try Journal.checkNone(of: file) }
         if let loop = layers.firstIndex(where: { $0.file.identity.isSameFile(as: file.identity) }) {
             throw DiskImageError(
                 .badData, layer.path, "backing file \(file.path) is layer \(loop) of the same chain (a loop)")

@@ -68,6 +68,8 @@ package struct ChainOptions: Sendable {
     /// Whether the image itself, too, must lie where its backing files may: one that nobody named,
     /// or that others will stand on.
     package var confinesImage = false
+    /// Opens files whose changes in place were interrupted, to go on with them.
+    package var goesOnInPlace = false
     /// Opens files that are to be moved: what was written to them is on the disk before they are
     /// looked at, and one that changed in this very moment is waited for.
     package var settles = false

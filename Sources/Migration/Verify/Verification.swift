@@ -81,6 +81,7 @@ package struct Verification: Sendable {
     /// what cannot be read is thrown.
     package func run(_ options: MoveOptions) async throws -> Finding {
         let file = try ImageFile(opening: path)
+        try Journal.checkNone(of: file)
         guard file.length == completion.size else {
             return damaged("its length is \(file.length) bytes; expected \(completion.size)")
         }

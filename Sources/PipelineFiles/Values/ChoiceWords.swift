@@ -19,6 +19,7 @@ package enum ChoiceWords {
         case .backing: "-B"
         case .asBase: "--as-base"
         case .segment: "--segment"
+        case .headerOnly: "-u"
         case .flatten: "--flatten"
         case .salvage: "--salvage"
         case .adopt: "--adopt"
