@@ -20,6 +20,8 @@ package enum Choice: Hashable, Sendable {
     case segment
     /// Of an overlay, what its header says alone.
     case headerOnly
+    /// Records that may prove something.
+    case known
     /// Archives: without layers, in spite of damage.
     case flatten, salvage
     /// Fleets: what is there is taken over, an image is left out, a part of the fleet.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from archive_codec import digest
 from cow_writer import CowWriter, set_mtime
-from harness import MIB, SECTOR, DroverCase, run_tool
+from harness import MIB, SECTOR, DroverCase, drover, run_tool
 from reference import open_chain
 
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
@@ -294,3 +294,86 @@ class CommitTests(InPlaceCase):
         self.assertIn("nothing is merged into one", self.fails(65, "commit", over).err)
         old = self.write_overlay("old.cow", "uml-v1", base, MIB, [])
         self.assertIn("uml-v1 is not written", self.fails(65, "commit", old).err)
+
+
+class CheckRepairTests(InPlaceCase):
+    """`check -r mtime`: a base gets the time back that its overlays expect, where something proves its bytes."""
+
+    def setUp(self):
+        super().setUp()
+        self.chance = random.Random(SEED)
+        self.base = self.write_raw("base.raw", self.random_disk(self.chance, 3 * MIB))
+        os.utime(self.base, ns=(OLD * 10**9 + 77, OLD * 10**9 + 77))
+        self.image = self.write_overlay("image.cow", "uml-v3", self.base, 3 * MIB, [(0, 1, b"x" * 512)])
+        self.old = os.stat(self.base)
+
+    def drift(self):
+        """As `cp` without `-p` leaves it."""
+        os.utime(self.base)
+        self.assertEqual(drover("check", self.image).code, 2)
+
+    def assert_healed(self):
+        self.assertEqual(os.stat(self.base).st_mtime_ns, self.old.st_mtime_ns)
+        self.succeeds("check", self.image)
+
+    def assert_left(self, *options):
+        before = os.stat(self.base).st_mtime_ns
+        result = self.fails(2, "check", "-r", "mtime", *options, self.image)
+        self.assertEqual(os.stat(self.base).st_mtime_ns, before)
+        return result.err
+
+    def test_nothing_is_changed_without_a_proof(self):
+        self.drift()
+        self.assertIn("nothing proves", self.assert_left())
+
+    def test_the_manifest_of_a_copy_proves_it(self):
+        os.mkdir(self.path("copies"))
+        copy = self.path("copies/base.raw")
+        for arguments in (("--as-base",), ("-O", "qcow2"), ("-O", "cow", "-o", "layout=qemu-v2")):
+            self.succeeds("convert", "--force", "--restart", *arguments, self.base, copy)
+            self.drift()
+            self.assert_left()
+            self.succeeds("check", "-r", "mtime", "--known", f"{copy}.manifest", self.image)
+            self.assert_healed()
+
+    def test_its_own_manifest_beside_it_proves_it(self):
+        self.succeeds("convert", "--as-base", self.base, self.path("new.raw"))
+        os.unlink(self.base)
+        self.succeeds("convert", "--as-base", self.path("new.raw"), self.base)
+        self.old = os.stat(self.base)
+        self.drift()
+        self.succeeds("check", "-r", "mtime", self.image)
+        self.assert_healed()
+
+    def test_an_archive_proves_it(self):
+        self.succeeds("pack", self.path("fleet.drover"), self.image)
+        self.drift()
+        self.succeeds("check", "-r", "mtime", self.image)
+        self.assert_healed()
+
+    def test_a_base_whose_bytes_changed_is_left(self):
+        self.succeeds("convert", self.base, self.path("copy.raw"))
+        self.succeeds("pack", self.path("fleet.drover"), self.image)
+        for offset in (0, MIB + 5, 3 * MIB - 1):
+            with open(self.base, "r+b") as file:
+                file.seek(offset)
+                byte = file.read(1)
+                file.seek(offset)
+                file.write(bytes([byte[0] ^ 1]))
+            self.assertIn("its time differs rightly", self.assert_left("--known", self.path("copy.raw.manifest")))
+            with open(self.base, "r+b") as file:
+                file.seek(offset)
+                file.write(byte)
+        self.succeeds("check", "-r", "mtime", self.image)
+        self.assert_healed()
+
+    def test_overlays_that_expect_different_times_are_named(self):
+        self.succeeds("convert", self.base, self.path("copy.raw"))
+        other = self.write_overlay("other.cow", "uml-v3", self.base, 3 * MIB, [], mtime=OLD + 3)
+        self.drift()
+        text = self.assert_left("--known", self.path("copy.raw.manifest"))
+        self.assertIn(f"{OLD + 3}: {other}", text)
+        self.assertIn(f"{OLD}: {self.image}", text)
+        os.unlink(other)
+        self.succeeds("check", "-r", "mtime", "--known", self.path("copy.raw.manifest"), self.image)
+        self.assert_healed()

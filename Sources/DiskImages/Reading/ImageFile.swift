@@ -78,6 +78,14 @@ package final class ImageFile: Sendable {
 
     deinit { close(descriptor) }
 
+    /// Gives the file a modification time, durably.
+    func setMtime(_ time: Timestamp) throws {
+        guard clinux_set_mtime(descriptor, time.seconds, time.nanoseconds) == 0 else {
+            throw DiskImageError.system(path, "setting its time", .current, .target)
+        }
+        try ImageFile.synchronize(descriptor, path)
+    }
+
     /// Who may read and write it, and whose it is.
     package func access() throws -> FileAccess { try FileAccess(of: descriptor, path) }
 

@@ -86,7 +86,7 @@ package struct Committing {
         let folders = [overlay.path, base.file.path].map { $0.removingLastComponent() } + request.folders
         let found = try siblings.find(in: folders)
         guard !found.isEmpty, !request.force else { return }
-        let names = found.prefix(5).map(\.description).joined(separator: ", ")
+        let names = found.prefix(5).map(\.path.description).joined(separator: ", ")
         let more = found.count > 5 ? " and \(found.count - 5) more" : ""
         throw MigrationError(
             .target,

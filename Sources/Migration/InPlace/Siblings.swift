@@ -18,34 +18,38 @@ struct Siblings {
     /// The overlays in `folders`, of whatever format: their headers lead to the base, or nowhere
     /// and say its name, and its time where they have one. Throws `unavailable` where a folder or a
     /// file in it cannot be read: it may be one.
-    func find(in folders: [FilePath]) throws -> [FilePath] {
-        var found: [FilePath] = []
+    func find(in folders: [FilePath]) throws -> [(path: FilePath, mtime: UInt32?)] {
+        var found: [(FilePath, UInt32?)] = []
         var seen: Set<FileID> = [FileID(overlay), FileID(base.file.identity)]
         var folderNames: Set<String> = []
-        for folder in folders where folderNames.insert(try resolved(folder).string).inserted {
-            for name in try Siblings.names(in: folder) {
+        for folder in folders.map({ $0.isEmpty ? "." : $0 })
+        where folderNames.insert(try resolved(folder).string).inserted {
+            for name in try FolderNames.all(in: folder) {
                 let path = folder.appending(name)
                 guard let file = try ImageFile.identity(at: path), file.isRegular,
                     seen.insert(FileID(file)).inserted
                 else { continue }
-                if try FormatList.references(of: ImageFile(opening: path)).contains(where: {
-                    try leadsHere($0, path)
-                }) {
-                    found.append(path)
+                let references = try FormatList.references(of: ImageFile(opening: path))
+                if let here = references.first(where: { leadsHere($0, path) }) {
+                    found.append((path, here.mtime))
                 }
             }
         }
         return found
     }
 
-    private func leadsHere(_ reference: BackingClause, _ image: FilePath) throws -> Bool {
+    private func leadsHere(_ reference: BackingClause, _ image: FilePath) -> Bool {
         let place = location.moved(reference.path, from: image)
         if let file = try? ImageFile.identity(at: place) { return file.isSameFile(as: base.file.identity) }
         return reference.path.lastComponent == base.path.lastComponent
             && reference.expects(base.file.identity.mtime)
     }
+}
 
-    private static func names(in folder: FilePath) throws -> [String] {
+/// The names in a folder.
+enum FolderNames {
+    /// In the order of their bytes. Throws `unavailable` where the folder cannot be read.
+    static func all(in folder: FilePath) throws -> [String] {
         guard let stream = folder.withPlatformString({ opendir($0) }) else {
             throw DiskImageError.system(folder, "cannot be searched for overlays", .current, .unavailable)
         }

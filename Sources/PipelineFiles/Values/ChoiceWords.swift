@@ -20,6 +20,7 @@ package enum ChoiceWords {
         case .asBase: "--as-base"
         case .segment: "--segment"
         case .headerOnly: "-u"
+        case .known: "--known FILE"
         case .flatten: "--flatten"
         case .salvage: "--salvage"
         case .adopt: "--adopt"
