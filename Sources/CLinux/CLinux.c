@@ -19,6 +19,16 @@ int clinux_punch_hole(int fd, off_t offset, off_t length) {
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
+int clinux_share(int from, off_t offset, off_t length, int to, off_t place) {
+    struct file_clone_range range = {.src_fd = from, .src_offset = offset, .src_length = length, .dest_offset = place};
+    return ioctl(to, FICLONERANGE, &range);
+}
+
+long clinux_block_length(int fd) {
+    struct statfs status;
+    return fstatfs(fd, &status) == 0 ? (long)status.f_bsize : 0;
+}
+
 int clinux_start_writeback(int fd, off_t offset, off_t length) {
     return sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE);
 }

@@ -99,6 +99,7 @@ struct FleetMover {
         var request = try run.plan.conversion(at: index)
         request.policy.usesLock = run.options.usesLocks
         request.options.settles = true
+        request.sharesExtents = run.options.sharesExtents
         let state = try await self.state { try Conversion(request).state() }
         if state == .held, item.role == .base || request.policy.naming == .withFamily {
             return .staged(resumed: item.chain?.guestLength ?? 0)

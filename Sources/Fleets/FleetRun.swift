@@ -29,6 +29,8 @@ package struct FleetRun: Sendable {
         package var rereads = false
         /// False where the file system has no locks; then nothing else may run on the fleet.
         package var usesLocks = true
+        /// Whether targets may share extents with their sources.
+        package var sharesExtents = true
 
         package init() {}
     }

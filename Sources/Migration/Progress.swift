@@ -14,6 +14,8 @@ package final class Progress: Sendable {
         package var resumed: UInt64 = 0
         /// Bytes written to the target by this run.
         package var written: UInt64 = 0
+        /// The part of `written` that shares extents with the sources.
+        package var shared: UInt64 = 0
         /// The guest disk's length.
         package var length: UInt64 = 0
         /// Guest disk that is done, holes and all.
@@ -71,6 +73,12 @@ package final class Progress: Sendable {
             $0.written &+= UInt64(written)
         }
         whole?.add(covered: covered, read: read, written: written)
+    }
+
+    /// Counts bytes that were shared instead of written.
+    package func add(shared: UInt64) {
+        state.withLock { $0.shared &+= shared }
+        whole?.add(shared: shared)
     }
 
     /// Counts guest bytes that an earlier run had done, and those of them that it had read.

@@ -163,7 +163,7 @@ class CompletionTests(InstalledCase):
         cases = {
             "drover con": {"convert"},
             "drover help unp": {"unpack"},
-            "drover info --back": {"--backing-chain", "--backing-format", "--backing-map"},
+            "drover info --back": {"--backing-chain", "--backing-format", "--backing-map", "--backing-search"},
             "drover convert -O ": {"raw", "cow", "qcow2"},
             "drover info -f uml-v3": {"uml-v3", "uml-v3-64"},
             "drover info --backing-format qemu": {"qemu-v2", "qemu-v2-32"},

@@ -15,6 +15,10 @@ off_t clinux_seek_hole(int fd, off_t from);
 // fallocate(PUNCH_HOLE | KEEP_SIZE).
 int clinux_punch_hole(int fd, off_t offset, off_t length);
 // sync_file_range(WRITE): starts write-back and does not wait for it.
+// Lets `to` share `length` bytes of `from`'s extents, where the file system can.
+int clinux_share(int from, off_t offset, off_t length, int to, off_t place);
+// The length of a block of the file system of `fd`, 0 where that cannot be told.
+long clinux_block_length(int fd);
 int clinux_start_writeback(int fd, off_t offset, off_t length);
 // Sets the modification time and leaves the access time: futimens with UTIME_OMIT.
 int clinux_set_mtime(int fd, long seconds, long nanoseconds);

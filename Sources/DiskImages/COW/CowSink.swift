@@ -24,6 +24,12 @@ package struct CowSink: PlacedSink {
         try file.write(bytes, at: fileOffset(of: offset))
     }
 
+    package func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, from source: ImageFile, _ origin: UInt64
+    ) throws {
+        try file.writeOrShare(bytes, at: fileOffset(of: offset), from: source, origin)
+    }
+
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) throws {
         let first = offset / sectorSize / 8
         // The last byte of a bitmap that UML rounded down has no place; the plan has made sure that

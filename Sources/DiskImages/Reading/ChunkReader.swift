@@ -56,6 +56,9 @@ package struct ChunkReader {
         for layer in 0...deepest { try read(layer, of: runs, into: buffer) }
     }
 
+    /// The file that has the bytes of `run` as they are; nil where they must be decoded.
+    package func file(of run: ReadRun) -> ImageFile? { run.isEncoded ? nil : layers[run.layer].file }
+
     /// The part of a run that its file holds. A last sector may be partial: what it lacks becomes
     /// zeros.
     private func clip(_ run: ReadRun, _ buffer: UnsafeMutableRawBufferPointer) -> ReadRun? {

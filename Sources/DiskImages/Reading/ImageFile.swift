@@ -78,6 +78,8 @@ package final class ImageFile: Sendable {
 
     deinit { close(descriptor) }
 
+    func withDescriptor<R>(_ body: (CInt) -> R) -> R { body(descriptor) }
+
     /// Gives the file a modification time, durably.
     func setMtime(_ time: Timestamp) throws {
         guard clinux_set_mtime(descriptor, time.seconds, time.nanoseconds) == 0 else {

@@ -31,13 +31,50 @@ package struct GuestStretch {
     package let bytes: UnsafeRawBufferPointer
     /// What of `bytes` is stored; the rest is zeros, or not held.
     package let data: [Range<Int>]
+    /// Where files have parts of `bytes`, in order.
+    package let origins: [Origin]
     /// For each sector a bit that the image holds it; nil where it holds none, or has no bits.
     package let held: UnsafeRawBufferPointer?
 
     package init(
-        start: UInt64, bytes: UnsafeRawBufferPointer, data: [Range<Int>], held: UnsafeRawBufferPointer?
+        start: UInt64, bytes: UnsafeRawBufferPointer, data: [Range<Int>], origins: [Origin] = [],
+        held: UnsafeRawBufferPointer?
     ) {
-        (self.start, self.bytes, self.data, self.held) = (start, bytes, data, held)
+        (self.start, self.bytes, self.data, self.origins, self.held) = (start, bytes, data, origins, held)
+    }
+
+    /// Bytes that a file has as they are, from `offset` on.
+    package struct Origin {
+        package let range: Range<Int>
+        package let file: ImageFile
+        package let offset: UInt64
+
+        package init(_ range: Range<Int>, in file: ImageFile, at offset: UInt64) {
+            (self.range, self.file, self.offset) = (range, file, offset)
+        }
+    }
+
+    /// The parts of `data`, each with where it comes from, if a file has it.
+    func forEachPart(_ body: (Range<Int>, (file: ImageFile, offset: UInt64)?) throws -> Void) rethrows {
+        var rest = origins[...]
+        for range in data {
+            var position = range.lowerBound
+            while position < range.upperBound {
+                while let first = rest.first, first.range.upperBound <= position { rest.removeFirst() }
+                guard let origin = rest.first, origin.range.lowerBound < range.upperBound else {
+                    try body(position..<range.upperBound, nil)
+                    break
+                }
+                if origin.range.lowerBound > position {
+                    try body(position..<origin.range.lowerBound, nil)
+                    position = origin.range.lowerBound
+                }
+                let end = min(range.upperBound, origin.range.upperBound)
+                try body(
+                    position..<end, (origin.file, origin.offset + UInt64(position - origin.range.lowerBound)))
+                position = end
+            }
+        }
     }
 }
 
@@ -50,6 +87,10 @@ extension ImageSink {
 package protocol PlacedSink: ImageSink {
     /// Writes `bytes` as the guest's bytes from `offset` on.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws
+
+    /// As above, of bytes that `file` has from `origin` on: it may share them.
+    func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, from file: ImageFile, _ origin: UInt64) throws
 
     /// Marks sectors as held by this image; `bitmap` is what the disk has for its sectors from
     /// `offset` on, a multiple of 4096 bytes.
@@ -65,11 +106,16 @@ package protocol PlacedSink: ImageSink {
 extension PlacedSink {
     package func resume(clearing gaps: [Range<UInt64>]) throws { for gap in gaps { try clear(gap) } }
 
+    package func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, from source: ImageFile, _ origin: UInt64
+    ) throws { try write(bytes, at: offset) }
+
     package func store(_ stretch: GuestStretch) throws -> Range<UInt64>? {
-        for range in stretch.data {
-            try write(
-                UnsafeRawBufferPointer(rebasing: stretch.bytes[range]),
-                at: stretch.start + UInt64(range.lowerBound))
+        try stretch.forEachPart { range, origin in
+            let bytes = UnsafeRawBufferPointer(rebasing: stretch.bytes[range])
+            let place = stretch.start + UInt64(range.lowerBound)
+            guard let origin else { return try write(bytes, at: place) }
+            try write(bytes, at: place, from: origin.file, origin.offset)
         }
         if let held = stretch.held { try mark(held, at: stretch.start) }
         guard !stretch.data.isEmpty else { return nil }
@@ -97,6 +143,13 @@ package struct RawSink: PlacedSink {
         try file.write(
             UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(min(UInt64(bytes.count), length - offset)))),
             at: offset)
+    }
+
+    package func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, from source: ImageFile, _ origin: UInt64
+    ) throws {
+        guard offset + UInt64(bytes.count) <= length else { return try write(bytes, at: offset) }
+        try file.writeOrShare(bytes, at: offset, from: source, origin)
     }
 
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) {}

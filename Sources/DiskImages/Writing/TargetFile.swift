@@ -19,6 +19,8 @@ package final class TargetFile: Sendable {
     /// One thread at a time writes. The kernel does the same with a lock of its own, but whoever
     /// waits for that one spins, and takes the processor from whoever could read meanwhile.
     private let turn = Locked(())
+    /// What it shares with its sources; nil where everything is copied.
+    private let sharing = Locked(ExtentSharing?.none)
 
     /// What messages call it.
     private var partialPath: FilePath { partial.path }
@@ -129,6 +131,43 @@ package final class TargetFile: Sendable {
             } else if errno != EINTR {
                 throw DiskImageError.system(partialPath, "writing \(bytes.count) bytes at offset \(offset)")
             }
+        }
+    }
+
+    /// From now on `writeOrShare` shares what it can.
+    package func allowSharing() { sharing.withLock { $0 = ExtentSharing(descriptor) } }
+
+    /// Bytes that it shares with its sources.
+    package var sharedLength: UInt64 { sharing.withLock { $0?.shared ?? 0 } }
+
+    /// Writes `bytes` at `offset`, or shares those of them that `source` has from `place` on.
+    package func writeOrShare(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, from source: ImageFile, _ place: UInt64
+    ) throws {
+        let blocks = sharing.withLock { sharing in
+            sharing.flatMap {
+                $0.isRefused(source.identity) ? nil : $0.blocks(UInt64(bytes.count), from: place, to: offset)
+            }
+        }
+        guard let blocks else { return try write(bytes, at: offset) }
+        let error = turn.withLock { _ in
+            source.share(
+                place + blocks.lowerBound, blocks.upperBound - blocks.lowerBound, with: descriptor,
+                at: offset + blocks.lowerBound)
+        }
+        switch error {
+        case nil:
+            sharing.withLock { $0?.add(blocks.upperBound - blocks.lowerBound) }
+            try write(UnsafeRawBufferPointer(rebasing: bytes[..<Int(blocks.lowerBound)]), at: offset)
+            try write(
+                UnsafeRawBufferPointer(rebasing: bytes[Int(blocks.upperBound)...]),
+                at: offset + blocks.upperBound)
+        case .ioError, .noSpace, Errno(rawValue: EDQUOT):
+            throw DiskImageError.system(partialPath, "sharing extents at offset \(offset)", error ?? .current)
+        case .interrupted: try write(bytes, at: offset)
+        default:
+            sharing.withLock { $0?.refuse(source.identity) }
+            try write(bytes, at: offset)
         }
     }
 

@@ -88,6 +88,7 @@ package struct Conversion: TargetMove {
         let isConsistent = job.consistent
         let checkSources = { @Sendable in if isConsistent { try files.checkUnchanged() } }
         let sink = try target.prepare()
+        if request.sharesExtents { target.file.allowSharing() }
         try beginProgress(options.progress, target.finished)
         let pipeline = pipeline(options, finished: target.finished)
         let segments =
@@ -96,6 +97,7 @@ package struct Conversion: TargetMove {
         try target.checkCovered(by: segments, options.stop)
         try checkSources()
         if isConsistent { try files.checkUnused() }
+        options.progress.add(shared: target.file.sharedLength)
         let isHeld = try target.commit(segments)
         return isHeld
             ? .held(resumed: target.resumed)

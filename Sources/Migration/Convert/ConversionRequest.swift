@@ -21,6 +21,8 @@ package struct ConversionRequest: Sendable {
     package var shortestZeroRun = 4096
     /// Guest bytes of a checkpointed segment; a multiple of `Limits.chunk`.
     package var segmentLength = Segment.usual
+    /// Whether extents may be shared with the sources instead of copied.
+    package var sharesExtents = true
     /// A folder in which target and backing file are moved together, where that is known.
     package var root: FilePath? = nil
     package var policy = StartPolicy()

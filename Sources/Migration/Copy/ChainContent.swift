@@ -40,6 +40,8 @@ struct ChainContentReader: ContentReader {
         return UnsafeRawBufferPointer(bytes)
     }
 
+    func file(of run: ReadRun) -> ImageFile? { reader.file(of: run) }
+
     func close(_ portion: Planned) {}
 }
 

@@ -39,7 +39,12 @@ struct ChunkWriter {
         if let outcome = outcome(ofEmpty: chunk) { return Result(outcome: outcome) }
         // An overlay's bitmap is digested behind the bytes.
         let bytes = try reader.bytes(of: chunk, in: window, mustMove: holding.isOverlay)
-        return try write(chunk, bytes, window)
+        let origins = chunk.runs.compactMap { run in
+            reader.file(of: run).map {
+                GuestStretch.Origin(run.position..<run.position + run.length, in: $0, at: run.offset)
+            }
+        }
+        return try write(chunk, bytes, window, origins)
     }
 
     /// What a chunk is that has nothing to read, write or mark; nil where it has.
@@ -49,9 +54,10 @@ struct ChunkWriter {
     }
 
     /// Writes `chunk`, whose guest bytes are `bytes`; `buffer` has room for its bitmap behind them.
-    private func write(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer) throws
-        -> Result
-    {
+    private func write(
+        _ chunk: Chunk, _ bytes: UnsafeRawBufferPointer, _ buffer: AlignedBuffer,
+        _ origins: [GuestStretch.Origin]
+    ) throws -> Result {
         let bitmap = UnsafeMutableRawBufferPointer(
             rebasing: buffer.bytes[chunk.length..<chunk.length + (chunk.length / 512 + 7) / 8])
         bitmap.initializeMemory(as: UInt8.self, repeating: 0)
@@ -69,7 +75,7 @@ struct ChunkWriter {
             let marks = marksData ? !pieces.isEmpty : !chunk.marked.isEmpty
             fileRange = try sink.store(
                 GuestStretch(
-                    start: chunk.start, bytes: bytes, data: pieces,
+                    start: chunk.start, bytes: bytes, data: pieces, origins: origins,
                     held: marks ? UnsafeRawBufferPointer(bitmap) : nil))
         }
         return Result(

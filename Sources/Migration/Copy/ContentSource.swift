@@ -35,6 +35,12 @@ protocol ContentReader {
     /// The guest's bytes of `chunk`, which is one of those, until the next call; in `window`, which
     /// holds `Limits.buffer`, or, where they need not `mustMove`, wherever they are.
     func bytes(of chunk: Chunk, in window: AlignedBuffer, mustMove: Bool) throws -> UnsafeRawBufferPointer
+    /// The file that has the bytes of `run` as they are; nil where none has.
+    func file(of run: ReadRun) -> ImageFile?
     /// Nothing more is read of `portion`.
     func close(_ portion: Portion) async throws
+}
+
+extension ContentReader {
+    func file(of run: ReadRun) -> ImageFile? { nil }
 }

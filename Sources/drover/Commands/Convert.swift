@@ -42,6 +42,8 @@ struct Convert: AsyncParsableCommand {
     var asBase = false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
+    @Flag(help: CopyOptions.noReflinkHelp) var noReflink = false
+
     @Option(
         help: ArgumentHelp(
             "How much guest disk one checkpoint covers; a multiple of 1M, up to 16G.", valueName: "size"))
@@ -138,6 +140,7 @@ struct Convert: AsyncParsableCommand {
                 BackingRequest($0, as: backingFileFormat, like: options)
             })
         request.asBase = asBase
+        request.sharesExtents = !noReflink
         (request.shortestZeroRun, request.segmentLength) = (try copyOptions.zeroRun(), segment.bytes)
         request.policy = StartPolicy(restart: restart, force: force)
         request.policy.reread = reread

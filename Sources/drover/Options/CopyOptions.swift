@@ -28,6 +28,10 @@ struct CopyOptions: ParsableArguments {
             valueName: "n")
     }
 
+    static var noReflinkHelp: ArgumentHelp {
+        "Copy everything, also where the file system could share extents with the sources."
+    }
+
     /// The shortest run of zeros that is left out, in bytes; longer ones than a chunk do not come
     /// up.
     func zeroRun() throws -> Int {

@@ -43,6 +43,8 @@ struct Session {
         let result = try await during { [verbosity] options in
             try await move.run(options) { verbosity.warn($0) }
         }
+        let shared = options.progress.snapshot.shared
+        if shared > 0 { verbosity.tell("\(target): shares \(HumanText.size(shared)) with its sources") }
         switch result {
         case .upToDate: verbosity.tell("\(target): is up to date")
         case .named: verbosity.tell("\(target): was whole already and has its name now")

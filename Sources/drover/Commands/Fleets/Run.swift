@@ -62,6 +62,7 @@ struct Run: AsyncParsableCommand {
     var rate: ByteSize?
     @Flag(help: "Go on where the file system has no locks; nothing else may run on the fleet then.")
     var noLock = false
+    @Flag(help: CopyOptions.noReflinkHelp) var noReflink = false
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
@@ -131,6 +132,7 @@ struct Run: AsyncParsableCommand {
         // A base that is not named is not replaced for the sake of an image that is.
         if force || forceAltered { options.forced = choice.named ?? Set(plan.items.indices) }
         options.without = try plan.places(named: without) ?? []
+        options.sharesExtents = !noReflink
         (options.adopts, options.restart, options.rereads, options.usesLocks) = (
             adopt, restart, reread, !noLock
         )

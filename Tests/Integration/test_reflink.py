@@ -1,0 +1,107 @@
+"""Extents that targets share with their sources, on a file system that can: XFS."""
+
+import os
+import random
+from pathlib import Path
+
+from chains import random_chain
+from cow_writer import CowWriter, set_mtime
+from filesystems import can_mount, mounted
+from harness import MIB, SECTOR, DroverCase, drover, manifest_of, records, run_tool
+
+OLD = 1_450_000_000
+
+
+def shared(path):
+    """Bytes of the file in extents that another file has, too."""
+    lines = run_tool("filefrag", "-v", path).splitlines()
+    return sum(int(line.split(":")[3]) * 4096 for line in lines if "shared" in line.rsplit(":", 1)[-1])
+
+
+class ReflinkTests(DroverCase):
+    def setUp(self):
+        super().setUp()
+        if not can_mount():
+            self.skipTest("no root, or no loop devices")
+        disk = mounted("xfs", str(self.scratch))
+        self.disk = Path(disk.__enter__())
+        self.addCleanup(disk.__exit__, None, None, None)
+        self.base = self.disk / "base.raw"
+        self.base.write_bytes(random.Random(3).randbytes(24 * MIB) + bytes(4 * MIB) + b"end" * 100)
+        os.truncate(self.base, 32 * MIB)
+        set_mtime(self.base, OLD)
+
+    def overlay(self, name, layout, runs):
+        writer = CowWriter(layout, 32 * MIB, os.fsencode(self.base), OLD)
+        for sector, data in runs:
+            writer.allocate(sector, len(data) // SECTOR)
+            writer.write_data(sector, data)
+        writer.save(self.disk / name)
+        return self.disk / name
+
+    def segments(self, target):
+        return [(record["start"], record["count"], record["digest"]) for record in records(target) if record["record"] == "segment"]
+
+    def test_a_flattened_guest_costs_what_its_overlay_holds(self):
+        image = self.overlay("image.cow", "uml-v3", [(9, b"x" * SECTOR), (2048, b"y" * MIB)])
+        shares, copies = self.disk / "shares.raw", self.disk / "copies.raw"
+        result = self.succeeds("convert", "-v", "--segment", "8M", image, shares)
+        self.assertIn("with its sources", result.err)
+        self.succeeds("convert", "--segment", "8M", "--no-reflink", image, copies)
+        self.assert_same_file(shares, copies)
+        self.assertEqual(self.segments(shares), self.segments(copies))
+        # A block in which the overlay has a sector is copied, and so is the block at the end.
+        self.assertGreaterEqual(shared(shares), 24 * MIB - 4096)
+        self.assertEqual(shared(copies), 0)
+        self.succeeds("verify", shares)
+        self.assertLess(os.stat(copies).st_blocks * 512, 26 * MIB)
+
+    def test_targets_of_every_kind_are_what_they_were(self):
+        image = self.overlay("image.cow", "uml-v3", [(100, random.Random(5).randbytes(3 * MIB)), (40000, b"z" * 5 * SECTOR)])
+        self.succeeds("convert", "--no-reflink", image, self.disk / "plain.raw")
+        for number, options in enumerate((("-O", "raw"), ("-O", "cow", "-o", "layout=qemu-v2"), ("-O", "cow", "-B", self.base), ("-O", "qcow2"),
+                                          ("-O", "raw", "-S", "0"), ("-O", "raw", "-S", "512", "--jobs", "1"))):  # fmt: skip
+            target = self.disk / f"target-{number}"
+            self.succeeds("convert", *options, image, target)
+            self.succeeds("compare", "-f", "raw", self.disk / "plain.raw", target)
+            self.succeeds("verify", target)
+
+    def test_random_chains_are_what_they_were(self):
+        seed = random.SystemRandom().randrange(10**9)
+        for number in range(15):
+            folder = self.disk / str(number)
+            folder.mkdir()
+            image = random_chain(f"{seed}-{number}", folder).top
+            shares, copies = self.disk / "shares.raw", self.disk / "copies.raw"
+            with self.subTest(f"{seed}-{number}"):
+                if drover("convert", "--force", "--no-reflink", image, copies).code == 0:
+                    self.succeeds("convert", "--force", image, shares)
+                    self.assert_same_file(shares, copies)
+
+    def test_a_fleet_shares_its_base(self):
+        for number in range(6):
+            self.overlay(f"guest-{number}.cow", "uml-v3", [(number, b"g" * SECTOR)])
+        pipeline = self.disk / "fleet.yaml"
+        pipeline.write_text("sources: ['*.cow']\ntarget: {directory: out}\n")
+        before = os.statvfs(self.disk).f_bfree
+        self.succeeds("run", pipeline)
+        self.assertLess((before - os.statvfs(self.disk).f_bfree) * 4096, 8 * MIB)
+        for number in range(6):
+            self.succeeds("compare", self.disk / f"guest-{number}.cow", self.disk / f"out/guest-{number}.raw")
+        self.succeeds("run", "--no-reflink", "--restart", pipeline)
+
+    def test_a_file_system_that_cannot_is_copied_to(self):
+        target = self.path("copy.raw")
+        self.succeeds("convert", self.base, target)
+        self.assert_same_file(target, self.base)
+        self.assertTrue(os.path.exists(manifest_of(target)))
+
+    def test_a_full_disk_is_an_error_and_goes_on(self):
+        image = self.overlay("image.cow", "uml-v3", [(0, b"x" * 16 * MIB)])
+        filler = self.disk / "filler"
+        with open(filler, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, (os.statvfs(self.disk).f_bavail - 64) * 4096)
+        self.fails(74, "convert", "--segment", "1M", image, self.disk / "out.raw")
+        filler.unlink()
+        self.succeeds("convert", "--segment", "1M", image, self.disk / "out.raw")
+        self.succeeds("compare", image, self.disk / "out.raw")
