@@ -33,7 +33,7 @@ class RandomQcow2:
             options = sum((["-c", command] for command in commands), [])
             run_tool("qemu-io", "-f", self.format, name, *options, codes=(0, 1))  # 1: it was compressed twice
         if self.format == "qcow2" and chance.random() < 0.1:
-            run_tool("qemu-img", "snapshot", "-c", "before", name, codes=(0, 1))  # 1: refcounts of one bit
+            run_tool("qemu-img", "snapshot", "-c", "before", name, codes=(0, 1))  # 1: refcounts that are too small
 
     def _path(self, name):
         return os.path.join(self.folder, name)
@@ -47,7 +47,7 @@ class RandomQcow2:
             options.append("compat=0.10")
         else:
             options += [f"lazy_refcounts={chance.choice(('on', 'off'))}", f"compression_type={chance.choice(('zlib', 'zstd'))}"]
-            options += [f"refcount_bits={chance.choice((1, 8, 16, 64))}"] + ["extended_l2=on"] * parts
+            options += [f"refcount_bits={chance.choice((8, 16, 64))}"] + ["extended_l2=on"] * parts
         backing, size = [], chance.choice((None, chance.randrange(1, 8000) * SECTOR))
         if self.top:
             backing = ["-b", chance.choice((os.path.basename(self.top), self.top)), "-F", self.format]

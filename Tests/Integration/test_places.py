@@ -143,7 +143,7 @@ class PlaceTests(DroverCase):
         self.assertEqual(sorted(os.listdir(self.scratch)), ["keep.raw", "link", "s.raw"])
         self.fails(73, "convert", source, "/dev/drover-test.raw")
         self.assertFalse(os.path.lexists("/dev/drover-test.raw"))
-        self.fails(64, "convert", source, "-")
+        self.fails(64, "create", "-b", source, "-")
         self.fails(64, "create", "-b", source, "-")
 
     def test_create_again(self):
