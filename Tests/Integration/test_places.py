@@ -144,7 +144,6 @@ class PlaceTests(DroverCase):
         self.fails(73, "convert", source, "/dev/drover-test.raw")
         self.assertFalse(os.path.lexists("/dev/drover-test.raw"))
         self.fails(64, "create", "-b", source, "-")
-        self.fails(64, "create", "-b", source, "-")
 
     def test_create_again(self):
         base, file = self.path("b.raw"), self.path("n.cow")

@@ -215,3 +215,30 @@ class Qcow2TargetTests(DroverCase):
         self.succeeds("create", "-b", image, self.path("over.cow"), "-o", "layout=qemu-v2")
         self.assertIn("COW file", self.fails(65, "convert", "-O", "qcow2", "-B", image, self.path("over.cow"), target).err)
         self.assert_absent(target, f"{target}.partial", f"{target}.manifest")
+
+    def test_an_empty_overlay_is_made_once(self):
+        base, _ = make_image(self.scratch, 3)
+        target = self.path("new.qcow2")
+        for options in ((), ("-o", "cluster_size=4k")):
+            self.succeeds("create", "--force", "-O", "qcow2", *options, "-b", base, target)
+            run_tool("qemu-img", "check", "-q", target)
+            self.assert_same_file(target, target)
+            run_tool("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", base, target)
+            before = os.stat(target)
+            self.assertIn("is there already", self.succeeds("create", "-v", "-O", "qcow2", *options, "-b", base, target).err)
+            self.assertEqual(os.stat(target).st_mtime_ns, before.st_mtime_ns)
+        run_tool("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 64k", target)
+        self.fails(73, "create", "-O", "qcow2", "-o", "cluster_size=4k", "-b", base, target)
+        self.fails(64, "create", "-O", "raw", "-b", base, self.path("new.raw"))
+
+    def test_the_measure_is_the_length(self):
+        base, image = make_image(self.scratch, 24)
+        for options in ((), ("-o", "cluster_size=512"), ("-o", "cluster_size=1M")):
+            measure = self.succeeds("measure", "-O", "qcow2", *options, "--output", "json", image).json()
+            for skipped, key in (("0", "fully-allocated"), ("4k", "required")):
+                target = self.path("target.qcow2")
+                self.succeeds("convert", "--force", "--restart", "-S", skipped, "-O", "qcow2", *options, image, target)
+                if key == "required":  # holes of the file system are coarser than clusters may be
+                    self.assertLessEqual(os.path.getsize(target), measure[key])
+                else:
+                    self.assertEqual(os.path.getsize(target), measure[key])

@@ -143,12 +143,9 @@ struct Qcow2References {
     /// where that lies into the header.
     func write(to file: TargetFile, _ header: Qcow2Header) throws {
         let used = (counts.lastIndex { $0 != 0 } ?? -1) + 1
-        let (perBlock, perTable) = (Int(clusterLength / 2), Int(clusterLength / 8))
-        var (blocks, tables) = (1, 1)
-        while blocks * perBlock < used + blocks + tables || tables * perTable < blocks {
-            blocks += blocks * perBlock < used + blocks + tables ? 1 : 0
-            tables = (blocks + perTable - 1) / perTable
-        }
+        let perBlock = Int(clusterLength / 2)
+        let needed = Qcow2Header.refcountClusters(for: UInt64(used), clusterLength)
+        let (blocks, tables) = (Int(needed.blocks), Int(needed.tables))
         guard UInt64(tables) * clusterLength <= Qcow2Header.longestTable else {
             throw DiskImageError(
                 .badData, file.partial.path,

@@ -28,6 +28,9 @@ struct ExtentSharing {
         return whole > 0 ? skipped..<skipped + whole : nil
     }
 
+    /// False once a source was refused, where nothing was ever shared.
+    var isWorthwhile: Bool { blockLength > 0 && (shared > 0 || refused.isEmpty) }
+
     func isRefused(_ source: FileIdentity) -> Bool { refused.contains(FileID(source)) }
     mutating func refuse(_ source: FileIdentity) { refused.insert(FileID(source)) }
     mutating func add(_ length: UInt64) { shared += length }

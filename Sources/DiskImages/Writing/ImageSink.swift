@@ -54,9 +54,12 @@ package struct GuestStretch {
         }
     }
 
-    /// The parts of `data`, each with where it comes from, if a file has it.
+    /// What is shorter than this is copied: sharing it takes longer.
+    private static let shortestShared = 64 << 10
+
+    /// The parts of `data`, those that are long enough to be shared each with the file that has it.
     func forEachPart(_ body: (Range<Int>, (file: ImageFile, offset: UInt64)?) throws -> Void) rethrows {
-        var rest = origins[...]
+        var rest = origins.filter { $0.range.count >= GuestStretch.shortestShared }[...]
         for range in data {
             var position = range.lowerBound
             while position < range.upperBound {
@@ -111,12 +114,24 @@ extension PlacedSink {
     ) throws { try write(bytes, at: offset) }
 
     package func store(_ stretch: GuestStretch) throws -> Range<UInt64>? {
+        guard file.sharesExtents else {
+            for range in stretch.data {
+                try write(
+                    UnsafeRawBufferPointer(rebasing: stretch.bytes[range]),
+                    at: stretch.start + UInt64(range.lowerBound))
+            }
+            return try mark(stretch)
+        }
         try stretch.forEachPart { range, origin in
             let bytes = UnsafeRawBufferPointer(rebasing: stretch.bytes[range])
             let place = stretch.start + UInt64(range.lowerBound)
             guard let origin else { return try write(bytes, at: place) }
             try write(bytes, at: place, from: origin.file, origin.offset)
         }
+        return try mark(stretch)
+    }
+
+    private func mark(_ stretch: GuestStretch) throws -> Range<UInt64>? {
         if let held = stretch.held { try mark(held, at: stretch.start) }
         guard !stretch.data.isEmpty else { return nil }
         let start = fileOffset(of: stretch.start)

@@ -137,6 +137,9 @@ package final class TargetFile: Sendable {
     /// From now on `writeOrShare` shares what it can.
     package func allowSharing() { sharing.withLock { $0 = ExtentSharing(descriptor) } }
 
+    /// Whether that is allowed, and not every source was refused by the file system so far.
+    var sharesExtents: Bool { sharing.withLock { $0?.isWorthwhile ?? false } }
+
     /// Bytes that it shares with its sources.
     package var sharedLength: UInt64 { sharing.withLock { $0?.shared ?? 0 } }
 

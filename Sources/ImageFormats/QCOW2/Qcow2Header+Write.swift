@@ -53,6 +53,29 @@ extension Qcow2Header {
         l1Offset + (l1Count * 8 + clusterLength - 1) / clusterLength * clusterLength
     }
 
+    /// The length in bytes of a written file in which `clusters` are stored, not compressed, and
+    /// which has as many L2 tables as `tables`.
+    package func fileLength(storing clusters: UInt64, tables: UInt64) -> UInt64 {
+        let used = plannedLength / clusterLength + tables + clusters
+        let counts = Qcow2Header.refcountClusters(for: used, clusterLength)
+        return (used + counts.blocks) * clusterLength + counts.blocks * 8
+    }
+
+    /// How many refcount blocks, and clusters of the table that names them, a file needs in which
+    /// `used` clusters are in use without these.
+    package static func refcountClusters(for used: UInt64, _ clusterLength: UInt64) -> (
+        blocks: UInt64, tables: UInt64
+    ) {
+        let (perBlock, perTable) = (clusterLength / 2, clusterLength / 8)
+        var (blocks, tables): (UInt64, UInt64) = (1, 1)
+        while blocks * perBlock < used + blocks + tables || tables * perTable < blocks {
+            let missing = (used + blocks + tables + perBlock - 1) / perBlock
+            blocks = max(blocks, missing)
+            tables = (blocks + perTable - 1) / perTable
+        }
+        return (blocks, tables)
+    }
+
     /// Where the fields of the refcount table lie in the header, and what they are.
     package static let refcountFields = 48..<60
 

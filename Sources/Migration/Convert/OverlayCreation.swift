@@ -1,5 +1,5 @@
 package import DiskImages
-package import ImageFormats
+internal import ImageFormats
 internal import Linux
 internal import Manifests
 package import SystemPackage
@@ -7,7 +7,7 @@ package import SystemPackage
 /// A new overlay that holds nothing yet.
 package struct OverlayCreation {
     private let place: TargetPlace
-    private let header: CowHeader
+    private let format: any TargetFormat
     private let force: Bool
     private let replacing: ReplacementPolicy
 
@@ -15,8 +15,8 @@ package struct OverlayCreation {
     /// in bytes, nil for the backing file's. Throws where `file` exists and `force` is false, or
     /// where the layout cannot hold it.
     package init(
-        file: FilePath, backing: FilePath, chain: ImageChain, layout: CowLayout, alignment: UInt32,
-        size: UInt64?, force: Bool
+        file: FilePath, backing: FilePath, chain: ImageChain, as choice: any FormatChoice, size: UInt64?,
+        force: Bool
     ) throws {
         self.force = force
         place = try TargetPlace(file, sources: chain.layers.map(\.file.identity))
@@ -26,14 +26,12 @@ package struct OverlayCreation {
         guard !overflow else {
             throw MigrationError(.usage, "\(file): a disk of \(length) bytes is too large")
         }
-        header = try CowHeader(
-            writing: layout, alignment: alignment,
+        format = try choice.format(
             for: TargetDisk(
                 target: file, length: rounded / sectorSize * sectorSize,
                 over: try BackingReference(
                     chain.top,
-                    name: OverlayPlan.name(
-                        of: backing, from: place.path, CowChoice(layout).backingNaming))))
+                    name: OverlayPlan.name(of: backing, from: place.path, choice.backingNaming))))
         if try !isThere() { try replacing.check(place.existing) }
     }
 
@@ -63,7 +61,9 @@ package struct OverlayCreation {
         let target = try TargetFile(passing: place.file)
         // What is written from now on is nothing that it could go on with.
         if holdsCheckpoint { try manifest?.forget() }
-        try CowSink(file: target, header: header).prepare()
+        let sink = format.sink(in: target)
+        try sink.prepare()
+        try sink.finish()
         // It holds nobody's bytes.
         try TargetAccess(holding: []).give(to: target, manifest)
         try target.synchronizeWithTimes()
@@ -83,16 +83,12 @@ package struct OverlayCreation {
         if try force || !manifest.holdsCheckpoint() { try manifest.forget() }
     }
 
-    /// Whether the file is there as it would be made: its header, and zeros behind that.
+    /// Whether the file is there as it would be made.
     private func isThere() throws -> Bool {
-        guard place.existing?.size == header.fullLength else { return false }
+        guard place.existing != nil else { return false }
         do {
-            let file = try ImageFile(opening: place.file)
-            let start = header.serialized()
-            var bytes = [UInt8](repeating: 0, count: start.count)
-            try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
-            return try bytes == start && file.isZero(from: UInt64(start.count))
-        } catch let error as DiskImageError where error.kind == .unavailable {
+            return try format.isEmpty(ImageFile(opening: place.file))
+        } catch let error as DiskImageError where [.unavailable, .badData].contains(error.kind) {
             return false
         }
     }

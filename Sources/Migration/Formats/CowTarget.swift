@@ -29,6 +29,13 @@ package struct CowTarget: TargetFormat {
         try CowContent(header).metadataDigest(in: file)
     }
 
+    /// The header, and zeros behind that.
+    package func isEmpty(_ file: ImageFile) throws -> Bool {
+        guard file.length == header.fullLength else { return false }
+        let start = header.serialized()
+        return try file.prefix(start.count) == start && file.isZero(from: UInt64(start.count))
+    }
+
     package func checkHolds(_ scope: CopyScope, of chain: ImageChain, target: FilePath) throws {
         let geometry = header.geometry
         guard geometry.mappedSectorCount < geometry.sectorCount else { return }

@@ -33,6 +33,13 @@ package struct Qcow2Target: TargetFormat {
         try Qcow2Content.metadataDigest(of: header, in: file)
     }
 
+    package func isEmpty(_ file: ImageFile) throws -> Bool {
+        guard file.length == header.fileLength(storing: 0, tables: 0),
+            try metadataDigest(in: file) == metadataDigest
+        else { return false }
+        return try ImageLayer(file, as: .qcow2).allocatedBytes() == 0
+    }
+
     package func checkHolds(_ scope: CopyScope, of chain: ImageChain, target: FilePath) {}
 }
 

@@ -18,8 +18,14 @@ package protocol TargetFormat: Sendable {
     /// The digest of what `file` has before its data; nil where it has nothing. Throws `badData`
     /// where that cannot be told.
     func metadataDigest(in file: ImageFile) throws -> ContentDigest?
+    /// Whether `file` is such an image, to the byte, before anything is stored in it.
+    func isEmpty(_ file: ImageFile) throws -> Bool
     /// Throws `badData` where sectors that `scope` has the target hold cannot be held.
     func checkHolds(_ scope: CopyScope, of chain: ImageChain, target: FilePath) throws
+}
+
+extension TargetFormat {
+    package func isEmpty(_ file: ImageFile) -> Bool { false }
 }
 
 /// A format as it is asked for, before anything is known of the disk.

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DiskImages
+internal import Fleets
 internal import ImageFormats
 internal import Migration
 internal import PipelineFiles
@@ -31,9 +32,14 @@ struct Create: AsyncParsableCommand {
     var backingFileFormat: ImageFormat?
 
     @Option(
+        name: .customShort("O", allowingJoined: true),
+        help: ArgumentHelp("cow or qcow2: the format of the overlay.", valueName: "format"))
+    var format = TargetFormatName.cow
+
+    @Option(
         name: .customShort("o", allowingJoined: true),
         help: ArgumentHelp(
-            "layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3.",
+            "Of cow: layout=uml-v3 (the default), uml-v2 or qemu-v2; alignment=BYTES for uml-v3. Of qcow2: cluster_size=BYTES.",
             valueName: "key=value,..."),
         completion: FormatOptions.completion, transform: FormatOptions.init(argument:))
     var layoutOptions = FormatOptions()
@@ -57,18 +63,27 @@ struct Create: AsyncParsableCommand {
         }
         if try creation(options).run() {
             verbosity.tell(
-                "\(file): is a new \((layoutOptions.layout ?? .umlV3).rawValue) overlay of \(backing)")
+                "\(file): is a new \(kind) overlay of \(backing)")
         } else {
             verbosity.tell("\(file): is there already, as it would be made")
         }
     }
 
-    func validate() throws { try layoutOptions.validate(for: .cow) }
+    func validate() throws {
+        try layoutOptions.validate(for: format)
+        guard format != .raw else {
+            throw ValidationError("a raw image is no overlay (-O cow and -O qcow2 are)")
+        }
+    }
+
+    /// What messages call it.
+    private var kind: String {
+        format == .cow ? (layoutOptions.layout ?? .umlV3).rawValue : format.name
+    }
 
     private func creation(_ options: ChainOptions) throws -> OverlayCreation {
         try OverlayCreation(
             file: file, backing: backing, chain: try ImageChain.open(backing, options),
-            layout: layoutOptions.layout ?? .umlV3,
-            alignment: layoutOptions.alignment ?? CowHeader.usualAlignment, size: size?.bytes, force: force)
+            as: layoutOptions.choice(for: format), size: size?.bytes, force: force)
     }
 }

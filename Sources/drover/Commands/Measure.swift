@@ -35,9 +35,7 @@ struct Measure: ParsableCommand {
 
     func run() throws {
         let chain = try imageOptions.open(image, verbosity)
-        let dataOffset = try dataOffset(of: chain.top)
-        let room = Room(
-            required: dataOffset + (try chain.dataLength()), fullyAllocated: dataOffset + chain.guestLength)
+        let room = try target.format == .qcow2 ? qcow2Room(for: chain) : plainRoom(for: chain)
         var output = Output()
         switch outputOptions.output {
         case .human:
@@ -46,6 +44,33 @@ struct Measure: ParsableCommand {
         case .json: try output.json(room)
         }
         try output.finish()
+    }
+
+    private func plainRoom(for chain: ImageChain) throws -> Room {
+        let dataOffset = try dataOffset(of: chain.top)
+        return Room(
+            required: dataOffset + (try chain.dataLength()), fullyAllocated: dataOffset + chain.guestLength)
+    }
+
+    /// Without compression, whose success nobody knows beforehand.
+    private func qcow2Room(for chain: ImageChain) throws -> Room {
+        let header: Qcow2Header
+        do throws(FormatError) {
+            header = try Qcow2Header(
+                writing: chain.guestLength,
+                clusterBits: target.formatOptions.clusterBits ?? Qcow2Header.usualClusterBits,
+                compression: nil)
+        } catch {
+            throw DiskImageError(.badData, chain.top.path, "\(error)")
+        }
+        func count(_ length: UInt64) throws -> UInt64 { try chain.countUnits(of: length) }
+        // Zeros are found by blocks of 4 KiB.
+        let unit = max(header.clusterLength, 4096)
+        let all = (chain.guestLength + header.clusterLength - 1) / header.clusterLength
+        return Room(
+            required: header.fileLength(
+                storing: try count(unit) * (unit / header.clusterLength), tables: try count(header.l2Reach)),
+            fullyAllocated: header.fileLength(storing: all, tables: header.l1Count))
     }
 
     /// Where the data of a target for a disk like `source` would begin.
@@ -68,6 +93,20 @@ struct Measure: ParsableCommand {
 }
 
 extension ImageChain {
+    /// How many pieces of the disk, each of `length` bytes, are not known to be zero.
+    fileprivate func countUnits(of length: UInt64) throws -> UInt64 {
+        var status = BlockStatus(of: self)
+        var (total, next): (UInt64, UInt64) = (0, 0)
+        while let extent = try status.next() {
+            guard !extent.isZero else { continue }
+            let first = max(extent.start / length, next)
+            let end = (extent.end - 1) / length + 1
+            if end > first { total += end - first }
+            next = max(next, end)
+        }
+        return total
+    }
+
     /// Bytes of the guest disk that are not known to be zero.
     fileprivate func dataLength() throws -> UInt64 {
         var status = BlockStatus(of: self)

@@ -19,8 +19,8 @@ struct OverlayCreationTests {
         size: UInt64? = nil, force: Bool = false
     ) throws {
         try OverlayCreation(
-            file: directory(name), backing: directory(backing), chain: try open(backing), layout: layout,
-            alignment: 4096, size: size,
+            file: directory(name), backing: directory(backing), chain: try open(backing),
+            as: CowChoice(layout, alignment: 4096), size: size,
             force: force
         ).run()
     }
