@@ -151,7 +151,7 @@ class RebaseTests(InPlaceCase):
         image = self.write_overlay("image.cow", "uml-v3", base, MIB, [])
         before = Path(image).read_bytes()
         for code, *arguments in ((65, "-b", longer, image), (65, "-b", "", image), (65, "-b", image, image), (66, "-b", self.path("none"), image),
-                                 (65, "-b", base, base), (64, "-u", "--old-backing", base, "-b", base, image)):  # fmt: skip
+                                 (65, "-b", base, base), (65, "-b", self.over(image), image), (64, "-u", "--old-backing", base, "-b", base, image)):  # fmt: skip
             self.fails(code, "rebase", *arguments)
             self.assertEqual(Path(image).read_bytes(), before)
             self.assert_absent(f"{image}.journal")
@@ -161,6 +161,10 @@ class RebaseTests(InPlaceCase):
         os.link(image, self.path("second.cow"))
         self.fails(73, "rebase", "-b", base, image)
         self.succeeds("rebase", "--force", "-b", base, image)
+
+    def over(self, image):
+        """An overlay of the image itself."""
+        return self.write_overlay("over.cow", "qemu-v2", image, MIB, [])
 
     def test_an_image_in_use_is_left_alone(self):
         base = self.write_raw("base.raw", b"a" * MIB)
@@ -246,17 +250,17 @@ class CommitTests(InPlaceCase):
         self.succeeds("commit", image)
         self.assertEqual(guest(image), before)
 
-    def stop_at_the_journal(self, image, base):
+    def stop_at_the_journal(self, image, base, device=None):
         """As a commit leaves it that dies right after its journals are complete."""
         mtime, data = 1_700_000_000, Path(image).read_bytes()
         changes = [(8, data[8:12], struct.pack(">I", mtime)), (8192, data[8192 : 8192 + 256], bytes(256))]
-        self.write_journal(image, mtime, None, changes)
-        self.write_journal(base, mtime, image, [])
+        self.write_journal(image, mtime, None, changes, device)
+        self.write_journal(base, mtime, image, [], device)
 
-    def write_journal(self, path, mtime, partner, changes):
+    def write_journal(self, path, mtime, partner, changes, device):
         """By Documentation/journal-format.md alone."""
         files = [os.stat(name) for name in (path, partner) if name]
-        numbers = [number for file in files for number in (file.st_dev, file.st_ino)]
+        numbers = [number for file in files for number in (device or file.st_dev, file.st_ino)]
         data = b"DROVER-JOURNAL\n\1" + struct.pack(">I4x5Q", 2, *(numbers + [0, 0])[:4], mtime)
         seal = digest(data)
         for offset, old, new in changes:
@@ -275,6 +279,27 @@ class CommitTests(InPlaceCase):
         before = Path(image).read_bytes(), Path(base).read_bytes()
         self.assertIn("neither what was there", self.fails(65, "commit", image).err)
         self.assertEqual((Path(image).read_bytes(), Path(base).read_bytes()), before)
+
+    def test_sectors_that_came_since_are_not_lost(self):
+        """In a page of the bitmap that the journal does not clear."""
+        base = self.write_raw("base.raw", b"a" * 40 * MIB)
+        image = self.write_overlay("image.cow", "uml-v3", base, 40 * MIB, [(0, 1, b"x" * 512)])
+        self.stop_at_the_journal(image, base)
+        with open(image, "r+b") as file:
+            file.seek(8192 + 4096 + 7)
+            file.write(b"\1")
+        before = Path(image).read_bytes(), Path(base).read_bytes()
+        self.assertIn("something wrote to it since", self.fails(65, "commit", image).err)
+        self.assertEqual((Path(image).read_bytes(), Path(base).read_bytes()), before)
+
+    def test_a_journal_counts_on_a_device_of_another_number(self):
+        base = self.write_raw("base.raw", b"a" * MIB)
+        image = self.write_overlay("image.cow", "uml-v3", base, MIB, [(0, 1, b"x" * 512)])
+        before = guest(image)
+        self.stop_at_the_journal(image, base, device=4711)
+        self.fails(66, "info", image)
+        self.succeeds("commit", image)
+        self.assertEqual(guest(image), before)
 
     def test_a_journal_that_is_not_whole_began_nothing(self):
         base = self.write_raw("base.raw", b"a" * MIB)

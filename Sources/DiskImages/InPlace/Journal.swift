@@ -38,12 +38,10 @@ package struct Journal: Sendable {
             self.mtime = mtime
         }
 
-        /// Whether it is about `file`.
-        func isOf(_ file: FileIdentity) -> Bool { device == file.device && inode == file.inode }
+        /// Whether it is about `file`. A device may have another number after a restart.
+        func isOf(_ file: FileIdentity) -> Bool { inode == file.inode }
         /// Whether `file` is merged into the one that it is about.
-        package func hasPartner(_ file: FileIdentity) -> Bool {
-            partnerDevice == file.device && partnerInode == file.inode
-        }
+        package func hasPartner(_ file: FileIdentity) -> Bool { partnerInode == file.inode }
     }
 
     /// A place that is overwritten.
@@ -104,7 +102,7 @@ package struct Journal: Sendable {
     }
 
     /// Hands out all changes in their order.
-    package func forEach(_ body: (Change) throws -> Void) throws {
+    package func forEachChange(_ body: (Change) throws -> Void) throws {
         var reader = JournalReader(file)
         while let change = try reader.next() { try body(change) }
     }

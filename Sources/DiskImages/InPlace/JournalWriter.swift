@@ -90,14 +90,15 @@ extension Journal {
     /// bytes.
     package func apply(to file: PatchedFile) throws {
         try check(file)
-        try forEach { change in try change.new.withUnsafeBytes { try file.write($0, at: change.offset) } }
+        try forEachChange { change in try change.new.withUnsafeBytes { try file.write($0, at: change.offset) }
+        }
         try file.synchronize()
     }
 
     /// Throws `badData` where a byte of a place of `file` is neither the old nor the new one.
     package func check(_ file: PatchedFile) throws {
         let reading = try file.reading()
-        try forEach { change in
+        try forEachChange { change in
             var found = [UInt8](repeating: 0, count: change.old.count)
             let count = try found.withUnsafeMutableBytes {
                 try reading.readAvailable(into: $0, at: change.offset)

@@ -31,7 +31,7 @@ package struct GuestStretch {
     package let bytes: UnsafeRawBufferPointer
     /// What of `bytes` is stored; the rest is zeros, or not held.
     package let data: [Range<Int>]
-    /// Where files have parts of `bytes`, in order.
+    /// Where files have parts of `bytes` that are long enough to be shared, in order.
     package let origins: [Origin]
     /// For each sector a bit that the image holds it; nil where it holds none, or has no bits.
     package let held: UnsafeRawBufferPointer?
@@ -55,11 +55,11 @@ package struct GuestStretch {
     }
 
     /// What is shorter than this is copied: sharing it takes longer.
-    private static let shortestShared = 64 << 10
+    package static let shortestShared = 64 << 10
 
-    /// The parts of `data`, those that are long enough to be shared each with the file that has it.
+    /// The parts of `data`, each with the file that has it, if one has.
     func forEachPart(_ body: (Range<Int>, (file: ImageFile, offset: UInt64)?) throws -> Void) rethrows {
-        var rest = origins.filter { $0.range.count >= GuestStretch.shortestShared }[...]
+        var rest = origins[...]
         for range in data {
             var position = range.lowerBound
             while position < range.upperBound {
@@ -114,7 +114,7 @@ extension PlacedSink {
     ) throws { try write(bytes, at: offset) }
 
     package func store(_ stretch: GuestStretch) throws -> Range<UInt64>? {
-        guard file.sharesExtents else {
+        guard !stretch.origins.isEmpty else {
             for range in stretch.data {
                 try write(
                     UnsafeRawBufferPointer(rebasing: stretch.bytes[range]),

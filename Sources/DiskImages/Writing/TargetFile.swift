@@ -138,7 +138,7 @@ package final class TargetFile: Sendable {
     package func allowSharing() { sharing.withLock { $0 = ExtentSharing(descriptor) } }
 
     /// Whether that is allowed, and not every source was refused by the file system so far.
-    var sharesExtents: Bool { sharing.withLock { $0?.isWorthwhile ?? false } }
+    package var sharesExtents: Bool { sharing.withLock { $0?.isWorthwhile ?? false } }
 
     /// Bytes that it shares with its sources.
     package var sharedLength: UInt64 { sharing.withLock { $0?.shared ?? 0 } }

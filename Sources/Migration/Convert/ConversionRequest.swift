@@ -62,6 +62,13 @@ package struct BackingRequest: Sendable {
         self.options = options
     }
 
+    /// As much of it as can be opened, whoever uses it.
+    func examine() throws -> ImageChain {
+        var options = options
+        (options.forceShare, options.goesOnInPlace) = (true, true)
+        return try ImageChain.examine(staged ?? path, options)
+    }
+
     /// The file with all that it stands on.
     func open() throws -> ImageChain { try ImageChain.open(staged ?? path, options) }
 }

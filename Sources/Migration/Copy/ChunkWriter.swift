@@ -39,11 +39,16 @@ struct ChunkWriter {
         if let outcome = outcome(ofEmpty: chunk) { return Result(outcome: outcome) }
         // An overlay's bitmap is digested behind the bytes.
         let bytes = try reader.bytes(of: chunk, in: window, mustMove: holding.isOverlay)
-        let origins = chunk.runs.compactMap { run in
-            reader.file(of: run).map {
-                GuestStretch.Origin(run.position..<run.position + run.length, in: $0, at: run.offset)
+        let origins =
+            sink?.file.sharesExtents != true
+            ? []
+            : chunk.runs.compactMap { run in
+                run.length < GuestStretch.shortestShared
+                    ? nil
+                    : reader.file(of: run).map {
+                        GuestStretch.Origin(run.position..<run.position + run.length, in: $0, at: run.offset)
+                    }
             }
-        }
         return try write(chunk, bytes, window, origins)
     }
 

@@ -47,6 +47,7 @@ package struct Committing {
         if let begun {
             // What the overlay's journal says must be what is there, or nothing is touched.
             try begun.check(overlay.file)
+            try checkNothingCame(to: overlay, since: begun)
             mtime = begun.head.mtime
         } else {
             try checkSiblings(overlay, base)
@@ -78,6 +79,28 @@ package struct Committing {
             throw MigrationError(.badData, "\(request.image): has no backing file to be merged into")
         }
         return overlay.chain.layers[1]
+    }
+
+    /// Throws `badData` where the overlay holds sectors that it did not hold when `journal` was
+    /// written: only those whose bits are cleared by it may lose their data.
+    private func checkNothingCame(to overlay: OverlayInPlace, since journal: Journal) throws {
+        let geometry = overlay.header.geometry
+        var recorded: Set<UInt64> = []
+        try journal.forEachChange { change in
+            if change.offset >= geometry.bitmapOffset {
+                recorded.insert((change.offset - geometry.bitmapOffset) / BitmapChanges.pageLength)
+            }
+        }
+        try overlay.forEachHeld { range, _ in
+            let perPage = BitmapChanges.pageLength * 8 * sectorSize
+            for page in range.lowerBound / perPage...(range.upperBound - 1) / perPage
+            where !recorded.contains(page) {
+                throw MigrationError(
+                    .badData,
+                    "\(request.image): holds sectors from \(page * perPage / sectorSize) on that it did not hold when drover commit began: something wrote to it since (nothing is changed)"
+                )
+            }
+        }
     }
 
     private func checkSiblings(_ overlay: OverlayInPlace, _ base: BaseInPlace) throws {

@@ -86,7 +86,7 @@ struct OverlayInPlace {
 /// the journal when the next one begins.
 struct BitmapChanges {
     /// Bytes of a page: 16 MiB of guest disk.
-    private static let pageLength: UInt64 = 4096
+    static let pageLength: UInt64 = 4096
 
     private let header: CowHeader
     private let file: ImageFile

@@ -40,10 +40,11 @@ package struct Rebasing {
             throw MigrationError(
                 .badData, "\(request.image): \(path) is this very image; expected another backing file")
         }
-        // This process has the lock on it, which its opening would find.
-        if let path = request.backing?.path { try checkIsOther(ImageFile.identity(at: path), path) }
+        // This process has the lock on it, which an ordinary opening would find.
+        for layer in try request.backing?.examine().layers ?? [] {
+            try checkIsOther(layer.file.identity, layer.path)
+        }
         let backing = try request.backing?.open()
-        for layer in backing?.layers ?? [] { try checkIsOther(layer.file.identity, layer.path) }
         let header = try newHeader(of: overlay, over: backing?.top)
         if request.headerOnly { try checkNotKnownToDiffer(overlay, backing) }
         let old = request.headerOnly ? nil : try oldBacking(of: overlay)

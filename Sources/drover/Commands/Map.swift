@@ -66,10 +66,11 @@ struct Map: ParsableCommand {
         var separator = "["
         while let extent = try status.next() {
             let offset = extent.offset.map { ", \"offset\": \($0)" } ?? ""
+            let isEncoded = if case .encoded = extent.content { true } else { false }
             try output.write(
                 """
                 \(separator){ "start": \(extent.start), "length": \(extent.length), "depth": \(extent.depth), "present": \(extent.isPresent), \
-                "zero": \(extent.isZero), "data": \(!extent.isZero)\(offset)}
+                "zero": \(extent.isZero), "data": \(!extent.isZero), "compressed": \(isEncoded)\(offset)}
                 """)
             separator = ",\n"
         }

@@ -40,6 +40,8 @@ enum ChainTarget {
         try Finding.unless(
             examined?.problems.isEmpty == true,
             "a chain is opened that has problems: \(examined?.problems ?? [])")
+        // ClusterTarget's, and nothing that the reference reads.
+        guard !chain.layers.contains(where: { $0.formatName == ImageFormat.qcow2.name }) else { return }
         try read(chain)
         try plan(chain)
     }

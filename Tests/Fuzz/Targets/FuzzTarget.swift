@@ -1,6 +1,6 @@
 /// A part of Drover that is given bytes of somebody else's making.
 package enum FuzzTarget: String, CaseIterable, Sendable {
-    case header, chain, archive, unpack, manifest, pipeline, words
+    case header, chain, qcow2, archive, unpack, manifest, pipeline, words
 
     /// Hands `bytes` to it. What it refuses is well; what does not add up is thrown as a `Finding`,
     /// and what ends the process is one too.
@@ -8,6 +8,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         switch self {
         case .header: try HeaderTarget.run(bytes)
         case .chain: try ChainTarget.run(bytes)
+        case .qcow2: try ClusterTarget.run(bytes)
         case .archive: try ArchiveTarget.run(bytes)
         case .unpack: try UnpackTarget.run(bytes)
         case .manifest: try ManifestTarget.run(bytes)
