@@ -66,11 +66,12 @@ struct Map: ParsableCommand {
         var separator = "["
         while let extent = try status.next() {
             let offset = extent.offset.map { ", \"offset\": \($0)" } ?? ""
-            let isEncoded = if case .encoded = extent.content { true } else { false }
+            // As QEMU's later versions have it; the earlier ones know no such key.
+            let packed = if case .encoded = extent.content { ", \"compressed\": true" } else { "" }
             try output.write(
                 """
                 \(separator){ "start": \(extent.start), "length": \(extent.length), "depth": \(extent.depth), "present": \(extent.isPresent), \
-                "zero": \(extent.isZero), "data": \(!extent.isZero), "compressed": \(isEncoded)\(offset)}
+                "zero": \(extent.isZero), "data": \(!extent.isZero)\(packed)\(offset)}
                 """)
             separator = ",\n"
         }
