@@ -114,6 +114,9 @@ package struct ManifestJob: Codable, Equatable, Sendable {
         /// Layers of the source above the backing file, all of which the target holds; absent where
         /// the chain is flattened.
         package var depth: Int? = nil
+        /// True where the target holds just what differs from the backing file, whatever layers it
+        /// comes from.
+        package var diff: Bool? = nil
         package var backing: Source? = nil
         /// The path that the target's header has for it.
         package var backingName: String? = nil

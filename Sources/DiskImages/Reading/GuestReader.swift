@@ -5,7 +5,7 @@ internal import Linux
 ///
 /// It holds a walk for each thread that asks, which is a window of each layer's metadata and a
 /// small buffer; of those that nobody uses, `mostIdle`.
-package final class GuestReader: Sendable {
+package final class GuestReader: Sendable, Equatable {
     /// Walks that are kept while nobody uses them.
     private static let mostIdle = 16
 
@@ -19,6 +19,9 @@ package final class GuestReader: Sendable {
     }
 
     package init(_ chain: ImageChain) { self.chain = chain }
+
+    /// One reader is itself alone.
+    package static func == (a: GuestReader, b: GuestReader) -> Bool { a === b }
 
     /// The disk's length in bytes, whole sectors.
     package var length: UInt64 { chain.guestLength }
@@ -44,6 +47,18 @@ package final class GuestReader: Sendable {
         try walk.reader.read(runs, into: buffer)
         walk.status = extents.status
         give(walk)
+    }
+
+    /// Whether `mine`, an extent of this disk, is known to have the same bytes as `others`, a piece
+    /// just as long of `other`: both are zeros, or come from one place of one file. nil is past a
+    /// disk's end.
+    package func isSame(_ mine: Extent?, as others: Extent?, of other: GuestReader) -> Bool {
+        if mine?.isZero ?? true, others?.isZero ?? true { return true }
+        guard let mine, let others, mine.content == others.content, mine.read(to: 0) != nil else {
+            return false
+        }
+        return chain.layers[mine.depth].file.identity.isSameFile(
+            as: other.chain.layers[others.depth].file.identity)
     }
 
     private func take() throws -> Walk {

@@ -110,7 +110,7 @@ package struct DiskComparison: Sendable {
             let end = min(extentA.end, extentB.end)
             let limit = start + DiskComparison.windowLength
             guard !isOpen || position < limit else { break }
-            if (extentA.isZero && extentB.isZero) || isSameSource(extentA, extentB) {
+            if a.isSame(extentA, as: extentB, of: b) {
                 if isOpen, end - position >= DiskComparison.longestSkipInWindow { break }
                 position = isOpen ? min(end, limit) : end
                 if !isOpen { start = position }
@@ -120,13 +120,6 @@ package struct DiskComparison: Sendable {
             }
         }
         return start..<position
-    }
-
-    /// Whether both take their data from the same place of the same file.
-    private func isSameSource(_ inA: Extent, _ inB: Extent) -> Bool {
-        guard inA.content == inB.content, inA.read(to: 0) != nil else { return false }
-        return a.chain.layers[inA.depth].file.identity.isSameFile(
-            as: b.chain.layers[inB.depth].file.identity)
     }
 
     /// What reads both sides and holds them against each other.

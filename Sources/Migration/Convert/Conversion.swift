@@ -83,7 +83,7 @@ package struct Conversion: TargetMove {
         -> MoveResult
     {
         // The backing file that the header names must stay what it is, too.
-        let files = ImageChain(layers: chain.layers + (plan.overlay.map { [$0.backing] } ?? []))
+        let files = ImageChain(layers: chain.layers + (plan.overlay?.chain.layers ?? []))
         // Read by force while somebody writes to it, a source may change; any other must not.
         let isConsistent = job.consistent
         let checkSources = { @Sendable in if isConsistent { try files.checkUnchanged() } }

@@ -35,12 +35,7 @@ struct ConversionPlan {
             try OverlayPlan(
                 $0, of: chain, target: place.path, naming: request.format.backingNaming, within: request.root)
         }
-        holding =
-            overlay.map {
-                .above(
-                    depth: $0.depth, backingLength: $0.backing.guestLength, unit: request.format.unit)
-            }
-            ?? .everything(marks: request.format.marks)
+        holding = overlay?.scope(unit: request.format.unit) ?? .everything(marks: request.format.marks)
         // A raw file need not be whole sectors, and UML compares a base's length with the overlay's
         // header.
         format = try request.format.format(
@@ -56,13 +51,14 @@ struct ConversionPlan {
         _ request: ConversionRequest, _ chain: ImageChain, _ place: TargetPlace, _ overlay: OverlayPlan?,
         _ format: any TargetFormat
     ) throws -> ManifestJob {
-        let isInUse = try (chain.layers + (overlay.map { [$0.backing] } ?? [])).contains {
+        let isInUse = try (chain.layers + (overlay?.chain.layers ?? [])).contains {
             try $0.file.user() != nil
         }
         var options = ManifestJob.Options(
             format, zeroRun: request.shortestZeroRun, segment: request.segmentLength)
         options.base = request.asBase ? true : nil
         options.depth = overlay?.depth
+        options.diff = overlay?.isCompared == true ? true : nil
         options.backing = try overlay?.source
         options.backingName = overlay?.name.description
         return ManifestJob(

@@ -44,6 +44,9 @@ package struct BackingRequest: Sendable {
     package let path: FilePath
     /// How it is opened.
     package let options: ChainOptions
+    /// Whether the target holds just what differs from it, whatever the source's own chain is;
+    /// otherwise what the source's layers above it hold.
+    package var isCompared = false
     /// The file that is to have the name `path` and has another until its family is complete; nil
     /// where `path` is there.
     package var staged: FilePath? = nil

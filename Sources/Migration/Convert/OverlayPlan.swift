@@ -12,8 +12,11 @@ struct OverlayPlan {
     let backing: ImageLayer
     /// It with everything below it.
     let chain: ImageChain
-    /// Layers of the source above it: they are merged into the target.
+    /// Layers of the source above it: they are merged into the target. All, where the target holds
+    /// what differs.
     let depth: Int
+    /// Whether the target holds just what differs from the backing file.
+    let isCompared: Bool
     /// Whether the backing file only stands for the layer at `depth` and must be shown to hold the
     /// same bytes.
     let needsProof: Bool
@@ -33,8 +36,13 @@ struct OverlayPlan {
         // UML reads its backing file as raw bytes; a COW file can be meant by name alone.
         let opened = try request.open()
         self.chain = opened
+        isCompared = request.isCompared
         let identity = opened.top.file.identity
-        if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }),
+        if isCompared {
+            depth = chain.layers.count
+            needsProof = false
+            backing = opened.top
+        } else if let found = chain.layers.firstIndex(where: { $0.file.identity.isSameFile(as: identity) }),
             found > 0
         {
             depth = found
@@ -89,6 +97,13 @@ struct OverlayPlan {
         } catch {
             return false
         }
+    }
+
+    /// What of the source the target holds, in pieces of `unit` bytes.
+    func scope(unit: UInt64) -> CopyScope {
+        isCompared
+            ? .differing(from: GuestReader(self.chain), unit: unit)
+            : .above(depth: depth, backingLength: backing.guestLength, unit: unit)
     }
 
     /// What the manifest says of the backing file: under the name that it will have.

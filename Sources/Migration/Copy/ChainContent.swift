@@ -55,7 +55,7 @@ extension Planned: ContentPortion {
 
     var readLength: Int {
         switch self {
-        case .chunk(let chunk): chunk.readLength
+        case .chunk(let chunk): chunk.readLength + chunk.comparedLength
         case .span: 0
         }
     }

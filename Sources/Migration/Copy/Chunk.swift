@@ -14,7 +14,10 @@ package struct Chunk: Sendable {
     /// Ranges of the chunk that the target's bitmap marks.
     package var marked: [Range<Int>] = []
 
-    /// Bytes that are read.
+    /// Bytes of a backing file that they are compared with.
+    var comparedLength = 0
+
+    /// Bytes that are read of the source.
     package var readLength: Int { runs.reduce(0) { $0 + $1.length } }
 
     /// Its place among the chunks of its segment.

@@ -70,7 +70,7 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
         let isHeld: Bool
         switch run.kind {
         case .data: return nil
-        case .zero where writesZeros: return nil
+        case .zero where writesZeros || holding.comparedWith != nil: return nil
         case .zero: isHeld = true
         case .backing: isHeld = false
         }
@@ -98,6 +98,7 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
             }
             position = stop
         }
+        if holding.comparedWith != nil { chunk.comparedLength = chunk.marked.reduce(0) { $0 + $1.count } }
         return chunk
     }
 
@@ -119,7 +120,7 @@ extension ChunkPlanner<TargetRuns> {
 
 extension [Range<Int>] {
     /// Adds a range that begins at or after the last one's end.
-    fileprivate mutating func extend(by range: Range<Int>) {
+    mutating func extend(by range: Range<Int>) {
         if let last, last.upperBound == range.lowerBound {
             self[count - 1] = last.lowerBound..<range.upperBound
         } else {

@@ -11,11 +11,13 @@ struct ChunkWriter {
     private let holding: CopyScope
     private let shortestZeroRun: Int
     private let sink: (any ImageSink)?
+    private let comparison: ChunkComparison?
 
-    init(_ holding: CopyScope, shortestZeroRun: Int, sink: (any ImageSink)?) {
+    init(_ holding: CopyScope, shortestZeroRun: Int, sink: (any ImageSink)?) throws {
         self.holding = holding
         self.shortestZeroRun = shortestZeroRun
         self.sink = sink
+        comparison = try holding.comparedWith.map { try ChunkComparison(with: $0, unit: Int(holding.unit)) }
     }
 
     /// Whether the target's bitmap marks what is data. Which of it is zeros say the bytes, not the
@@ -39,6 +41,8 @@ struct ChunkWriter {
         if let outcome = outcome(ofEmpty: chunk) { return Result(outcome: outcome) }
         // An overlay's bitmap is digested behind the bytes.
         let bytes = try reader.bytes(of: chunk, in: window, mustMove: holding.isOverlay)
+        var chunk = chunk
+        try comparison?.narrow(&chunk, window)
         let origins =
             sink?.file.sharesExtents != true
             ? []

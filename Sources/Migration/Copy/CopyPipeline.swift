@@ -88,7 +88,7 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
         _ sink: (any ImageSink)?
     ) async throws {
         var reader = try source.makeReader()
-        let writer = ChunkWriter(source.scope, shortestZeroRun: source.shortestZeroRun, sink: sink)
+        let writer = try ChunkWriter(source.scope, shortestZeroRun: source.shortestZeroRun, sink: sink)
         let window = try AlignedBuffer(capacity: Limits.buffer)
         while let portion = try await planned.receive() {
             for next in try reader.open(portion) {

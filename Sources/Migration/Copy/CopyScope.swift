@@ -1,4 +1,4 @@
-internal import DiskImages
+package import DiskImages
 internal import ImageFormats
 
 /// What of a source's disk a target holds itself.
@@ -10,9 +10,25 @@ package enum CopyScope: Equatable, Sendable {
     /// `backingLength` bytes long. Pieces of `unit` bytes, whole sectors, are held whole or not at
     /// all: what the layers above hold only in part is completed from the rest.
     case above(depth: Int, backingLength: UInt64, unit: UInt64 = sectorSize)
+    /// What is not as `backing` shows it, in pieces of `unit` bytes, whole sectors. Where metadata
+    /// cannot tell, the bytes are compared when they are there.
+    case differing(from: GuestReader, unit: UInt64)
+
+    /// What is compared with the bytes of a backing file before it is held.
+    var comparedWith: GuestReader? {
+        if case .differing(let backing, _) = self { backing } else { nil }
+    }
 
     var isOverlay: Bool {
-        if case .above = self { true } else { false }
+        if case .everything = self { false } else { true }
+    }
+
+    /// What is held whole or not at all, in bytes.
+    var unit: UInt64 {
+        switch self {
+        case .everything: sectorSize
+        case .above(_, _, let unit), .differing(_, let unit): unit
+        }
     }
 }
 
@@ -50,18 +66,18 @@ package struct TargetRun: Equatable, Sendable {
 /// Turns a chain's block status into what becomes of it; neighbours without data are merged,
 /// whatever layers they come from.
 package struct TargetRuns: TargetRunSource {
-    private var status: BlockStatus
-    private let holding: CopyScope
+    private var pieces: ScopedExtents
     private var pending: [TargetRun] = []
-    /// What is left of the last extent.
-    private var rest: Extent?
+    /// What is left of the last piece.
+    private var rest: ScopedExtent?
+    private let unit: UInt64
     private let length: UInt64
 
     /// From `start` on, which is whole units.
     init(_ chain: ImageChain, _ holding: CopyScope, from start: UInt64 = 0) {
-        status = BlockStatus(of: chain, from: start)
+        pieces = ScopedExtents(chain, holding, from: start)
+        unit = holding.unit
         length = chain.guestLength
-        self.holding = holding
     }
 
     package mutating func next() throws -> TargetRun? {
@@ -78,56 +94,91 @@ package struct TargetRuns: TargetRunSource {
         return pending.isEmpty ? nil : pending.removeFirst()
     }
 
+    /// The next runs that are whole units together.
     private mutating func nextRuns() throws -> [TargetRun]? {
-        guard case .above(_, _, let unit) = holding, unit > sectorSize else {
-            return try status.next().map(runs)
-        }
-        guard let extent = try rest ?? status.next() else { return nil }
+        guard let piece = try rest ?? pieces.next() else { return nil }
         rest = nil
+        let (extent, isHeld) = (piece.extent, piece.isHeld)
         // Whole units of one extent are as they are.
         let whole = extent.end >= length ? extent.end : extent.end / unit * unit
         guard extent.start % unit != 0 || whole <= extent.start else {
-            if whole < extent.end { rest = extent.clipped(to: whole..<extent.end) }
-            return runs(of: extent.clipped(to: extent.start..<whole))
+            if whole < extent.end { rest = piece.clipped(to: whole..<extent.end) }
+            return [TargetRun(extent.clipped(to: extent.start..<whole), isHeld: isHeld)]
         }
         let end = min(extent.start / unit * unit + unit, length)
-        var parts: [Extent] = []
-        var next = extent
+        var parts: [ScopedExtent] = []
+        var next = piece
         while true {
-            parts.append(next.clipped(to: next.start..<min(next.end, end)))
-            if next.end > end { rest = next.clipped(to: end..<next.end) }
-            guard next.end < end, let following = try status.next() else { break }
+            parts.append(next.clipped(to: next.extent.start..<min(next.extent.end, end)))
+            if next.extent.end > end { rest = next.clipped(to: end..<next.extent.end) }
+            guard next.extent.end < end, let following = try pieces.next() else { break }
             next = following
         }
-        let runs = parts.flatMap(runs)
-        guard runs.contains(where: { $0.kind != .backing }) else { return runs }
-        return parts.map { TargetRun($0) }
+        let isAnyHeld = parts.contains(where: \.isHeld)
+        return parts.map { TargetRun($0.extent, isHeld: isAnyHeld) }
+    }
+}
+
+/// A part of a source's disk, and whether the target is to hold it.
+private struct ScopedExtent {
+    let extent: Extent
+    let isHeld: Bool
+
+    func clipped(to range: Range<UInt64>) -> ScopedExtent {
+        ScopedExtent(extent: extent.clipped(to: range), isHeld: isHeld)
+    }
+}
+
+/// A chain's block status, cut where the target begins or ends to hold it.
+private struct ScopedExtents {
+    private let scope: CopyScope
+    private let source: GuestReader
+    private var extents: GuestExtents
+    private var inBacking: GuestExtents?
+    private var position: UInt64
+
+    init(_ chain: ImageChain, _ scope: CopyScope, from start: UInt64) {
+        source = GuestReader(chain)
+        self.scope = scope
+        let range = start..<max(start, chain.guestLength)
+        extents = source.extents(in: range)
+        if case .differing(let backing, _) = scope { inBacking = backing.extents(in: range) }
+        position = start
     }
 
-    private func runs(of extent: Extent) -> [TargetRun] {
-        func run(_ kind: TargetRun.Kind, _ start: UInt64, _ end: UInt64) -> TargetRun {
-            TargetRun(start: start, end: end, kind: kind)
-        }
-        switch (holding, extent.content) {
-        case (.everything, _): return [TargetRun(extent)]
-        case (.above(let depth, _, _), _) where extent.depth >= depth:
-            return [run(.backing, extent.start, extent.end)]
-        case (.above(_, let backingLength, _), .absent):
+    mutating func next() throws -> ScopedExtent? {
+        guard let extent = try extents.extent(at: position, upTo: source.length) else { return nil }
+        let piece = try scoped(extent)
+        position = piece.extent.end
+        return piece
+    }
+
+    private mutating func scoped(_ extent: Extent) throws -> ScopedExtent {
+        switch scope {
+        case .everything: return ScopedExtent(extent: extent, isHeld: true)
+        case .above(let depth, _, _) where extent.depth >= depth:
+            return ScopedExtent(extent: extent, isHeld: false)
+        case .above(_, let backingLength, _) where extent.content == .absent:
             // A layer in between is too short and hides what the backing file has there: those
             // zeros must be held. Past the backing file's own end it reads as zeros anyway.
-            let hidden = min(max(backingLength, extent.start), extent.end)
-            return (hidden > extent.start ? [run(.zero, extent.start, hidden)] : [])
-                + (extent.end > hidden ? [run(.backing, hidden, extent.end)] : [])
-        case (.above, _): return [TargetRun(extent)]
+            guard extent.start < backingLength else { return ScopedExtent(extent: extent, isHeld: false) }
+            let hidden = extent.clipped(to: extent.start..<min(extent.end, backingLength))
+            return ScopedExtent(extent: hidden, isHeld: true)
+        case .above: return ScopedExtent(extent: extent, isHeld: true)
+        case .differing(let backing, _):
+            let other = try inBacking?.extent(at: extent.start, upTo: extent.end)
+            let piece = extent.clipped(to: extent.start..<min(extent.end, other?.end ?? extent.end))
+            return ScopedExtent(extent: piece, isHeld: !source.isSame(piece, as: other, of: backing))
         }
     }
 }
 
 extension TargetRun {
-    /// All of `extent`, as the target is to hold it.
-    fileprivate init(_ extent: Extent) {
+    /// All of `extent`, as the target is to hold it, or left to the backing file.
+    fileprivate init(_ extent: Extent, isHeld: Bool) {
         let kind: Kind =
             switch extent.content {
+            case _ where !isHeld: .backing
             case .data(let offset): .data(layer: extent.depth, offset: offset, isEncoded: false)
             case .encoded(let offset): .data(layer: extent.depth, offset: offset, isEncoded: true)
             case .zero, .absent: .zero
@@ -158,11 +209,18 @@ extension ImageChain {
     }
 
     /// Whether a target that holds `holding` would have to hold a sector at or past `start`, from
-    /// bitmaps and holes alone.
+    /// bitmaps and holes alone but for what is to be compared.
     func holdsAnything(_ holding: CopyScope, from start: UInt64) throws -> Bool {
         var runs = TargetRuns(self, holding, from: start)
         while let run = try runs.next() {
-            if run.kind != .backing { return true }
+            guard run.kind != .backing else { continue }
+            guard let backing = holding.comparedWith else { return true }
+            var differs = false
+            try DiskDifference(of: GuestReader(self), against: backing).forEach(in: run.start..<run.end) {
+                _, _ in
+                differs = true
+            }
+            if differs { return true }
         }
         return false
     }

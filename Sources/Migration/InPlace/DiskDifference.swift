@@ -14,8 +14,8 @@ struct DiskDifference {
     private let inNew: AlignedBuffer
 
     /// Of `new` against `old`; nil stands for a disk of zeros.
-    init(of new: ImageChain?, against old: ImageChain?) throws {
-        (self.old, self.new) = (old.map(GuestReader.init), new.map(GuestReader.init))
+    init(of new: GuestReader?, against old: GuestReader?) throws {
+        (self.old, self.new) = (old, new)
         inOld = try AlignedBuffer(capacity: Int(DiskDifference.pieceLength))
         inNew = try AlignedBuffer(capacity: Int(DiskDifference.pieceLength))
     }
@@ -38,13 +38,9 @@ struct DiskDifference {
         }
     }
 
-    /// Whether both are zeros, or come from one place of one file.
     private func isSame(_ a: Extent?, _ b: Extent?) -> Bool {
-        if a?.isZero ?? true, b?.isZero ?? true { return true }
-        guard let a, let b, let old, let new, a.content == b.content, a.read(to: 0) != nil else {
-            return false
-        }
-        return old.chain.layers[a.depth].file.identity.isSameFile(as: new.chain.layers[b.depth].file.identity)
+        guard let old, let new else { return (a?.isZero ?? true) && (b?.isZero ?? true) }
+        return old.isSame(a, as: b, of: new)
     }
 
     private func compare(_ range: Range<UInt64>, _ body: (UInt64, UnsafeRawBufferPointer) throws -> Void)

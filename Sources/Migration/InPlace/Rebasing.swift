@@ -110,7 +110,7 @@ package struct Rebasing {
         _ options: MoveOptions
     ) throws -> UInt64 {
         let geometry = overlay.header.geometry
-        let difference = try DiskDifference(of: new, against: old)
+        let difference = try DiskDifference(of: new.map(GuestReader.init), against: old.map(GuestReader.init))
         let mapped = geometry.mappedSectorCount * sectorSize
         try difference.forEach(in: mapped..<geometry.guestLength) { position, _ in
             throw MigrationError(

@@ -33,6 +33,11 @@ struct Convert: AsyncParsableCommand {
         completion: .file(), transform: FilePath.init(argument:))
     var backing: FilePath?
 
+    @Flag(
+        help:
+            "Hold just what differs from BACKING, whatever SOURCE's own chain is: a flat image becomes an overlay (again)."
+    ) var diff = false
+
     @Option(
         name: .customShort("F", allowingJoined: true),
         help: ArgumentHelp("What BACKING is (default: look at its content).", valueName: "format"))
@@ -75,6 +80,7 @@ struct Convert: AsyncParsableCommand {
             throw ValidationError("a base that overlays will name is raw (--as-base goes with -O raw)")
         }
         if target == "-" { try validateStream() }
+        if diff, backing == nil { throw ValidationError("--diff says what of BACKING differs (give -B too)") }
         if backingFileFormat != nil, backing == nil {
             throw ValidationError("-F says what BACKING is (give -B too)")
         }
@@ -83,7 +89,8 @@ struct Convert: AsyncParsableCommand {
     private func validateStream() throws {
         let refused: [(isGiven: Bool, option: String)] = [
             (targetOptions.format != .raw, "-O \(targetOptions.format.name)"), (backing != nil, "-B"),
-            (asBase, "--as-base"), (restart, "--restart"), (reread, "--reread"), (force, "--force"),
+            (diff, "--diff"), (asBase, "--as-base"), (restart, "--restart"), (reread, "--reread"),
+            (force, "--force"),
         ]
         if let refused = refused.first(where: \.isGiven) {
             throw ValidationError(
@@ -137,7 +144,9 @@ struct Convert: AsyncParsableCommand {
             source: source, options: options, target: target,
             format: targetOptions.formatOptions.choice(for: targetOptions.format),
             backing: backing.map {
-                BackingRequest($0, as: backingFileFormat, like: options)
+                var request = BackingRequest($0, as: backingFileFormat, like: options)
+                request.isCompared = diff
+                return request
             })
         request.asBase = asBase
         request.sharesExtents = !noReflink

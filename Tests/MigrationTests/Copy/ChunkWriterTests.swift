@@ -21,7 +21,7 @@ struct ChunkWriterTests {
         }
         let content = ChainContent(
             move.chain, holding, segmentLength: 1 << 20, progress: Progress(isShown: false))
-        let writer = ChunkWriter(holding, shortestZeroRun: shortestZeroRun, sink: move.sink)
+        let writer = try ChunkWriter(holding, shortestZeroRun: shortestZeroRun, sink: move.sink)
         let buffer = try AlignedBuffer(capacity: Limits.buffer)
         // Whatever an earlier chunk left in the buffer must not count.
         buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0xee)

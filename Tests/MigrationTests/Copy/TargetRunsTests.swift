@@ -160,6 +160,33 @@ struct RandomHeldRunsTests {
         }
     }
 
+    @Test func piecesAreHeldWholeOrNotAtAllAndNoSectorIsLost() async throws {
+        try await onRandomChains(120) { _, model, chain, generator, comment in
+            guard model.layers.count > 1 else { return }
+            let depth = Int.random(in: 1..<model.layers.count, using: &generator)
+            let backing = ModelChain(layers: Array(model.layers[depth...]))
+            let unit = UInt64(512 << Int.random(in: 1...7, using: &generator))
+            let holding = CopyScope.above(
+                depth: depth, backingLength: chain.layers[depth].guestLength, unit: unit)
+            var isHeld: [UInt64: Bool] = [:]
+            try forEachSector(of: chain, holding, comment) { number, kind in
+                let sector = model.sector(number)
+                let below =
+                    number < backing.sectorCount
+                    ? backing.sector(number).bytes : [UInt8](repeating: 0, count: 512)
+                let piece = number * 512 / unit
+                defer { isHeld[piece] = kind != .backing }
+                guard isHeld[piece, default: kind != .backing] == (kind != .backing) else { return false }
+                switch kind {
+                case .data(let layer, let offset, _):
+                    return layer == sector.depth && offset == sector.offset
+                case .zero: return sector.bytes.allSatisfy { $0 == 0 }
+                case .backing: return below == sector.bytes
+                }
+            }
+        }
+    }
+
     /// Asks `isRight` about every sector: its number and what becomes of it.
     private func forEachSector(
         of chain: ImageChain, _ holding: CopyScope, _ comment: Comment,
