@@ -44,6 +44,8 @@ int clinux_open_at(int folder, const char *name, int flags, unsigned mode) {
     return openat(folder, name, flags | O_CLOEXEC, mode);
 }
 
+int clinux_open_unnamed(int folder) { return openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }
+
 int clinux_open_folder(int folder, const char *name, int follows) {
     return openat(folder, name, O_PATH | O_DIRECTORY | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW));
 }

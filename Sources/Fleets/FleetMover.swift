@@ -9,6 +9,7 @@ internal import SystemPackage
 /// Moves one item of a fleet, whatever an earlier run left of it, and records why where it fails.
 struct FleetMover {
     let run: FleetRun
+    let bases: FleetBases
     let index: Int
     let options: MoveOptions
     let tell: @Sendable (FleetEvent) -> Void
@@ -113,7 +114,12 @@ struct FleetMover {
         }
         guard try permit(state, difference, &request.policy) else { return try settled(state, difference) }
         if item.role == .base, try isStoodOn { request.policy.naming = .withFamilyUnlessSame }
-        return try await move(Conversion(request))
+        var conversion = try Conversion(request)
+        if let base = conversion.shareableBase {
+            conversion.known = try await bases.digests(
+                of: base, segmentLength: request.segmentLength, options)
+        }
+        return try await move(conversion)
     }
 
     private func pack() async throws -> FleetOutcome {

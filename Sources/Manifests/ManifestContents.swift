@@ -16,6 +16,8 @@ package struct ManifestContents: Sendable {
     /// Of a base that was made together with its overlays: all are whole, and names are being given
     /// or were.
     package private(set) var family: ManifestFamily?
+    /// The target's file when it had got its name, where that is recorded.
+    package private(set) var named: ManifestNamed?
     /// Why the last try failed, where nothing was recorded since.
     package private(set) var failure: ManifestFailure?
     /// The length of the sound records, and of all before them: what follows is a torn line, or
@@ -122,6 +124,7 @@ package struct ManifestContents: Sendable {
         case "complete" where job != nil && completion == nil:
             completion = try decoder.decode(ManifestCompletion.self, from: line)
         case "family" where completion != nil: family = try decoder.decode(ManifestFamily.self, from: line)
+        case "named" where completion != nil: named = try decoder.decode(ManifestNamed.self, from: line)
         case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
         case let other:
             throw ManifestError("a record \"\(other.prefix(40))\" does not belong there")

@@ -77,6 +77,33 @@ package struct ManifestFamily: Codable, Equatable, Sendable {
     }
 }
 
+/// Behind the last record: the target's file once it had its name. As long as it is that, it has
+/// the bytes whose digests are recorded.
+package struct ManifestNamed: Codable, Equatable, Sendable {
+    package let inode: UInt64
+    package let size: UInt64
+    /// Seconds and nanoseconds, as text.
+    package let mtime: String
+    /// As `mtime`; giving a name changes it.
+    package let ctime: String
+    package var record = "named"
+    package var time: Double? = nil
+
+    /// nil where a change in the very moment of the naming would not show.
+    package init?(_ file: FileIdentity) {
+        guard file.isRegular, file.wasWrittenBeforeItChanged else { return nil }
+        (inode, size) = (file.inode, file.size)
+        (mtime, ctime) = (file.mtime.description, file.ctime.description)
+    }
+
+    /// Whether `file` is known to be that file and not to have changed since.
+    package func proves(_ file: ImageFile) throws -> Bool {
+        let identity = file.identity
+        return try identity.inode == inode && identity.size == size && identity.mtime.description == mtime
+            && file.provingTime()?.description == ctime
+    }
+}
+
 /// Why the last try failed; a later record of any other kind says that it goes on.
 package struct ManifestFailure: Codable, Equatable, Sendable {
     package let failure: String

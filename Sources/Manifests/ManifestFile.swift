@@ -10,7 +10,7 @@ package import SystemPackage
 package final class ManifestFile: Sendable {
     private let place: FilePlace
     private let file: LockedFile
-    private let encoder = JSONEncoder()
+    private let encoder = ManifestFile.encoder()
 
     package var path: FilePath { place.path }
 
@@ -26,7 +26,6 @@ package final class ManifestFile: Sendable {
     package init(of target: FilePlace, usesLock: Bool = true) throws {
         place = ManifestFile.place(of: target)
         file = try LockedFile(place, usesLock: usesLock)
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     }
 
     /// Reads and parses what is there.
@@ -139,6 +138,12 @@ package final class ManifestFile: Sendable {
         try file.synchronize()
     }
 
+    /// Records which file has the target's name now. Nothing depends on it: where it fails, nothing
+    /// is wrong.
+    package func appendIfPossible(_ named: ManifestNamed) {
+        do { try add(named) } catch { return }
+    }
+
     private func add(_ record: some ManifestRecord) throws {
         var record = record
         record.time = WallClock.now
@@ -156,6 +161,18 @@ package final class ManifestFile: Sendable {
 
     private func line(_ record: any Encodable) throws -> [UInt8] {
         Array(try encoder.encode(record)) + [0x0a]
+    }
+
+    /// A manifest's lines, of `records` in their order.
+    package static func text(of records: [any Encodable]) throws -> [UInt8] {
+        let encoder = encoder()
+        return try records.flatMap { Array(try encoder.encode($0)) + [0x0a] }
+    }
+
+    private static func encoder() -> JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return encoder
     }
 
     /// Reads a manifest without locking it; nil where there is none.

@@ -11,14 +11,28 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
     /// `data`, `zero`, or `backing` for what is left to the target's backing file.
     package let kind: String
     package let digest: String
+    /// The digests of its chunks, one behind the other, where they are recorded: of a base, parts of
+    /// which many targets will have.
+    package let chunks: String?
     /// When it was recorded, in seconds since 1970.
     package var time: Double? = nil
 
-    package init(_ range: Range<UInt64>, _ outcome: Outcome) {
+    package init(_ range: Range<UInt64>, _ outcome: Outcome, chunks: [ContentDigest]? = nil) {
         start = range.lowerBound / 512
         count = (range.upperBound - range.lowerBound) / 512
         kind = outcome.kind
         digest = outcome.digest.description
+        self.chunks = chunks?.map(\.description).joined()
+    }
+
+    /// What the chunk at `offset`, in bytes, holds; nil where that is not recorded.
+    package func outcome(ofChunkAt offset: UInt64) -> Outcome? {
+        guard outcome != .zero else { return .zero }
+        let index = Int((offset - start * 512) / UInt64(Segment.chunk))
+        guard let digits = chunks?.utf8.dropFirst(32 * index).prefix(32), let text = String(digits),
+            let digest = ContentDigest(hex: text)
+        else { return nil }
+        return digest == Outcome.zero.digest ? .zero : .data(digest)
     }
 
     /// Equal is what is said of the target; when it was recorded does not count.

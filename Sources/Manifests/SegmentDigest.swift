@@ -1,4 +1,4 @@
-internal import DiskImages
+package import DiskImages
 
 /// Collects the chunks of one segment, in any order, until its digest can be told.
 package struct SegmentDigest {
@@ -8,6 +8,11 @@ package struct SegmentDigest {
     package init(_ segment: Segment) {
         outcomes = Array(repeating: nil, count: segment.chunkCount)
         missing = outcomes.count
+    }
+
+    /// What its chunks have, where all are there.
+    package var chunks: [ContentDigest]? {
+        missing == 0 ? outcomes.compactMap { $0?.digest } : nil
     }
 
     /// Takes a chunk's outcome in; the segment's, when it was the last.

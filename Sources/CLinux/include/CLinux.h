@@ -14,11 +14,11 @@ off_t clinux_seek_data(int fd, off_t from);
 off_t clinux_seek_hole(int fd, off_t from);
 // fallocate(PUNCH_HOLE | KEEP_SIZE).
 int clinux_punch_hole(int fd, off_t offset, off_t length);
-// sync_file_range(WRITE): starts write-back and does not wait for it.
 // Lets `to` share `length` bytes of `from`'s extents, where the file system can.
 int clinux_share(int from, off_t offset, off_t length, int to, off_t place);
 // The length of a block of the file system of `fd`, 0 where that cannot be told.
 long clinux_block_length(int fd);
+// sync_file_range(WRITE): starts write-back and does not wait for it.
 int clinux_start_writeback(int fd, off_t offset, off_t length);
 // Sets the modification time and leaves the access time: futimens with UTIME_OMIT.
 int clinux_set_mtime(int fd, long seconds, long nanoseconds);
@@ -26,6 +26,8 @@ int clinux_set_mtime(int fd, long seconds, long nanoseconds);
 int clinux_open(const char *path, int flags, unsigned mode);
 // openat(2) with O_CLOEXEC added.
 int clinux_open_at(int folder, const char *name, int flags, unsigned mode);
+// Makes a file without a name in a folder; it goes away when it is closed.
+int clinux_open_unnamed(int folder);
 // Opens a folder to look up names in (O_PATH), which it need not be readable for; whether a link at the end is followed.
 int clinux_open_folder(int folder, const char *name, int follows);
 // Opens whatever has the name, a link too, to ask for what it is (O_PATH); it need not be readable.

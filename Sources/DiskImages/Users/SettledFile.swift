@@ -14,12 +14,16 @@ extension ImageFile {
     /// How long after it was opened reading had to begin for its times to count; nil where they
     /// count as they are. A time in the future is not waited for.
     package var unsettled: Duration? {
-        let isCoarse = identity.mtime.nanoseconds == 0 && identity.ctime.nanoseconds == 0
-        let granule = isCoarse ? ImageFile.coarseGranule : ImageFile.granule
+        let granule = ImageFile.granule(of: identity)
         let ages = [identity.mtime, identity.ctime].map { opened.duration(since: $0) }.filter {
             $0 >= .zero && $0 < granule
         }
         return ages.min().map { granule - $0 }
+    }
+
+    /// The longest time that stamps like these stand still.
+    fileprivate static func granule(of identity: FileIdentity) -> Duration {
+        identity.mtime.nanoseconds == 0 && identity.ctime.nanoseconds == 0 ? coarseGranule : granule
     }
 
     /// The time that tells of every change of the file's content since it was opened; nil where
@@ -38,6 +42,14 @@ extension ImageFile {
         0x6573_5546, 0xff53_4d42, 0x517b, 0xfe53_4d42, 0x0102_1997, 0x4d44, 0x2011_bab0, 0x6969, 0x7375_7245,
         0x5346_414f, 0x00c3_6400,
     ]
+}
+
+extension FileIdentity {
+    /// Whether the last change, which was none of the content, lies so long behind the last write
+    /// that another write in its very moment would show in mtime.
+    package var wasWrittenBeforeItChanged: Bool {
+        ctime.duration(since: mtime) >= ImageFile.granule(of: self)
+    }
 }
 
 extension Timestamp {

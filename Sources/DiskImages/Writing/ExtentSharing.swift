@@ -6,7 +6,8 @@ internal import SystemPackage
 /// Extents that a target shares with its sources instead of copying them, on file systems that can
 /// (XFS, btrfs). Whole blocks at whole blocks; whatever cannot be shared is copied.
 struct ExtentSharing {
-    private let blockLength: UInt64
+    /// A block's length in bytes; 0 where nothing can be shared.
+    let blockLength: UInt64
     /// Sources that were refused: it is not asked again.
     private var refused: Set<FileID> = []
     /// Bytes that are shared by now.
@@ -43,5 +44,16 @@ extension ImageFile {
             clinux_share($0, off_t(offset), off_t(length), descriptor, off_t(place))
         }
         return result == 0 ? nil : .current
+    }
+}
+
+extension ImageFile {
+    /// Whether a file in `folder` could share this one's first block. Nothing is left behind.
+    package func canBeShared(in folder: Folder) throws -> Bool {
+        let descriptor = clinux_open_unnamed(folder.descriptor)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        guard let blocks = ExtentSharing(descriptor).blocks(length, from: 0, to: 0) else { return false }
+        return share(0, min(blocks.upperBound, 64 << 10), with: descriptor, at: 0) == nil
     }
 }

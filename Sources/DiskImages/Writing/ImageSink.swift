@@ -15,6 +15,10 @@ package protocol ImageSink: Sendable {
     /// nil where nothing was written.
     func store(_ stretch: GuestStretch) throws -> Range<UInt64>?
 
+    /// Shares the extents of `range`, of the disk and of `file`, which is this image's disk there;
+    /// false, and nothing is done, where that cannot be.
+    func share(_ range: Range<UInt64>, of file: ImageFile) throws -> Bool
+
     /// Marks all sectors of `range`, which begins at a multiple of 1 MiB, as held by this image,
     /// and zeros.
     func markAll(_ range: Range<UInt64>) throws
@@ -82,6 +86,8 @@ package struct GuestStretch {
 }
 
 extension ImageSink {
+    package func share(_ range: Range<UInt64>, of file: ImageFile) throws -> Bool { false }
+
     package func finish() throws {}
 }
 
@@ -165,6 +171,11 @@ package struct RawSink: PlacedSink {
     ) throws {
         guard offset + UInt64(bytes.count) <= length else { return try write(bytes, at: offset) }
         try file.writeOrShare(bytes, at: offset, from: source, origin)
+    }
+
+    package func share(_ range: Range<UInt64>, of source: ImageFile) throws -> Bool {
+        let end = min(range.upperBound, length, source.length)
+        return try range.lowerBound >= end || file.share(range.lowerBound..<end, of: source)
     }
 
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) {}

@@ -158,19 +158,53 @@ package final class TargetFile: Sendable {
                 place + blocks.lowerBound, blocks.upperBound - blocks.lowerBound, with: descriptor,
                 at: offset + blocks.lowerBound)
         }
+        guard try !isRefused(error, source, at: offset) else { return try write(bytes, at: offset) }
+        sharing.withLock { $0?.add(blocks.upperBound - blocks.lowerBound) }
+        try write(UnsafeRawBufferPointer(rebasing: bytes[..<Int(blocks.lowerBound)]), at: offset)
+        try write(
+            UnsafeRawBufferPointer(rebasing: bytes[Int(blocks.upperBound)...]),
+            at: offset + blocks.upperBound)
+    }
+
+    /// Shares all of `range` with `source`, which has it at the same place; `range` begins with a
+    /// block, and what of its last one cannot be shared is copied. False, and nothing is done, where
+    /// that is not allowed or the file system refuses.
+    func share(_ range: Range<UInt64>, of source: ImageFile) throws -> Bool {
+        let block = sharing.withLock { sharing in
+            sharing.flatMap { $0.isRefused(source.identity) ? nil : $0.blockLength } ?? 0
+        }
+        guard block > 0, range.lowerBound % block == 0 else { return false }
+        // A last block that is not whole can be shared where both files end with it.
+        let endsBoth = try range.upperBound == source.length && identity().size == range.upperBound
+        let end = endsBoth ? range.upperBound : range.upperBound / block * block
+        if end > range.lowerBound {
+            let error = turn.withLock { _ in
+                source.share(
+                    range.lowerBound, end - range.lowerBound, with: descriptor, at: range.lowerBound)
+            }
+            guard try !isRefused(error, source, at: range.lowerBound) else { return false }
+            sharing.withLock { $0?.add(end - range.lowerBound) }
+        }
+        guard end < range.upperBound else { return true }
+        let rest = try AlignedBuffer(capacity: Int(block))
+        let bytes = UnsafeMutableRawBufferPointer(
+            rebasing: rest.bytes[..<Int(range.upperBound - end)])
+        try source.read(into: bytes, at: end)
+        try write(UnsafeRawBufferPointer(bytes), at: end)
+        return true
+    }
+
+    /// Whether `error`, of sharing with `source` at `offset`, means that it is to be copied; throws
+    /// what copying would meet too.
+    private func isRefused(_ error: Errno?, _ source: ImageFile, at offset: UInt64) throws -> Bool {
         switch error {
-        case nil:
-            sharing.withLock { $0?.add(blocks.upperBound - blocks.lowerBound) }
-            try write(UnsafeRawBufferPointer(rebasing: bytes[..<Int(blocks.lowerBound)]), at: offset)
-            try write(
-                UnsafeRawBufferPointer(rebasing: bytes[Int(blocks.upperBound)...]),
-                at: offset + blocks.upperBound)
+        case nil: return false
         case .ioError, .noSpace, Errno(rawValue: EDQUOT):
             throw DiskImageError.system(partialPath, "sharing extents at offset \(offset)", error ?? .current)
-        case .interrupted: try write(bytes, at: offset)
+        case .interrupted: return true
         default:
             sharing.withLock { $0?.refuse(source.identity) }
-            try write(bytes, at: offset)
+            return true
         }
     }
 

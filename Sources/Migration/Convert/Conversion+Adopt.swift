@@ -47,8 +47,8 @@ extension Conversion {
         options.progress.begin(Progress.Snapshot(name: request.source.description, length: chain.guestLength))
         let segments = Locked([ManifestSegment]())
         try await readSources(options) { pipeline in
-            try await pipeline.digest { range, outcome in
-                segments.withLock { $0.append(ManifestSegment(range, outcome)) }
+            try await pipeline.digest { whole in
+                segments.withLock { $0.append(ManifestSegment(whole.range, whole.outcome)) }
             }
         }
         return segments.withLock { $0.sorted { $0.start < $1.start } }

@@ -1,4 +1,4 @@
-internal import DiskImages
+package import DiskImages
 internal import ImageFormats
 package import Linux
 internal import Manifests
@@ -11,6 +11,8 @@ package struct Conversion: TargetMove {
     let chain: ImageChain
     let plan: ConversionPlan
     let target: TargetTransaction<ImageContent>
+    /// What is known of the base; nil looks for a manifest beside that.
+    package var known: KnownDigests? = nil
 
     /// Opens the chain and decides everything that can be decided without writing.
     package init(_ request: ConversionRequest) throws {
@@ -86,14 +88,22 @@ package struct Conversion: TargetMove {
         let files = ImageChain(layers: chain.layers + (plan.overlay?.chain.layers ?? []))
         // Read by force while somebody writes to it, a source may change; any other must not.
         let isConsistent = job.consistent
-        let checkSources = { @Sendable in if isConsistent { try files.checkUnchanged() } }
         let sink = try target.prepare()
         if request.sharesExtents { target.file.allowSharing() }
         try beginProgress(options.progress, target.finished)
-        let pipeline = pipeline(options, finished: target.finished)
+        let known =
+            target.file.sharesExtents ? known ?? shareableBase.flatMap(KnownDigests.init(beside:)) : nil
+        let pipeline = pipeline(options, finished: target.finished, known: known)
+        let checkSources = { @Sendable in
+            guard isConsistent else { return }
+            try files.checkUnchanged()
+            if let known, let bottom = files.layers.last { try known.checkStillAbout(bottom.file) }
+        }
         let segments =
             try await target.segments
-            + pipeline.copy(to: sink, recordingIn: target.manifest, checkSources: checkSources)
+            + pipeline.copy(
+                to: sink, recordingIn: target.manifest, recordsChunks: request.asBase,
+                checkSources: checkSources)
         try target.checkCovered(by: segments, options.stop)
         try checkSources()
         if isConsistent { try files.checkUnused() }
@@ -104,12 +114,25 @@ package struct Conversion: TargetMove {
             : .moved(resumed: target.resumed, hasChanged: try !files.isUnchanged())
     }
 
+    /// The base, of which the target may share what it is known to hold; nil where it is none, or all
+    /// is read in any case.
+    package var shareableBase: ImageLayer? {
+        guard plan.holding == .everything(marks: false), request.shortestZeroRun > 0, request.sharesExtents,
+            let bottom = chain.layers.last, bottom.isRaw
+        else { return nil }
+        return bottom
+    }
+
     /// The flow that reads the chain, but for what is `finished`.
-    func pipeline(_ options: MoveOptions, finished: [Range<UInt64>] = []) -> CopyPipeline<ChainContent> {
+    /// `known`: of its bottom layer.
+    func pipeline(
+        _ options: MoveOptions, finished: [Range<UInt64>] = [], known: KnownDigests? = nil
+    ) -> CopyPipeline<ChainContent> {
         CopyPipeline(
             ChainContent(
                 chain, plan.holding, segmentLength: request.segmentLength,
-                shortestZeroRun: request.shortestZeroRun, finished: finished, progress: options.progress),
+                shortestZeroRun: request.shortestZeroRun, finished: finished, known: known,
+                progress: options.progress),
             options)
     }
 

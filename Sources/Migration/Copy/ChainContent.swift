@@ -8,15 +8,17 @@ struct ChainContent: ContentSource {
     private let progress: Progress
     private var planner: ChunkPlanner<TargetRuns>
 
-    /// What `scope` says of `chain`, but for the ranges `finished`, which are in order.
+    /// What `scope` says of `chain`, but for the ranges `finished`, which are in order. `known`: of
+    /// its bottom layer, whose segments the target may share.
     init(
         _ chain: ImageChain, _ scope: CopyScope, segmentLength: UInt64, shortestZeroRun: Int = 4096,
-        finished: [Range<UInt64>] = [], progress: Progress
+        finished: [Range<UInt64>] = [], known: KnownDigests? = nil, progress: Progress
     ) {
         (self.chain, self.scope, self.progress) = (chain, scope, progress)
         self.shortestZeroRun = shortestZeroRun
         planner = ChunkPlanner(
-            chain, scope, segmentLength: segmentLength, writesZeros: shortestZeroRun == 0, finished: finished)
+            chain, scope, segmentLength: segmentLength, writesZeros: shortestZeroRun == 0, finished: finished,
+            known: known)
     }
 
     mutating func next() throws -> Planned? { try planner.next() }
@@ -50,13 +52,14 @@ extension Planned: ContentPortion {
         switch self {
         case .chunk(let chunk): chunk.length
         case .span: 1
+        case .known: Limits.chunk
         }
     }
 
     var readLength: Int {
         switch self {
         case .chunk(let chunk): chunk.readLength + chunk.comparedLength
-        case .span: 0
+        case .span, .known: 0
         }
     }
 }

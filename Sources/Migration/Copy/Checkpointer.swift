@@ -16,10 +16,16 @@ final class Checkpointer {
     private var writeback: Range<UInt64>?
 
     private let checkSources: () throws -> Void
+    private let recordsChunks: Bool
     private var lastSync = ContinuousClock.now
 
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
-    init(_ target: TargetFile, _ manifest: ManifestFile, checkSources: @escaping () throws -> Void) {
+    /// `recordsChunks`: with a segment's digest its chunks'.
+    init(
+        _ target: TargetFile, _ manifest: ManifestFile, recordsChunks: Bool = false,
+        checkSources: @escaping () throws -> Void
+    ) {
+        self.recordsChunks = recordsChunks
         self.target = target
         self.manifest = manifest
         self.checkSources = checkSources
@@ -31,7 +37,8 @@ final class Checkpointer {
         while let next = try await finished.receive() {
             if case .chunk(_, _, _, let range?) = next { startWriteback(range) }
             if let whole = collector.add(next) {
-                unsynced.append(ManifestSegment(whole.range, whole.outcome))
+                unsynced.append(
+                    ManifestSegment(whole.range, whole.outcome, chunks: recordsChunks ? whole.chunks : nil))
             }
             // A sync stops the writers for a moment, so that one serves all that was finished since
             // the last.

@@ -32,16 +32,46 @@ package struct EmptyRun: Equatable, Sendable {
     package let isHeld: Bool
 
     package var range: Range<UInt64> { start..<start + length }
+    var outcome: Outcome { isHeld ? .zero : .backing }
+}
+
+/// A stretch of guest disk that is a raw file's own, of which it is known what it holds: the target
+/// may share it, unread. It is whole segments, or chunks of one.
+package struct KnownStretch: Sendable {
+    let range: Range<UInt64>
+    /// What is known, piece by piece.
+    let finished: [Finished]
+    /// The layer that has it, at the same place.
+    let layer: ImageLayer
+    /// What else could be done with it: where it cannot be shared, it is read.
+    let runs: [TargetRun]
+    /// The whole disk's length, and a segment's.
+    let length: UInt64
+    let segmentLength: UInt64
+
+    /// Plans it as if nothing was known of it.
+    func planner(_ holding: CopyScope) -> ChunkPlanner<TargetRunList> {
+        ChunkPlanner(
+            TargetRunList(runs: runs[...]), range, length: length, holding, segmentLength: segmentLength,
+            finished: [])
+    }
+
+    /// Bytes of data in it.
+    var dataLength: Int {
+        runs.reduce(0) { if case .data = $1.kind { $0 + Int($1.end - $1.start) } else { $0 } }
+    }
 }
 
 /// What the planner hands to the workers.
 package enum Planned: Sendable {
     case chunk(Chunk)
     case span(EmptyRun)
+    case known(KnownStretch)
 }
 
 /// What the workers hand to the checkpointer when the target's file has it.
 package enum Finished: Sendable {
     case chunk(Segment, index: Int, Outcome, fileRange: Range<UInt64>?)
-    case span(EmptyRun)
+    /// Whole segments of one kind without data, or one whose content was known.
+    case whole(Range<UInt64>, Outcome)
 }

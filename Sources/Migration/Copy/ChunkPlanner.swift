@@ -20,14 +20,17 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
     private var run: TargetRun?
     private var position: UInt64
     private var nextFinished = 0
+    private var known: KnownBottom?
 
     /// Plans `range` of a disk of `length` bytes; `runs` cover it. `finished` are whole segments or
-    /// spans, in order, not overlapping. `writesZeros`: zeros that are held are written too.
+    /// spans, in order, not overlapping. `writesZeros`: zeros that are held are written too. `known`:
+    /// what need not be read.
     init(
         _ runs: Source, _ range: Range<UInt64>, length: UInt64, _ holding: CopyScope, segmentLength: UInt64,
         writesZeros: Bool = false,
-        finished: [Range<UInt64>]
+        finished: [Range<UInt64>], known: KnownBottom? = nil
     ) {
+        self.known = known
         self.runs = runs
         self.length = length
         end = range.upperBound
@@ -50,9 +53,54 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
             position += span.length
             return .span(span)
         }
-        let segmentStart = position / segmentLength * segmentLength
-        let segment = Segment(start: segmentStart, length: min(segmentLength, length - segmentStart))
-        return .chunk(try chunk(of: segment))
+        if let stretch = try knownStretch() {
+            position = stretch.range.upperBound
+            return .known(stretch)
+        }
+        return .chunk(try chunk(of: segment(at: position)))
+    }
+
+    private func segment(at position: UInt64) -> Segment {
+        let start = position / segmentLength * segmentLength
+        return Segment(start: start, length: min(segmentLength, length - start))
+    }
+
+    /// As many whole segments as are the bottom layer's alone and known, or else such chunks of one.
+    private mutating func knownStretch() throws -> KnownStretch? {
+        guard let ownEnd = try known?.end(at: position), let known else { return nil }
+        let stop = nextFinished < finished.count ? min(end, finished[nextFinished].lowerBound) : end
+        var (done, runs): ([Finished], [TargetRun]) = ([], [])
+        var reached = position
+        while reached < stop, reached % segmentLength == 0, runs.count < Limits.knownRuns {
+            let segment = segment(at: reached)
+            guard segment.end <= min(ownEnd, stop), let outcome = known.digests.outcome(of: segment) else {
+                break
+            }
+            done.append(.whole(segment.range, outcome))
+            try collect(&runs, reached..<segment.end)
+            reached = segment.end
+        }
+        if done.isEmpty {
+            let segment = segment(at: position)
+            let chunks = known.chunks(of: segment, from: position, upTo: min(ownEnd, stop))
+            reached = chunks.end
+            done = chunks.finished
+            try collect(&runs, position..<reached)
+        }
+        guard !done.isEmpty else { return nil }
+        return KnownStretch(
+            range: position..<reached, finished: done, layer: known.layer, runs: runs, length: length,
+            segmentLength: segmentLength)
+    }
+
+    /// Adds the runs of `range`, the first of which is the present one.
+    private mutating func collect(_ runs: inout [TargetRun], _ range: Range<UInt64>) throws {
+        var position = range.lowerBound
+        while position < range.upperBound {
+            let part = try run(at: position).clipped(to: position..<range.upperBound)
+            runs.append(part)
+            position = part.end
+        }
     }
 
     /// The run that covers `position`.
@@ -109,12 +157,16 @@ extension ChunkPlanner<TargetRuns> {
     /// Plans a whole chain's disk.
     package init(
         _ chain: ImageChain, _ holding: CopyScope, segmentLength: UInt64, writesZeros: Bool = false,
-        finished: [Range<UInt64>] = []
+        finished: [Range<UInt64>] = [], known: KnownDigests? = nil
     ) {
+        // A bitmap tells data from zeros, for which it must be read.
+        let bottom = known.flatMap {
+            holding == .everything(marks: false) && !writesZeros ? KnownBottom(chain, $0) : nil
+        }
         self.init(
             TargetRuns(chain, holding), 0..<chain.guestLength, length: chain.guestLength, holding,
             segmentLength: segmentLength,
-            writesZeros: writesZeros, finished: finished)
+            writesZeros: writesZeros, finished: finished, known: bottom)
     }
 }
 

@@ -10,7 +10,7 @@ internal import Manifests
 struct ChunkWriter {
     private let holding: CopyScope
     private let shortestZeroRun: Int
-    private let sink: (any ImageSink)?
+    let sink: (any ImageSink)?
     private let comparison: ChunkComparison?
 
     init(_ holding: CopyScope, shortestZeroRun: Int, sink: (any ImageSink)?) throws {

@@ -31,24 +31,27 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
     /// missing.
     ///
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
+    /// `recordsChunks`: with a segment's digest its chunks'.
     func copy(
-        to sink: any ImageSink, recordingIn manifest: ManifestFile,
+        to sink: any ImageSink, recordingIn manifest: ManifestFile, recordsChunks: Bool = false,
         checkSources: @escaping @Sendable () throws -> Void = {}
     ) async throws -> [ManifestSegment] {
         let recorded = Locked([ManifestSegment]())
         try await run(sink) { done in
-            let segments = try await Checkpointer(sink.file, manifest, checkSources: checkSources).run(done)
+            let segments = try await Checkpointer(
+                sink.file, manifest, recordsChunks: recordsChunks, checkSources: checkSources
+            ).run(done)
             recorded.withLock { $0 = segments }
         }
         return recorded.withLock(\.self)
     }
 
     /// plan → read, digest → hand over what each segment holds, in any order. Nothing is written.
-    func digest(_ take: @escaping @Sendable (Range<UInt64>, Outcome) throws -> Void) async throws {
+    func digest(_ take: @escaping @Sendable (SegmentCollector.Whole) throws -> Void) async throws {
         try await run(nil) { done in
             var collector = SegmentCollector()
             while let next = try await done.receive() {
-                if let whole = collector.add(next) { try take(whole.range, whole.outcome) }
+                if let whole = collector.add(next) { try take(whole) }
             }
         }
     }
@@ -81,6 +84,35 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
         planned.finish()
     }
 
+    /// Does what is to be done for `next`.
+    private func finish(
+        _ next: Planned, _ writer: ChunkWriter, _ reader: Source.Reader, _ window: AlignedBuffer
+    ) throws -> [Finished] {
+        switch next {
+        case .chunk(let chunk):
+            let result = try writer.write(chunk, from: reader, through: window)
+            options.progress.add(covered: UInt64(chunk.length), written: result.written)
+            if writer.sink != nil { try FailPoint.written.pass() }
+            return [.chunk(chunk.segment, index: chunk.index, result.outcome, fileRange: result.fileRange)]
+        case .span(let span):
+            try writer.write(span)
+            options.progress.add(covered: span.length)
+            return [.whole(span.range, span.outcome)]
+        case .known(let stretch):
+            guard try writer.sink?.share(stretch.range, of: stretch.layer.file) == true else {
+                var planner = stretch.planner(source.scope)
+                var finished: [Finished] = []
+                while let next = try planner.next() { finished += try finish(next, writer, reader, window) }
+                return finished
+            }
+            let length = stretch.dataLength
+            options.progress.add(
+                covered: stretch.range.upperBound - stretch.range.lowerBound, read: length, written: length)
+            try FailPoint.written.pass()
+            return stretch.finished
+        }
+    }
+
     /// Second stage: one of as many workers as there are slots for, with its own thread, and one
     /// buffer.
     private func work(
@@ -92,19 +124,7 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
         let window = try AlignedBuffer(capacity: Limits.buffer)
         while let portion = try await planned.receive() {
             for next in try reader.open(portion) {
-                switch next {
-                case .chunk(let chunk):
-                    let result = try writer.write(chunk, from: reader, through: window)
-                    options.progress.add(covered: UInt64(chunk.length), written: result.written)
-                    if sink != nil { try FailPoint.written.pass() }
-                    try await done.send(
-                        .chunk(
-                            chunk.segment, index: chunk.index, result.outcome, fileRange: result.fileRange))
-                case .span(let span):
-                    try writer.write(span)
-                    options.progress.add(covered: span.length)
-                    try await done.send(.span(span))
-                }
+                for finished in try finish(next, writer, reader, window) { try await done.send(finished) }
             }
             try await reader.close(portion)
         }

@@ -38,6 +38,13 @@ package protocol TargetRunSource: Sendable {
     mutating func next() throws -> TargetRun?
 }
 
+/// Runs that are known already.
+package struct TargetRunList: TargetRunSource {
+    var runs: ArraySlice<TargetRun>
+
+    package mutating func next() -> TargetRun? { runs.popFirst() }
+}
+
 /// A run of the source's disk and what becomes of it in the target. Bytes.
 package struct TargetRun: Equatable, Sendable {
     package enum Kind: Equatable, Sendable {
@@ -52,6 +59,16 @@ package struct TargetRun: Equatable, Sendable {
     package var start: UInt64
     package var end: UInt64
     package var kind: Kind
+
+    /// The part of it in `range`, which it must overlap.
+    func clipped(to range: Range<UInt64>) -> TargetRun {
+        var part = self
+        (part.start, part.end) = (max(start, range.lowerBound), min(end, range.upperBound))
+        if case .data(let layer, let offset, let isEncoded) = kind {
+            part.kind = .data(layer: layer, offset: offset + (part.start - start), isEncoded: isEncoded)
+        }
+        return part
+    }
 
     /// How `range`, a part of it of at most `Int.max` bytes, is read to `position` of a buffer; nil
     /// where there is nothing to read.

@@ -9,6 +9,8 @@ package enum Limits {
     static let buffer = chunk + chunk / 512 / 8
     /// Guest bytes of chunks that wait for a reader.
     static let planned = 8 * chunk
+    /// Runs of a stretch whose content is known, more or less, after which another one begins.
+    static let knownRuns = 1024
     /// Chunks and spans that wait to be checkpointed: a few words each.
     static let finished = 4096
     /// Finished bytes after which the kernel is asked to begin writing them to disk.

@@ -5,16 +5,24 @@ internal import Manifests
 struct SegmentCollector {
     private var open: [Segment: SegmentDigest] = [:]
 
-    /// The segments that are whole with `finished`, and what they hold; nil where none is.
-    mutating func add(_ finished: Finished) -> (range: Range<UInt64>, outcome: Outcome)? {
+    /// What is whole: some segments that hold nothing, or one.
+    struct Whole {
+        let range: Range<UInt64>
+        let outcome: Outcome
+        /// The digests of its chunks, where it was put together from them.
+        var chunks: [ContentDigest]? = nil
+    }
+
+    /// The segments that are whole with `finished`; nil where none is.
+    mutating func add(_ finished: Finished) -> Whole? {
         switch finished {
         case .chunk(let segment, let index, let outcome, _):
             guard let whole = open[segment, default: SegmentDigest(segment)].add(outcome, at: index) else {
                 return nil
             }
-            open[segment] = nil
-            return (segment.range, whole)
-        case .span(let span): return (span.range, span.isHeld ? .zero : .backing)
+            return Whole(
+                range: segment.range, outcome: whole, chunks: open.removeValue(forKey: segment)?.chunks)
+        case .whole(let range, let outcome): return Whole(range: range, outcome: outcome)
         }
     }
 }

@@ -37,6 +37,8 @@ struct ArchiveContent: TargetContent {
         }
     }
 
+    var recordsName: Bool { false }
+
     var isNamedByFamilyAlone: Bool { false }
 
     func difference(from job: ArchiveManifest.Job?) -> String { "another archive or of changed sources" }

@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import ImageFormats
 internal import Linux
 internal import Manifests
 internal import Stages
@@ -55,6 +56,9 @@ struct ImageContent: TargetContent {
     }
 
     func metadataDigest(of file: ImageFile) throws -> ContentDigest? { try format.metadataDigest(in: file) }
+
+    /// What stands on a raw image may go by its digests.
+    var recordsName: Bool { job.options.layout == ImageFormat.raw.name }
 
     var isNamedByFamilyAlone: Bool { job.options.base == true }
 }

@@ -55,6 +55,9 @@ struct OpenTarget<Content: TargetContent> {
         if completion.held == true { return true }
         try file.publish(replacing: replacement.check)
         try FailPoint.named.pass()
+        if transaction.content.recordsName, let named = try ManifestNamed(file.identity()) {
+            manifest.appendIfPossible(named)
+        }
         manifest.forgetEarlierJobsIfPossible()
         return false
     }

@@ -20,6 +20,8 @@ protocol TargetContent: Sendable {
     /// Whether other files show other bytes until they are named with it: only who names all of
     /// them names it.
     var isNamedByFamilyAlone: Bool { get }
+    /// Whether it is recorded which file has the name in the end.
+    var recordsName: Bool { get }
     /// What a person would call the difference between this job and the recorded one.
     func difference(from job: Record.Job?) -> String
     /// The digest of what `file`, which is written, has before its data; nil where it has nothing.

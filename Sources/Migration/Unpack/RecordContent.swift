@@ -228,6 +228,7 @@ extension Planned {
             .chunk(Chunk(segment: chunk.segment, start: chunk.start, length: chunk.length))
         case .span(let span):
             .span(EmptyRun(start: span.start, length: span.length, isHeld: !scope.isOverlay))
+        case .known: self
         }
     }
 }

@@ -59,7 +59,7 @@ struct SalvageTarget {
     /// the segments of the disk.
     func fill(by pipeline: CopyPipeline<some ContentSource>) async throws -> [ManifestSegment] {
         guard case .open(let target, let sink) = state else {
-            try await pipeline.digest { _, _ in }
+            try await pipeline.digest { _ in }
             return []
         }
         return try await target.segments + pipeline.copy(to: sink, recordingIn: target.manifest)

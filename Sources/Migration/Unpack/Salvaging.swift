@@ -55,7 +55,7 @@ package struct Salvaging {
             }
         }
         // Index and trailer, and what follows them.
-        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _, _ in }
+        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _ in }
         let losses = log.losses.filter { needed.contains($0.layer) }
         result.damage =
             losses.isEmpty

@@ -40,7 +40,7 @@ package struct ArchiveVerification: Sendable {
         let length = lengths.reduce(0) { $0 &+ $1 }
         options.progress.begin(Progress.Snapshot(name: name, length: length))
         let log = DamageLog()
-        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _, _ in }
+        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _ in }
         if options.stop.isRequested { throw MigrationError(.stopped, "\(name): stopped by a signal") }
         let losses = log.losses
         let lost = losses.reduce(UInt64(0)) { $0 &+ ($1.range.upperBound - $1.range.lowerBound) }

@@ -26,6 +26,13 @@ struct RecordedSegments: Sendable {
         return nil
     }
 
+    /// The segment that has the byte at `position`.
+    func segment(at position: UInt64) -> ManifestSegment? {
+        let index = firstIndex(after: position)
+        guard index < segments.count, segments[index].range?.contains(position) == true else { return nil }
+        return segments[index]
+    }
+
     /// The index of the first segment that ends behind `position`.
     private func firstIndex(after position: UInt64) -> Int {
         var (low, high) = (0, segments.count)
@@ -46,8 +53,8 @@ extension CopyPipeline {
     /// it does not or `stop` was requested.
     func firstMismatch(with segments: RecordedSegments) async throws -> UInt64? {
         let first = Locked(UInt64?.none)
-        try await digest { range, outcome in
-            guard let mismatch = segments.firstMismatch(range, outcome) else { return }
+        try await digest { whole in
+            guard let mismatch = segments.firstMismatch(whole.range, whole.outcome) else { return }
             first.withLock { $0 = min($0 ?? .max, mismatch) }
         }
         return first.withLock { $0 }

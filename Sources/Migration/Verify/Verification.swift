@@ -148,13 +148,13 @@ package struct Verification: Sendable {
             ChainContent(chain, holding, segmentLength: job.options.segment, progress: options.progress),
             options)
         let recorded = RecordedSegments(segments)
-        try await pipeline.digest { range, outcome in
-            let mismatch = recorded.firstMismatch(range, outcome)
+        try await pipeline.digest { whole in
+            let mismatch = recorded.firstMismatch(whole.range, whole.outcome)
             tally.withLock {
                 if let mismatch {
                     $0.damaged = min($0.damaged ?? .max, mismatch)
                 } else {
-                    $0.intact += range.upperBound - range.lowerBound
+                    $0.intact += whole.range.upperBound - whole.range.lowerBound
                 }
             }
         }

@@ -67,6 +67,7 @@ enum ArchiveTarget {
                 }
                 try Finding.unless(fits, "a chunk takes more than its record has")
             case .span(let span): position = span.start + span.length
+            case .known(let stretch): position = stretch.range.upperBound
             }
         }
         try Finding.unless(position == run.range.upperBound, "the plan ends at \(position)")

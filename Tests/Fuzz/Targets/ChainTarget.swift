@@ -104,6 +104,8 @@ enum ChainTarget {
                     switch next {
                     case .chunk(let chunk): (chunk.start, UInt64(chunk.length))
                     case .span(let span): (span.start, span.length)
+                    case .known(let stretch):
+                        (stretch.range.lowerBound, stretch.range.upperBound - stretch.range.lowerBound)
                     }
                 try Finding.unless(
                     start == position && length > 0, "the plan goes on at \(start), not at \(position)")

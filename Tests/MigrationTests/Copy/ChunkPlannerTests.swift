@@ -25,6 +25,8 @@ extension Planned: CustomStringConvertible {
         switch self {
         case .span(let span):
             return "span \(span.start / 4096)+\(span.length / 4096)\(span.isHeld ? " held" : "")"
+        case .known(let stretch):
+            return "known \(stretch.range.lowerBound / 4096)+\(stretch.range.count / 4096)"
         case .chunk(let chunk):
             let place =
                 "chunk \(chunk.start / 4096)+\(chunk.length / 4096) of \(chunk.segment.start / 4096)+\(chunk.segment.length / 4096)"
