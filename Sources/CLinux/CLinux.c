@@ -19,6 +19,10 @@ int clinux_punch_hole(int fd, off_t offset, off_t length) {
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
+int clinux_zero_range(int fd, off_t offset, off_t length) {
+    return fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
 int clinux_share(int from, off_t offset, off_t length, int to, off_t place) {
     struct file_clone_range range = {.src_fd = from, .src_offset = offset, .src_length = length, .dest_offset = place};
     return ioctl(to, FICLONERANGE, &range);

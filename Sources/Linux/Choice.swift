@@ -16,6 +16,8 @@ package enum Choice: Hashable, Sendable {
     case layout(String)
     /// The backing file of a target; a base that overlays will name.
     case backing, asBase
+    /// A target that is a block device, written in place, and its manifest.
+    case onDevice, manifest
     /// How much one checkpoint covers.
     case segment
     /// Of an overlay, what its header says alone.

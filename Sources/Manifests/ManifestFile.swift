@@ -23,8 +23,13 @@ package final class ManifestFile: Sendable {
     /// Opens or creates the manifest of `target` and locks it; throws `target` at once where
     /// another process has it. Without `usesLock`, for a file system that has none, the caller sees
     /// to it that there is no other.
-    package init(of target: FilePlace, usesLock: Bool = true) throws {
-        place = ManifestFile.place(of: target)
+    package convenience init(of target: FilePlace, usesLock: Bool = true) throws {
+        try self.init(at: ManifestFile.place(of: target), usesLock: usesLock)
+    }
+
+    /// As above, of the manifest at `place`, which need not lie beside its target.
+    package init(at place: FilePlace, usesLock: Bool = true) throws {
+        self.place = place
         file = try LockedFile(place, usesLock: usesLock)
     }
 
@@ -177,7 +182,12 @@ package final class ManifestFile: Sendable {
 
     /// Reads a manifest without locking it; nil where there is none.
     package static func read(of target: FilePlace) throws -> ManifestContents? {
-        try bytes(of: target).map { try ManifestContents(parsing: $0, path: place(of: target).path) }
+        try read(at: place(of: target))
+    }
+
+    /// As above, of the manifest at `place`.
+    package static func read(at place: FilePlace) throws -> ManifestContents? {
+        try bytes(at: place).map { try ManifestContents(parsing: $0, path: place.path) }
     }
 
     /// As `read`; the segments of a complete target are left out.
@@ -250,8 +260,9 @@ package final class ManifestFile: Sendable {
         return try ImageFile(opening: place).writeLockHolder().isLocked
     }
 
-    private static func bytes(of target: FilePlace) throws -> [UInt8]? {
-        let place = place(of: target)
+    private static func bytes(of target: FilePlace) throws -> [UInt8]? { try bytes(at: place(of: target)) }
+
+    private static func bytes(at place: FilePlace) throws -> [UInt8]? {
         guard try place.identity() != nil else { return nil }
         let file = try ImageFile(opening: place)
         guard file.length <= UInt64(ManifestContents.longest) else {

@@ -72,6 +72,17 @@ extension ManifestSegment {
         return ranges
     }
 
+    /// What of a disk of `length` bytes `ranges`, in order, leave out.
+    package static func gaps(between ranges: [Range<UInt64>], in length: UInt64) -> [Range<UInt64>] {
+        var gaps: [Range<UInt64>] = []
+        var position: UInt64 = 0
+        for range in ranges + [length..<length] {
+            if range.lowerBound > position { gaps.append(position..<range.lowerBound) }
+            position = max(position, range.upperBound)
+        }
+        return gaps
+    }
+
     /// The digest over segments that cover a disk: of a line `START COUNT KIND DIGEST` for each, in
     /// order, neighbours without data taken together.
     package static func digest(of segments: [ManifestSegment]) -> ContentDigest {

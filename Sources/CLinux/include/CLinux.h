@@ -14,6 +14,8 @@ off_t clinux_seek_data(int fd, off_t from);
 off_t clinux_seek_hole(int fd, off_t from);
 // fallocate(PUNCH_HOLE | KEEP_SIZE).
 int clinux_punch_hole(int fd, off_t offset, off_t length);
+// fallocate(ZERO_RANGE | KEEP_SIZE).
+int clinux_zero_range(int fd, off_t offset, off_t length);
 // Lets `to` share `length` bytes of `from`'s extents, where the file system can.
 int clinux_share(int from, off_t offset, off_t length, int to, off_t place);
 // The length of a block of the file system of `fd`, 0 where that cannot be told.

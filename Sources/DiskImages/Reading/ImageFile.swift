@@ -287,7 +287,7 @@ package final class ImageFile: Sendable {
         return status
     }
 
-    private static func identity(of descriptor: CInt, _ path: FilePath) throws -> FileIdentity {
+    static func identity(of descriptor: CInt, _ path: FilePath) throws -> FileIdentity {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw DiskImageError.system(path, "cannot be examined") }
         if status.st_mode & S_IFMT == S_IFBLK {

@@ -15,6 +15,10 @@ package protocol ImageSink: Sendable {
     /// nil where nothing was written.
     func store(_ stretch: GuestStretch) throws -> Range<UInt64>?
 
+    /// Sees to it that `range` is zeros, of which nothing is stored. Whatever begins as zeros has
+    /// nothing to do.
+    func clearZeros(_ range: Range<UInt64>) throws
+
     /// Shares the extents of `range`, of the disk and of `file`, which is this image's disk there;
     /// false, and nothing is done, where that cannot be.
     func share(_ range: Range<UInt64>, of file: ImageFile) throws -> Bool
@@ -86,6 +90,8 @@ package struct GuestStretch {
 }
 
 extension ImageSink {
+    package func clearZeros(_ range: Range<UInt64>) {}
+
     package func share(_ range: Range<UInt64>, of file: ImageFile) throws -> Bool { false }
 
     package func finish() throws {}

@@ -40,6 +40,26 @@ package final class TargetFile: Sendable {
     /// name.
     package convenience init(passing place: FilePlace) throws { try self.init(place, isPassing: true) }
 
+    /// The block device called `path`, to be written in place: it has its name already. It is opened
+    /// exclusively; throws `target` where it is none, somebody else has it, or it cannot be written
+    /// to.
+    package init(device path: FilePath) throws {
+        place = try FilePlace(following: path)
+        (partial, isPassing) = (place, false)
+        descriptor = path.withPlatformString { clinux_open($0, O_RDWR | O_EXCL | O_NONBLOCK, 0) }
+        guard descriptor >= 0 else {
+            if Errno.current == .resourceBusy {
+                throw DiskImageError(
+                    .target, path, "is in use: mounted, or held by LVM, RAID, swap or another program")
+            }
+            throw DiskImageError.system(path, "cannot be opened for writing", .current, .target)
+        }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFBLK else {
+            throw DiskImageError(.target, path, "is no block device")
+        }
+    }
+
     private init(_ place: FilePlace, isPassing: Bool) throws {
         let partial = TargetFile.partial(of: place)
         try place.folder.checkExists(for: partial)
@@ -211,14 +231,13 @@ package final class TargetFile: Sendable {
     /// Turns `range` back into a hole; where the file system has none, writes zeros.
     package func clear(_ range: Range<UInt64>) throws {
         guard !range.isEmpty else { return }
-        if retried({
-            clinux_punch_hole(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound))
-        }) == 0 {
-            return
-        }
-        guard errno == EOPNOTSUPP || errno == ENOSYS else {
+        let (start, length) = (off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound))
+        if retried({ clinux_punch_hole(descriptor, start, length) }) == 0 { return }
+        // EINVAL: a device's blocks are longer than that.
+        guard [EOPNOTSUPP, ENOSYS, EINVAL].contains(errno) else {
             throw DiskImageError.system(partialPath, "punching a hole")
         }
+        if retried({ clinux_zero_range(descriptor, start, length) }) == 0 { return }
         let zeros = [UInt8](repeating: 0, count: 1 << 20)
         var position = range.lowerBound
         while position < range.upperBound {
@@ -266,11 +285,7 @@ package final class TargetFile: Sendable {
 
     /// The staging file's present state.
     package func identity() throws -> FileIdentity {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else {
-            throw DiskImageError.system(partialPath, "cannot be examined")
-        }
-        return FileIdentity(status, size: UInt64(max(0, status.st_size)))
+        try ImageFile.identity(of: descriptor, partialPath)
     }
 
     /// The staging file, for reading.

@@ -38,7 +38,10 @@ struct ChunkWriter {
     func write(_ chunk: Chunk, from reader: some ContentReader, through window: AlignedBuffer) throws
         -> Result
     {
-        if let outcome = outcome(ofEmpty: chunk) { return Result(outcome: outcome) }
+        if let outcome = outcome(ofEmpty: chunk) {
+            if outcome == .zero { try sink?.clearZeros(chunk.start..<chunk.start + UInt64(chunk.length)) }
+            return Result(outcome: outcome)
+        }
         // An overlay's bitmap is digested behind the bytes.
         let bytes = try reader.bytes(of: chunk, in: window, mustMove: holding.isOverlay)
         var chunk = chunk
@@ -94,9 +97,10 @@ struct ChunkWriter {
             written: pieces.reduce(0) { $0 + $1.count }, fileRange: fileRange)
     }
 
-    /// Marks a span that the target holds; nothing else is to be done for zeros.
+    /// Marks a span that the target holds, or sees to it that it is zeros.
     func write(_ span: EmptyRun) throws {
-        if holding.isOverlay, span.isHeld { try sink?.markAll(span.range) }
+        guard span.isHeld else { return }
+        if holding.isOverlay { try sink?.markAll(span.range) } else { try sink?.clearZeros(span.range) }
     }
 
     private func outcome(

@@ -96,20 +96,11 @@ extension OpenTarget where Content == ImageContent {
             try sink.prepare()
         } else {
             try resume()
-            try sink.resume(clearing: gaps)
+            try sink.resume(
+                clearing: ManifestSegment.gaps(between: finished, in: job.target.length))
         }
         try FailPoint.stagingReady.pass()
         return sink
-    }
-
-    private var gaps: [Range<UInt64>] {
-        var gaps: [Range<UInt64>] = []
-        var position: UInt64 = 0
-        for range in finished + [job.target.length..<job.target.length] {
-            if range.lowerBound > position { gaps.append(position..<range.lowerBound) }
-            position = max(position, range.upperBound)
-        }
-        return gaps
     }
 
     /// Throws where `segments` are not all of the disk: `stopped` where `stop` was requested.

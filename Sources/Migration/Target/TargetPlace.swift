@@ -14,6 +14,21 @@ package struct TargetPlace: Sendable {
     /// The file that has the name now.
     package let existing: FileIdentity?
 
+    /// The block device that `name` leads to, which is written in place. Throws `target` where it is
+    /// none, or one of `sources`.
+    package init(device name: FilePath, sources: [FileIdentity]) throws {
+        (file, self.name) = (try FilePlace(following: name), name)
+        existing = try file.identity()
+        guard let existing, existing.isBlockDevice else {
+            throw MigrationError(
+                .target, "\(name): is no block device (\(.onDevice) is for one that is there)")
+        }
+        guard !sources.contains(where: { $0.isSameFile(as: existing) }) else {
+            throw MigrationError(
+                .target, "\(name): is a file of the source's own chain (choose another target)")
+        }
+    }
+
     /// The target's final name; no symbolic link.
     package var path: FilePath { file.path }
 

@@ -42,24 +42,36 @@ package struct Verification: Sendable {
             throw MigrationError(
                 .badData, "\(path): there is no \(ManifestFile.path(of: path)) to verify it against")
         }
+        try self.init(path, found, recordedIn: ManifestFile.path(of: path))
+    }
+
+    /// As above, of a target whose manifest lies elsewhere.
+    package init(of name: FilePath, recordedIn manifest: FilePath) throws {
+        guard let found = try ManifestFile.read(at: FilePlace(following: manifest)) else {
+            throw DiskImageError.system(manifest, "cannot be opened", .noSuchFileOrDirectory, .unavailable)
+        }
+        try self.init(TargetPlace.follow(name), found, recordedIn: manifest)
+    }
+
+    private init(_ path: FilePath, _ found: ManifestContents, recordedIn file: FilePath) throws {
         // What stands there until a later job has made another is proven by the earlier one.
         let staged = try ImageFile.identity(at: TargetFile.partialPath(of: path))
         let manifest =
             try ImageFile.identity(at: path).flatMap { try found.proof(ofNamed: $0, staged: staged) } ?? found
         guard manifest.job != nil || manifest.failure != nil else {
             throw MigrationError(
-                .badData, "\(ManifestFile.path(of: path)): records nothing of \(path) to verify it against")
+                .badData, "\(file): records nothing of \(path) to verify it against")
         }
         guard let job = manifest.job, let completion = manifest.completion else {
             throw MigrationError(
-                .badData, "\(ManifestFile.path(of: path)): the move is not complete (run it again first)")
+                .badData, "\(file): the move is not complete (run it again first)")
         }
         guard manifest.covers(job.target.length),
             ManifestSegment.digest(of: manifest.segments).description == completion.digest
         else {
             throw MigrationError(
                 .badData,
-                "\(ManifestFile.path(of: path)): its records do not add up to its last one (the manifest is damaged)"
+                "\(file): its records do not add up to its last one (the manifest is damaged)"
             )
         }
         self.path = path
@@ -87,7 +99,11 @@ package struct Verification: Sendable {
         }
         let layer: ImageLayer
         do {
-            layer = try ImageLayer(file, as: ImageFormat(name: job.options.layout) ?? .raw)
+            layer =
+                file.identity.isBlockDevice
+                // Behind the disk's end a device may have whatever it had.
+                ? ImageLayer(file: file, content: RawContent(size: min(job.target.length, file.length)))
+                : try ImageLayer(file, as: ImageFormat(name: job.options.layout) ?? .raw)
         } catch let error as DiskImageError where error.kind == .badData {
             return damaged("its header is damaged: \(error.fact.plain)")
         }

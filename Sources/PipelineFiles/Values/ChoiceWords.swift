@@ -18,6 +18,8 @@ package enum ChoiceWords {
         case .layout(let name): "-o layout=\(name)"
         case .backing: "-B"
         case .asBase: "--as-base"
+        case .onDevice: "--onto-device"
+        case .manifest: "--manifest"
         case .segment: "--segment"
         case .headerOnly: "-u"
         case .known: "--known FILE"

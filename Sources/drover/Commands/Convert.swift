@@ -45,6 +45,15 @@ struct Convert: AsyncParsableCommand {
 
     @Flag(help: "Make a base that overlays will name: raw, with SOURCE's exact length and mtime.")
     var asBase = false
+    @Flag(
+        help:
+            "TARGET is a block device that is there, and is written in place (with --manifest). What lies behind the disk's end stays."
+    ) var ontoDevice = false
+    @Option(
+        help: ArgumentHelp(
+            "With --onto-device: where what is done is recorded, a file whose name ends in .manifest.",
+            valueName: "file"),
+        completion: .file(), transform: FilePath.init(toMake:)) var manifest: FilePath?
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
     @Flag(help: CopyOptions.noReflinkHelp) var noReflink = false
@@ -80,9 +89,27 @@ struct Convert: AsyncParsableCommand {
             throw ValidationError("a base that overlays will name is raw (--as-base goes with -O raw)")
         }
         if target == "-" { try validateStream() }
+        if ontoDevice { try validateDevice() }
+        if manifest != nil, !ontoDevice {
+            throw ValidationError("a file's manifest lies beside it (--manifest goes with --onto-device)")
+        }
         if diff, backing == nil { throw ValidationError("--diff says what of BACKING differs (give -B too)") }
         if backingFileFormat != nil, backing == nil {
             throw ValidationError("-F says what BACKING is (give -B too)")
+        }
+    }
+
+    private func validateDevice() throws {
+        let refused: [(isGiven: Bool, option: String)] = [
+            (targetOptions.format != .raw, "-O \(targetOptions.format.name)"), (backing != nil, "-B"),
+            (asBase, "--as-base"), (reread, "--reread"), (target == "-", "-"),
+        ]
+        if let refused = refused.first(where: \.isGiven) {
+            throw ValidationError(
+                "what is written onto a device is a raw disk (\(refused.option) is for a file)")
+        }
+        guard manifest != nil else {
+            throw ValidationError("a device has no folder for a manifest (give --manifest FILE too)")
         }
     }
 
@@ -106,9 +133,13 @@ struct Convert: AsyncParsableCommand {
         if MakeInvocation.isDryRun { return try await dryRun() }
         let session = try await Session(
             progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
-        try await session.make(
-            target, by: Conversion(request()), whole: "the disk",
-            changed: "\(source): changed while it was read (--force-share): the target is of no one moment")
+        let changed = "\(source): changed while it was read (--force-share): the target is of no one moment"
+        if ontoDevice, let manifest {
+            return try await session.make(
+                target, by: DeviceConversion(request(), recordedIn: manifest), whole: "the disk",
+                changed: changed)
+        }
+        try await session.make(target, by: Conversion(request()), whole: "the disk", changed: changed)
     }
 
     private func stream() async throws {
@@ -132,7 +163,11 @@ struct Convert: AsyncParsableCommand {
 
     private func dryRun() async throws {
         try await DryRun.say("convert \(source) to \(target)") {
-            try Conversion(request()).checkStart()
+            if ontoDevice, let manifest {
+                try DeviceConversion(request(), recordedIn: manifest).checkStart()
+            } else {
+                try Conversion(request()).checkStart()
+            }
         }
     }
 

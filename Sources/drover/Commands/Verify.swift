@@ -19,6 +19,10 @@ struct Verify: AsyncParsableCommand {
             For example: drover verify fleet.drover
             """)
 
+    @Option(
+        help: ArgumentHelp(
+            "The manifest of FILE, where it does not lie beside it (a block device's).", valueName: "file"),
+        completion: .file(), transform: FilePath.init(argument:)) var manifest: FilePath?
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate:
         ByteSize?
     @Option(help: CopyOptions.jobsHelp("read")) var jobs: Int?
@@ -34,10 +38,11 @@ struct Verify: AsyncParsableCommand {
         if MakeInvocation.isDryRun { return try await DryRun.say("verify \(file)") {} }
         let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
         let isNamed = file.lastComponent?.extension == "drover"
-        if try file == "-" || isNamed || ArchiveVerification.isArchive(file) {
+        if manifest == nil, try file == "-" || isNamed || ArchiveVerification.isArchive(file) {
             return try await verifyArchive(session)
         }
-        let verification = try Verification(of: file)
+        let verification =
+            try manifest.map { try Verification(of: file, recordedIn: $0) } ?? Verification(of: file)
         let finding = try await session.during { try await verification.run($0) }
         for line in finding.notRestored.prefix(100) { StandardError.line(line) }
         if let damage = finding.damage {
