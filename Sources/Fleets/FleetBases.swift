@@ -37,6 +37,6 @@ actor FleetBases {
     /// The record's name in the fleet's folder: hidden, and another one for every base.
     private func name(of base: ImageLayer) -> FilePath {
         let path = ContentDigest(of: Array(base.path.absolute.string.utf8)).description.prefix(8)
-        return FilePath(".base-\(base.file.identity.inode)-\(path).manifest")
+        return FilePath(".base-\(base.file.identity.inode)-\(path).digests")
     }
 }

@@ -2,12 +2,14 @@
 """Real power cuts: a file system on a loop device takes no more writes at some call of a command, and is mounted again.
 
     Tests/Crash/powercut.py --cycles 1000 --seed 7
+    Tests/Crash/powercut.py --cycles 500 --only commit --only rebase
     Tests/Crash/powercut.py --cycle ext4,convert-raw,17:middle:cut=2
 
 A cut (`cut=0` after a sync of everything, 1 of the log alone, 2 of nothing, which is most of them) comes before, in the middle of
 or after a call, or at some moment. `pages` syncs some pages of some files first, in whatever order: a disk may do that. After a
 mount, what holds after a kill must hold; a command that said 0 has its targets. Otherwise the same command is run; it must end
-with 0, and after another cut right behind it, its targets must be there. Root and loop devices are needed.
+with 0, and after another cut right behind it, its targets must be there. What is changed in place shows the guest's disk as it
+was, or is refused. Root and loop devices are needed.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import in_place
 from matrix import Stage
 from promises import Judge, content, files_below
 from scenarios import LONG, SCENARIOS
@@ -112,7 +115,7 @@ class Bench:
         if (kind, name) not in self.stages:
             folder = self.disks[kind].mount / name
             folder.mkdir()
-            stage = Stage(name, folder, self.library)
+            stage = (in_place.Stage if name in in_place.SCENARIOS else Stage)(name, folder, self.library)
             # What is restored before each cycle must not be what the power cut may take.
             kept = self.folder / f"before-{kind}-{name}"
             shutil.move(stage.before, kept)
@@ -128,6 +131,8 @@ class Bench:
     def cycle(self, kind, name, fault, seed=0):
         """One power cut, and all that must hold after it. Returns what does not, as texts."""
         disk, stage = self.stage(kind, name)
+        if name in in_place.SCENARIOS:
+            return self.in_place(disk, stage, fault, random.Random(seed))
         stage.restart()
         disk.sync()
         judge = Judge(stage.world, stage.expected)
@@ -147,6 +152,26 @@ class Bench:
             judge.ended(third.code, third.error)
         told = stage.describe(run, fault)
         return [f"{text} [{told}]" for text in dict.fromkeys(judge.wrong)]
+
+    def in_place(self, disk, stage, fault, rng):
+        """The same for a command that changes files in place; every third one is cut once more, on its way forwards."""
+        wrong = []
+        stage.restart()
+        disk.sync()
+        faults = [fault] + ([Fault(rng.choice(stage.calls).number, "cut=2", rng.choice(("before", "after")))] if rng.random() < 0.3 else [])
+        for each in faults:
+            self.first(disk, stage, each, rng)
+            disk.again()
+            stage.look(wrong, f"after {each}")
+        last = stage.run()
+        if last.code != 0:
+            return [f"the same command ends with {last.code}: {last.error.strip()}", *wrong]
+        disk.cut()
+        disk.again()
+        stage.look(wrong, "at the end")
+        if stage.content() != stage.files:
+            wrong.append(f"there are {stage.content()}; expected {stage.files}")
+        return wrong
 
     def first(self, disk, stage, fault, rng):
         """The run that is interrupted. One that ends before its power is cut has it cut right behind its end."""
@@ -173,14 +198,16 @@ class Bench:
             process = stage.shim.start(stage.command, log.name, at, stdin=self.piped(stage), **SILENT)
             while not _is_stopped(process) and process.poll() is None:
                 time.sleep(0.002)
-            for name in files_below(stage.world.out):
+            folder = stage.world if isinstance(stage, in_place.Stage) else stage.world.out
+            for name in files_below(folder):
                 if rng.random() < 0.7:
-                    _sync_some_pages(stage.world.out / name, rng)
+                    _sync_some_pages(folder / name, rng)
             disk.cut(int(fault.do.partition("=")[2] or 2))
             return _killed(process, log.name)
 
     def piped(self, stage):
-        return subprocess.Popen(["cat", stage.world.piped], stdout=subprocess.PIPE).stdout if stage.world.piped else subprocess.DEVNULL
+        source = getattr(stage.world, "piped", None)
+        return subprocess.Popen(["cat", source], stdout=subprocess.PIPE).stdout if source else subprocess.DEVNULL
 
     def kept(self, judge, stage):
         """What a command that said 0 owes: every target, under its name, with its bytes."""
@@ -214,10 +241,10 @@ def _sync_some_pages(path, rng):
     os.close(file)
 
 
-def random_cycle(rng, calls_of):
+def random_cycle(rng, calls_of, names=None):
     """A file system, a command and a fault; `calls_of(kind, name)` gives the command's calls."""
     kind = rng.choice(sorted(SIZES))
-    name = rng.choice(sorted(LONG) * 3 + sorted(SCENARIOS))
+    name = rng.choice(names or sorted(LONG) * 3 + sorted(SCENARIOS) + sorted(in_place.SCENARIOS))
     calls = calls_of(kind, name)
     call = rng.choice(calls)
     flags = rng.choice((2, 2, 2, 1, 0))
@@ -232,7 +259,7 @@ def random_cycle(rng, calls_of):
 
 def work(task):
     """Some cycles, in a process of its own."""
-    library, folder, seed, first, count, seconds = task
+    library, folder, seed, first, count, seconds, names = task
     failures, done, deadline = [], 0, time.monotonic() + seconds
     while done < count and (not done or time.monotonic() < deadline):
         with tempfile.TemporaryDirectory(prefix="drover-powercut-", dir=folder) as place:
@@ -242,7 +269,7 @@ def work(task):
                     if done and time.monotonic() > deadline:
                         break
                     rng = random.Random(f"{seed} {first + number}")
-                    kind, name, fault = random_cycle(rng, lambda kind, name: bench.stage(kind, name)[1].calls)
+                    kind, name, fault = random_cycle(rng, lambda kind, name: bench.stage(kind, name)[1].calls, names)
                     inner = rng.randrange(10**6)
                     text = f"{kind},{name},{fault},{inner}"
                     failures += [f"--cycle {text}: {wrong}" for wrong in bench.cycle(kind, name, fault, inner)]
@@ -252,14 +279,14 @@ def work(task):
     return done, failures
 
 
-def cut_power(cycles, seed, seconds=float("inf"), show=None):
+def cut_power(cycles, seed, seconds=float("inf"), show=None, names=None):
     """Runs so many random cycles on all processors, or what of them there is time for; returns how many it were, and what was wrong."""
     done, failures = 0, []
     with tempfile.TemporaryDirectory(prefix="drover-shim-") as folder:
         library = build_shim(folder)
         workers = os.cpu_count()
         each = min(KEPT_CYCLES, -(-cycles // workers))
-        tasks = [(library, scratch(), seed, first, min(each, cycles - first), seconds) for first in range(0, cycles, each)]
+        tasks = [(library, scratch(), seed, first, min(each, cycles - first), seconds, names) for first in range(0, cycles, each)]
         with multiprocessing.Pool(workers, mount_privately) as pool:
             for count, found in pool.imap_unordered(work, tasks):
                 done, failures = done + count, failures + found
@@ -296,6 +323,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--only", action="append", choices=sorted([*SCENARIOS, *in_place.SCENARIOS]))
     parser.add_argument("--cycle", help="this one, as a failure names it")
     arguments = parser.parse_args()
     if missing := what_is_missing():
@@ -305,7 +333,7 @@ def main():
         return one(arguments.cycle)
     print(f"seed {arguments.seed}")
     began = time.monotonic()
-    done, failures = cut_power(arguments.cycles, arguments.seed, show=lambda text: print(f"FAILED {text}", flush=True))
+    done, failures = cut_power(arguments.cycles, arguments.seed, show=lambda text: print(f"FAILED {text}", flush=True), names=arguments.only)
     print(f"{done} power cuts, {len(failures)} failures, {time.monotonic() - began:.0f} s")
     return 1 if failures else 0
 
