@@ -16,8 +16,6 @@ package struct ManifestContents: Sendable {
     /// Of a base that was made together with its overlays: all are whole, and names are being given
     /// or were.
     package private(set) var family: ManifestFamily?
-    /// The target's file when it had got its name, where that is recorded.
-    package private(set) var named: ManifestNamed?
     /// Why the last try failed, where nothing was recorded since.
     package private(set) var failure: ManifestFailure?
     /// The length of the sound records, and of all before them: what follows is a torn line, or
@@ -123,8 +121,13 @@ package struct ManifestContents: Sendable {
             segments.append(found)
         case "complete" where job != nil && completion == nil:
             completion = try decoder.decode(ManifestCompletion.self, from: line)
+        case "complete" where family == nil:
+            let again = try decoder.decode(ManifestCompletion.self, from: line)
+            guard again.named != nil, completion?.named == nil, completion?.isSameTarget(as: again) == true else {
+                throw ManifestError("it is complete already")
+            }
+            completion = again
         case "family" where completion != nil: family = try decoder.decode(ManifestFamily.self, from: line)
-        case "named" where completion != nil: named = try decoder.decode(ManifestNamed.self, from: line)
         case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
         case let other:
             throw ManifestError("a record \"\(other.prefix(40))\" does not belong there")

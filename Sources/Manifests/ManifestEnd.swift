@@ -16,6 +16,14 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
         }
     }
 
+    /// The target's file once it had its name. As long as it is that, it has the bytes whose digests
+    /// are recorded.
+    package struct Named: Codable, Equatable, Sendable {
+        package let inode: UInt64
+        /// As `mtime`; giving a name changes it.
+        package let ctime: String
+    }
+
     package var record = "complete"
     /// The digest over all segments, the same however often the move was interrupted.
     package let digest: String
@@ -27,6 +35,8 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
     package var lost: [Lost]? = nil
     /// True where the target takes its name together with its family, and not by itself.
     package var held: Bool? = nil
+    /// Recorded when the target had its name: then the record comes once more.
+    package var named: Named? = nil
     /// When it was recorded, in seconds since 1970.
     package var time: Double? = nil
 
@@ -77,33 +87,6 @@ package struct ManifestFamily: Codable, Equatable, Sendable {
     }
 }
 
-/// Behind the last record: the target's file once it had its name. As long as it is that, it has
-/// the bytes whose digests are recorded.
-package struct ManifestNamed: Codable, Equatable, Sendable {
-    package let inode: UInt64
-    package let size: UInt64
-    /// Seconds and nanoseconds, as text.
-    package let mtime: String
-    /// As `mtime`; giving a name changes it.
-    package let ctime: String
-    package var record = "named"
-    package var time: Double? = nil
-
-    /// nil where a change in the very moment of the naming would not show.
-    package init?(_ file: FileIdentity) {
-        guard file.isRegular, file.wasWrittenBeforeItChanged else { return nil }
-        (inode, size) = (file.inode, file.size)
-        (mtime, ctime) = (file.mtime.description, file.ctime.description)
-    }
-
-    /// Whether `file` is known to be that file and not to have changed since.
-    package func proves(_ file: ImageFile) throws -> Bool {
-        let identity = file.identity
-        return try identity.inode == inode && identity.size == size && identity.mtime.description == mtime
-            && file.provingTime()?.description == ctime
-    }
-}
-
 /// Why the last try failed; a later record of any other kind says that it goes on.
 package struct ManifestFailure: Codable, Equatable, Sendable {
     package let failure: String
@@ -117,6 +100,21 @@ extension ManifestCompletion {
     /// Whether `file` is the target as it was when it was completed.
     package func matches(_ file: FileIdentity) -> Bool {
         file.isRegular && file.size == size && file.mtime.description == mtime
+    }
+
+    /// The same, of the target's `file`, which has its name; nil where a change in the very moment of
+    /// the naming would not show.
+    package func naming(_ file: FileIdentity) -> ManifestCompletion? {
+        guard matches(file), file.wasWrittenBeforeItChanged else { return nil }
+        var completion = self
+        completion.named = Named(inode: file.inode, ctime: file.ctime.description)
+        return completion
+    }
+
+    /// Whether `file` is known to be the file that got the name, and not to have changed since.
+    package func proves(_ file: ImageFile) throws -> Bool {
+        guard let named, matches(file.identity), file.identity.inode == named.inode else { return false }
+        return try file.provingTime()?.description == named.ctime
     }
 
     /// Whether both are of files with the same bytes and the same time.

@@ -143,9 +143,9 @@ package final class ManifestFile: Sendable {
         try file.synchronize()
     }
 
-    /// Records which file has the target's name now. Nothing depends on it: where it fails, nothing
-    /// is wrong.
-    package func appendIfPossible(_ named: ManifestNamed) {
+    /// Records once more that the target is whole, and which file has its name now. Nothing depends
+    /// on it: where it fails, nothing is wrong.
+    package func appendIfPossible(_ named: ManifestCompletion) {
         do { try add(named) } catch { return }
     }
 

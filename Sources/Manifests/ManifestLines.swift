@@ -87,7 +87,7 @@ package enum ManifestLines {
     }
 
     /// As `parse`, but of a job whose last record says that the target is complete, only its first,
-    /// that one and what follows it.
+    /// that one and its family.
     package static func parseEnds(
         _ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void
     ) throws {
@@ -101,10 +101,7 @@ package enum ManifestLines {
         }
     }
 
-    /// What may follow the record that says that a target is complete.
-    private static let behindCompletion: Set<String?> = ["family", "named"]
-
-    /// The last whole line of the last job but what may follow it, where it says that the target is
+    /// The last whole line of the last job but its family, where it says that the target is
     /// complete, whatever kind of job it ends. A torn line behind it is a later job that was never
     /// begun.
     package static func completion(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
@@ -112,7 +109,7 @@ package enum ManifestLines {
     }
 
     private static func completion(of current: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
-        guard let line = Backwards(current).first(where: { !behindCompletion.contains(record($0)) }),
+        guard let line = Backwards(current).first(where: { record($0) != "family" }),
             line.startIndex > current.startIndex
         else {
             return nil

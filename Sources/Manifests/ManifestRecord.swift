@@ -7,6 +7,5 @@ package protocol ManifestRecord: Encodable {
 extension ManifestSegment: ManifestRecord {}
 extension ManifestCompletion: ManifestRecord {}
 extension ManifestFamily: ManifestRecord {}
-extension ManifestNamed: ManifestRecord {}
 extension ManifestFailure: ManifestRecord {}
 extension ArchiveManifest.Checkpoint: ManifestRecord {}

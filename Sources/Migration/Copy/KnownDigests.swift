@@ -49,7 +49,7 @@ package struct KnownDigests: Sendable {
     private static func proves(_ manifest: ManifestContents, _ job: ManifestJob, _ base: ImageLayer) throws
         -> Bool
     {
-        if try manifest.named?.proves(base.file) == true { return true }
+        if try manifest.completion?.proves(base.file) == true { return true }
         guard job.sources.count == 1, let source = job.sources.first, source.layout == ImageFormat.raw.name
         else {
             return false

@@ -55,7 +55,7 @@ struct OpenTarget<Content: TargetContent> {
         if completion.held == true { return true }
         try file.publish(replacing: replacement.check)
         try FailPoint.named.pass()
-        if transaction.content.recordsName, let named = try ManifestNamed(file.identity()) {
+        if transaction.content.recordsName, let named = try completion.naming(file.identity()) {
             manifest.appendIfPossible(named)
         }
         manifest.forgetEarlierJobsIfPossible()
