@@ -12,12 +12,18 @@ package struct ReadRun: Equatable, Sendable {
     package let position: Int
     package var length: Int
 
-    package init(layer: Int, offset: UInt64, isEncoded: Bool = false, position: Int, length: Int) {
+    package init(layer: Int, offset: UInt64, isEncoded: Bool, position: Int, length: Int) {
         self.layer = layer
         self.offset = offset
         self.isEncoded = isEncoded
         self.position = position
         self.length = length
+    }
+
+    /// The same, to go so many bytes further back in the buffer.
+    package func moved(by distance: Int) -> ReadRun {
+        ReadRun(
+            layer: layer, offset: offset, isEncoded: isEncoded, position: position + distance, length: length)
     }
 }
 
@@ -66,7 +72,8 @@ package struct ChunkReader {
         let held = run.offset < length ? Int(min(UInt64(run.length), length - run.offset)) : 0
         if held < run.length { memset(buffer.baseAddress! + run.position + held, 0, run.length - held) }
         return held == 0
-            ? nil : ReadRun(layer: run.layer, offset: run.offset, position: run.position, length: held)
+            ? nil : ReadRun(
+                layer: run.layer, offset: run.offset, isEncoded: false, position: run.position, length: held)
     }
 
     /// Reads one layer's runs. What rises in the file as it does in the buffer is read together;

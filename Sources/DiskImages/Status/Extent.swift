@@ -64,7 +64,7 @@ package struct Extent: Equatable, Sendable {
     package func read(to position: Int) -> ReadRun? {
         switch content {
         case .data(let offset):
-            ReadRun(layer: depth, offset: offset, position: position, length: Int(length))
+            ReadRun(layer: depth, offset: offset, isEncoded: false, position: position, length: Int(length))
         case .encoded(let offset):
             ReadRun(layer: depth, offset: offset, isEncoded: true, position: position, length: Int(length))
         case .zero, .absent: nil

@@ -61,6 +61,7 @@ struct PackPlanner: Sendable {
             let fits =
                 chunk.heldLength == 0 || window.heldLength == 0
                 || chunk.heldLength + window.heldLength <= RunRecord.longestContent
+                    && chunk.lastSegment == window.firstSegment
             guard fits else {
                 pending = window
                 break
@@ -121,6 +122,14 @@ extension TargetRun {
 }
 
 extension PackChunk {
+    /// Cuts begin anew with every such stretch of a disk: what is added to one moves no cut of the
+    /// next.
+    static let segment: UInt64 = 64 << 20
+
+    /// The segments in which what is held begins and ends.
+    fileprivate var firstSegment: UInt64? { held.first.map { $0.lowerBound / PackChunk.segment } }
+    fileprivate var lastSegment: UInt64? { held.last.map { ($0.upperBound - 1) / PackChunk.segment } }
+
     /// Adds what is held at or behind the end of what there is.
     fileprivate mutating func hold(_ range: Range<UInt64>) {
         if let last = held.last, last.upperBound == range.lowerBound {
@@ -134,10 +143,7 @@ extension PackChunk {
     fileprivate mutating func append(_ next: PackChunk) {
         range = range.lowerBound..<next.range.upperBound
         for read in next.reads {
-            reads.append(
-                ReadRun(
-                    layer: read.layer, offset: read.offset, position: Int(heldLength) + read.position,
-                    length: read.length))
+            reads.append(read.moved(by: Int(heldLength)))
         }
         for range in next.held { hold(range) }
     }

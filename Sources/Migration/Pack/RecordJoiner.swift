@@ -40,6 +40,11 @@ struct RecordJoiner: Sendable {
         guard stretch.runs.count + record.runs.count - (isSeamless ? 1 : 0) <= RecordJoiner.mostRuns else {
             return false
         }
+        if !isSeamless, let last = stretch.runs.last, let first = record.runs.first,
+            (last.end - 1) / PackChunk.segment != first.start / PackChunk.segment
+        {
+            return false
+        }
         open?.range = stretch.range.lowerBound..<record.range.upperBound
         for run in record.runs { open?.runs.append(seamless: run) }
         return true

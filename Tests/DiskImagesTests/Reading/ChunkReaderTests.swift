@@ -42,14 +42,14 @@ struct ChunkReaderTests {
     @Test func whatLiesBackwardsInTheFileIsReadToo() throws {
         let layers = try layers(1)
         let runs = (0..<16).map { index in
-            ReadRun(layer: 0, offset: UInt64(15 - index) * 512, position: index * 512, length: 512)
+            ReadRun(layer: 0, offset: UInt64(15 - index) * 512, isEncoded: false, position: index * 512, length: 512)
         }
         try check(runs, of: layers, length: 8192, "backwards")
     }
 
     @Test func whatIsTheSameInTheFileIsReadTwice() throws {
         let layers = try layers(1)
-        let runs = (0..<8).map { ReadRun(layer: 0, offset: 4096, position: $0 * 1024, length: 512) }
+        let runs = (0..<8).map { ReadRun(layer: 0, offset: 4096, isEncoded: false, position: $0 * 1024, length: 512) }
         try check(runs, of: layers, length: 8192, "twice")
     }
 
@@ -73,7 +73,7 @@ struct ChunkReaderTests {
                     runs.append(
                         ReadRun(
                             layer: isNext ? runs.last?.layer ?? 0 : Int.random(in: 0..<3, using: &generator),
-                            offset: offset, position: position, length: length))
+                            offset: offset, isEncoded: false, position: position, length: length))
                 }
                 position += length
             }
