@@ -41,7 +41,7 @@ let package = Package(
             name: "DiskImages", dependencies: diskImages + ["CXXHash", "CZlib", "CZstd"],
             swiftSettings: settings),
         .target(
-            name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash"],
+            name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash", "CZstd"],
             swiftSettings: settings),
         .target(name: "Manifests", dependencies: manifests, swiftSettings: settings),
         .target(name: "PipelineFiles", dependencies: pipelineFiles + ["CYAML"], swiftSettings: settings),

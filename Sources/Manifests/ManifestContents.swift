@@ -123,8 +123,9 @@ package struct ManifestContents: Sendable {
             completion = try decoder.decode(ManifestCompletion.self, from: line)
         case "complete" where family == nil:
             let again = try decoder.decode(ManifestCompletion.self, from: line)
-            guard again.named != nil, completion?.named == nil, completion?.isSameTarget(as: again) == true else {
-                throw ManifestError("it is complete already")
+            guard again.named != nil, completion?.named == nil, completion?.isSameTarget(as: again) == true
+            else {
+                throw ManifestError("a record \"complete\" does not belong there")
             }
             completion = again
         case "family" where completion != nil: family = try decoder.decode(ManifestFamily.self, from: line)

@@ -90,6 +90,11 @@ package struct ManifestJob: Codable, Equatable, Sendable {
 
         /// `named` is the last component that it will have, where it still has another.
         package init(_ layer: ImageLayer, named: FilePath.Component?) throws {
+            if let archived = layer.content.archived {
+                (path, size, mtime) = (archived.name, archived.size, archived.mtime.description)
+                (inode, layout, digest) = (0, layer.layoutName, archived.digest)
+                return
+            }
             let found = (try? resolved(layer.path)) ?? layer.path
             path = (named.map { found.removingLastComponent().appending($0) } ?? found).description
             size = layer.file.length

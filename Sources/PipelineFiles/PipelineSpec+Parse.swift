@@ -142,7 +142,11 @@ extension PipelineKeys {
                 at: "compression")
         }
         return choice(
-            node, "'compression'", ["none", "lz4", "lz4:1 to lz4:\(Compression.highestLevel)"],
+            node, "'compression'",
+            [
+                "none", "lz4", "lz4:1 to lz4:\(Compression.highestLevel)", "zstd",
+                "zstd:1 to zstd:\(Compression.highestZstdLevel)",
+            ],
             Compression.init(name:))
     }
 

@@ -19,11 +19,15 @@ package struct ArchiveComposer: Sendable {
     /// Where the last run record ended.
     package private(set) var place = Place(layer: 0, position: 0)
     private var index = ArchiveIndex(layers: [])
+    /// The records of each layer, where they lie.
+    private var entries: [[RecordTable.Entry]] = []
     private let layerCount: Int
+    private let format: FrameFormat
 
     package init(_ header: ArchiveHeader) throws {
         headerBytes = try header.serialized()
         layerCount = header.layers.count
+        format = FrameFormat(compression: header.options.compression)
         guard headerBytes.count <= ArchiveHeader.longest, header.nameCount <= ArchiveHeader.mostLayers else {
             throw ArchiveError(
                 .notAnArchive,
@@ -34,8 +38,8 @@ package struct ArchiveComposer: Sendable {
 
     /// The archive's beginning.
     package mutating func begin() -> [UInt8] {
-        offset = UInt64(LZ4Frame.empty.count)
-        let bytes = LZ4Frame.empty + record(.header, headerBytes)
+        offset = UInt64(format.empty.count)
+        let bytes = format.empty + record(.header, headerBytes)
         id = previous
         return bytes
     }
@@ -43,7 +47,10 @@ package struct ArchiveComposer: Sendable {
     /// A run record; `run.frameLength` bytes of frame are to follow it.
     package mutating func run(_ run: RunRecord) -> [UInt8] {
         while index.layers.count <= run.layer { beginLayer() }
+        let start = offset
         let bytes = record(.run, run.serialized())
+        entries[run.layer].append(
+            RecordTable.Entry(offset: start, start: run.range.lowerBound, digest: previous))
         index.layers[run.layer].add(run, recordLength: bytes.count)
         offset += UInt64(run.frameLength)
         place = Place(layer: run.layer, position: run.range.upperBound)
@@ -53,13 +60,22 @@ package struct ArchiveComposer: Sendable {
     /// The archive's end.
     package mutating func finish() throws -> [UInt8] {
         while index.layers.count < layerCount { beginLayer() }
+        index.last = previous.description
+        var tables: [UInt8] = []
+        for layer in entries.indices {
+            index.layers[layer].tables = offset
+            for table in RecordTable.tables(of: layer, entries[layer]) {
+                tables += record(.table, table.serialized())
+            }
+        }
         let indexOffset = offset
-        let bytes = record(.index, try index.serialized(with: headerBytes))
+        let bytes = tables + record(.index, try index.serialized(with: headerBytes))
         let length = offset + UInt64(ArchiveTrailer.recordLength)
         return bytes + record(.trailer, ArchiveTrailer(indexOffset: indexOffset, length: length).serialized())
     }
 
     private mutating func beginLayer() {
+        entries.append([])
         index.layers.append(
             ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
     }

@@ -33,7 +33,7 @@ let package = Package(
             path: "Drover/DiskImages",
             swiftSettings: settings),
         .target(
-            name: "TransportArchive", dependencies: images + ["CLZ4", "CXXHash"],
+            name: "TransportArchive", dependencies: images + ["CLZ4", "CXXHash", "CZstd"],
             path: "Drover/TransportArchive", swiftSettings: settings),
         .target(name: "Manifests", dependencies: images, path: "Drover/Manifests", swiftSettings: settings),
         .target(

@@ -19,14 +19,41 @@ for _name in ("LZ4F_createDecompressionContext", "LZ4F_decompress", "LZ4F_freeDe
 _lz4.LZ4F_isError.argtypes = (ctypes.c_size_t,)
 
 
+_zstd = ctypes.CDLL("libzstd.so.1")
+for _name, _arguments in (("ZSTD_findFrameCompressedSize", (ctypes.c_char_p, ctypes.c_size_t)),
+                          ("ZSTD_decompress", (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t))):  # fmt: skip
+    getattr(_zstd, _name).restype = ctypes.c_size_t
+    getattr(_zstd, _name).argtypes = _arguments
+_zstd.ZSTD_isError.argtypes = (ctypes.c_size_t,)
+
+
 def digest(data):
     """XXH3 with 128 bits, canonical form."""
     value = _xxhash.XXH3_128bits(data, len(data))
     return struct.pack(">QQ", value.high, value.low)
 
 
-def decode_frame(data, length):
-    """The content of exactly one LZ4 frame, which must have `length` bytes; None if it is anything else."""
+def decode_frame(data, length, form="lz4"):
+    """The content of exactly one frame, which must have `length` bytes; None if it is anything else."""
+    return _decode_zstd(data, length) if form == "zstd" else _decode_lz4(data, length)
+
+
+def zstd_stream(data, most):
+    """All that libzstd finds in a stream of frames, at most so many bytes; None where it is no such stream."""
+    out = ctypes.create_string_buffer(most)
+    length = _zstd.ZSTD_decompress(out, most, data, len(data))
+    return None if _zstd.ZSTD_isError(length) else out.raw[:length]
+
+
+def _decode_zstd(data, length):
+    """By libzstd alone: the tool reads LZ4 frames, too."""
+    if _zstd.ZSTD_findFrameCompressedSize(data, len(data)) != len(data):
+        return None
+    out = ctypes.create_string_buffer(length + 1)
+    return out.raw[:length] if _zstd.ZSTD_decompress(out, length + 1, data, len(data)) == length else None
+
+
+def _decode_lz4(data, length):
     context, out = ctypes.c_void_p(), ctypes.create_string_buffer(length + 1)
     _lz4.LZ4F_createDecompressionContext(ctypes.byref(context), ctypes.c_uint(100))
     try:

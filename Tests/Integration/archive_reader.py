@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from archive_codec import decode_frame, digest
 from cow_header import SECTOR, round_up
 
-BEGINNING = bytes.fromhex("04224d186440a700000000055dcc02")
+BEGINNINGS = {"lz4": bytes.fromhex("04224d186440a700000000055dcc02"), "zstd": bytes.fromhex("28b52ffd2000010000")}
 MAGIC = bytes.fromhex("5d2a4d18")
 PREFIX = struct.Struct("<4sI4sBsHQ16s16s")
 RUN_BODY = struct.Struct("<IQQII16s16sI")
+TABLE_BODY = struct.Struct("<IQI")
+TABLE_ENTRY = struct.Struct("<QQ16s")
+MOST_ENTRIES = 8192
 MIB = 1 << 20
-MOST_RECORD = {b"H": 32 * MIB + 72, b"R": 163_976, b"I": 128 * MIB, b"T": 88}
+MOST_RECORD = {b"H": 32 * MIB + 72, b"R": 163_976, b"X": 262_232, b"I": 128 * MIB, b"T": 88}
 LAYER_KEYS = {"name": str, "layout": str, "size": int, "mtime": str, "image": bool}
 
 
@@ -89,7 +92,8 @@ class Archive:
 class _Reader:
     """Goes through a file record by record."""
 
-    def __init__(self, file):
+    def __init__(self, file, form):
+        self.form = form
         self.file, self.id, self.sequence, self.previous = file, bytes(16), 0, bytes(16)
 
     def exactly(self, count):
@@ -109,7 +113,7 @@ class _Reader:
         magic, _, text, version, kind, zero, sequence, identity, previous = PREFIX.unpack_from(whole)
         if text != b"DRVR" or digest(whole[:-16]) != whole[-16:]:
             raise Damaged(f"the record at {offset} is damaged")
-        if version != 1:
+        if version != 2:
             raise Damaged(f"version {version} is not known")
         if kind not in kinds or len(whole) > MOST_RECORD[kind] or zero:
             raise Damaged(f"the record at {offset} is of another kind")
@@ -120,13 +124,22 @@ class _Reader:
         self.sequence, self.previous = sequence + 1, found.digest
         return found
 
+    def here(self):
+        """What follows is a record whose place in the order is not known: its own sequence and previous are believed."""
+        at = self.file.tell()
+        start = self.exactly(56)
+        self.sequence, self.previous = struct.unpack_from("<Q", start, 16)[0], start[40:56]
+        self.file.seek(at)
+
     def layer(self, number, layer):
         """All records of a layer; what the index must say of it."""
         entry = {"offset": self.file.tell(), "sequence": self.sequence, "previous": self.previous.hex()}
         entry |= {"records": 0, "data": 0, "zeros": 0, "stored": 0}
-        expected = 0
+        expected, records = 0, []
         while expected < layer.sectors:
-            body = self.record((b"R",)).body
+            record = self.record((b"R",))
+            body = record.body
+            records.append((record.offset, expected, record.digest))
             if len(body) < RUN_BODY.size:
                 raise Damaged("a run record is too short")
             index, first, end, content, stored, of_frame, of_content, count = RUN_BODY.unpack_from(body)
@@ -140,7 +153,7 @@ class _Reader:
             if content != SECTOR * sum(last - begin for begin, last, is_zero in runs if not is_zero):
                 raise Damaged("the content has another length than the runs")
             frame = self.exactly(stored)
-            data = decode_frame(frame, content) if stored else b""
+            data = decode_frame(frame, content, self.form) if stored else b""
             if data is None or (digest(frame), digest(data)) != (of_frame, of_content):
                 raise Damaged("a frame's or a content's digest is another")
             if layer.entry["layout"] == "uml-v2" and runs and runs[-1][1] > layer.sectors // 8 * 8:
@@ -152,7 +165,25 @@ class _Reader:
             entry["zeros"] += SECTOR * sum(last - begin for begin, last, is_zero in runs if is_zero)
             expected = end
         entry["length"] = self.file.tell() - entry["offset"]
-        return entry
+        return entry, records
+
+    def tables(self, number, records):
+        """The tables of a layer's records, which must say what was found; where they begin."""
+        start = self.file.tell()
+        for first in range(0, len(records), MOST_ENTRIES):
+            if self.table(number, first) != records[first : first + MOST_ENTRIES]:
+                raise Damaged("a table of records says something else than was found")
+        return start
+
+    def table(self, number, first):
+        """The entries of a table: where each record begins, its first sector, its digest."""
+        body = self.record((b"X",)).body
+        if len(body) < TABLE_BODY.size or (len(body) - TABLE_BODY.size) % TABLE_ENTRY.size:
+            raise Damaged("a table of records has another length")
+        layer, before, count = TABLE_BODY.unpack_from(body)
+        if (layer, before) != (number, first) or count != (len(body) - TABLE_BODY.size) // TABLE_ENTRY.size:
+            raise Damaged("a table of records is another's")
+        return list(TABLE_ENTRY.iter_unpack(body[TABLE_BODY.size :]))
 
 
 def _runs(data, count, first, end):
@@ -204,7 +235,7 @@ def parse_header(body):
     try:
         header = json.loads(body)
         layers = [Layer(entry) for entry in header["layers"]]
-        if header["version"] != 1:
+        if header["version"] != 2:
             raise Damaged(f"version {header['version']} is not known")
         options = header["options"]
         whole = isinstance(options["compression"], str) and isinstance(options["flatten"], bool) and options["zeroRun"] >= 0
@@ -234,9 +265,11 @@ def parse_header(body):
 
 
 def _begin(file):
-    if file.read(len(BEGINNING)) != BEGINNING:
+    start = file.read(9)
+    form = next((form for form, beginning in BEGINNINGS.items() if beginning[:9] == start), None)
+    if form is None or file.read(len(BEGINNINGS[form]) - 9) != BEGINNINGS[form][9:]:
         raise Damaged("this is no archive")
-    reader = _Reader(file)
+    reader = _Reader(file, form)
     record = reader.record((b"H",))
     return reader, record, *parse_header(record.body)
 
@@ -248,7 +281,8 @@ def _index(record, header_body):
     if record.body[4 : 4 + length] != header_body:
         raise Damaged("the header's copy differs")
     try:
-        return json.loads(record.body[4 + length :])["layers"]
+        index = json.loads(record.body[4 + length :])
+        return index["layers"], bytes.fromhex(index["last"])
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged("the index is none") from error
 
@@ -256,9 +290,11 @@ def _index(record, header_body):
 def read_archive(file):
     """Reads and checks all of an archive, front to back."""
     reader, head, header, layers = _begin(file)
-    entries = [reader.layer(number, layer) for number, layer in enumerate(layers)]
+    found = [reader.layer(number, layer) for number, layer in enumerate(layers)]
+    last = reader.previous
+    entries = [{**entry, "tables": reader.tables(number, records)} for number, (entry, records) in enumerate(found)]
     index = reader.record((b"I",))
-    if _index(index, head.body) != entries:
+    if _index(index, head.body) != (entries, last):
         raise Damaged("the index says something else than was found")
     trailer = reader.record((b"T",))
     if len(trailer.body) != 16 or struct.unpack("<QQ", trailer.body) != (index.offset, file.tell()):
@@ -279,7 +315,7 @@ def read_by_seeking(file, name):
         raise Damaged("the trailer names another length")
     file.seek(offset)
     index = _record_somewhere(reader, b"I")
-    entries = _index(index, head.body)
+    entries, _ = _index(index, head.body)
     if index.digest != trailer.previous or len(entries) != len(layers):
         raise Damaged("the index is not the trailer's")
     archive = Archive(head.digest, header, layers)
@@ -291,15 +327,50 @@ def read_by_seeking(file, name):
         entry = entries[number]
         file.seek(entry["offset"])
         reader.sequence, reader.previous = entry["sequence"], bytes.fromhex(entry["previous"])
-        if reader.layer(number, layers[number]) != entry:
+        found, records = reader.layer(number, layers[number])
+        if {**found, "tables": entry["tables"]} != entry:
             raise Damaged("the index says something else than was found")
+        file.seek(entry["tables"])
+        for first in range(0, len(records), MOST_ENTRIES):
+            reader.here()
+            if reader.table(number, first) != records[first : first + MOST_ENTRIES]:
+                raise Damaged("a table of records says something else than was found")
     return archive
 
 
+def read_sector(file, name, sector):
+    """One sector of a layer, nothing but its record decoded; None where the layer does not hold it."""
+    reader, head, header, layers = _begin(file)
+    file.seek(file.seek(0, 2) - 88)
+    trailer = _record_somewhere(reader, b"T")
+    file.seek(struct.unpack("<QQ", trailer.body)[0])
+    entries, _ = _index(_record_somewhere(reader, b"I"), head.body)
+    number = Archive(head.digest, header, layers).index_of(name)
+    for first in range(0, entries[number]["records"], MOST_ENTRIES):
+        file.seek(entries[number]["tables"] + first // MOST_ENTRIES * MOST_RECORD[b"X"])
+        reader.here()
+        for offset, begin, of_record in reversed(reader.table(number, first)):
+            if begin > sector:
+                continue
+            file.seek(offset)
+            record = _record_somewhere(reader, b"R")
+            if record.digest != of_record:
+                raise Damaged("a table names another record")
+            _, begin, end, content, stored, _, of_content, count = RUN_BODY.unpack_from(record.body)
+            if sector >= end:
+                break
+            data, position = decode_frame(reader.exactly(stored), content, reader.form) if stored else b"", 0
+            if digest(data) != of_content:
+                raise Damaged("a content's digest is another")
+            for start, last, is_zero in _runs(record.body[RUN_BODY.size :], count, begin, end):
+                if start <= sector < last:
+                    at = position + (sector - start) * SECTOR
+                    return bytes(SECTOR) if is_zero else data[at : at + SECTOR]
+                position += 0 if is_zero else (last - start) * SECTOR
+            return None
+    raise Damaged("no table has the sector")
+
+
 def _record_somewhere(reader, kind):
-    """A record whose place in the order is not known yet: its own sequence and previous are believed."""
-    at = reader.file.tell()
-    start = reader.exactly(56)
-    reader.sequence, reader.previous = struct.unpack_from("<Q", start, 16)[0], start[40:56]
-    reader.file.seek(at)
+    reader.here()
     return reader.record((kind,))

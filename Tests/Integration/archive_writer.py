@@ -47,8 +47,8 @@ class ArchiveWriter:
     layers: list
     stretches: list | None = None
     data: bytes = bytes(range(256)) * 2
-    version: int = 1
-    header_version: int = 1
+    version: int = 2
+    header_version: int = 2
 
     def header(self):
         options = {"compression": "none", "flatten": False, "zeroRun": 4096}
@@ -67,15 +67,24 @@ class ArchiveWriter:
         self.id = self.previous = bytes(16)
         self.sequence = 0
         header = self.header()
-        out, entries = BEGINNING + self.record(b"H", header), []
+        out, entries, tables = BEGINNING + self.record(b"H", header), [], []
         for index, entry in enumerate(self.layers):
             start = {"offset": len(out), "sequence": self.sequence, "previous": self.previous.hex()}
             counts = {"records": 0, "data": 0, "zeros": 0, "stored": 0}
+            records = []
             for stretch in self.stretches_of(index, entry):
                 piece = self.stretch(index, stretch, counts)
+                records.append((len(out), stretch.first, self.previous))
                 out += piece
             entries.append({**start, "length": len(out) - start["offset"], **counts})
-        tables = json.dumps({"layers": entries}, sort_keys=True, separators=(",", ":")).encode()
+            tables.append(records)
+        last = self.previous.hex()
+        for index, records in enumerate(tables):
+            entries[index]["tables"] = len(out)
+            for first in range(0, len(records), 8192):
+                part = records[first : first + 8192]
+                out += self.record(b"X", struct.pack("<IQI", index, first, len(part)) + b"".join(struct.pack("<QQ16s", *entry) for entry in part))
+        tables = json.dumps({"last": last, "layers": entries}, sort_keys=True, separators=(",", ":")).encode()
         at = len(out)
         out += self.record(b"I", struct.pack("<I", len(header)) + header + tables)
         return out + self.record(b"T", struct.pack("<QQ", at, len(out) + 88))

@@ -222,18 +222,18 @@ class ArchiveDamageTests(DroverCase):
 
     def test_a_version_byte_that_was_changed(self):
         for frame in (frame for frame in self.frames if frame.is_record):
-            for version in (0, 2, 255):
+            for version in (0, 1, 3, 255):
                 data = bytearray(self.data)
                 data[frame.start + 12] = version
                 self.check(bytes(data), f"version {version} at {frame.start}", True, frame.start)
 
     def test_an_unknown_version_is_refused_by_name(self):
-        for writer in (ArchiveWriter([layer("base.img")], version=2), ArchiveWriter([layer("base.img")], header_version=2)):
+        for writer in (ArchiveWriter([layer("base.img")], version=3), ArchiveWriter([layer("base.img")], header_version=3)):
             archive = Path(self.path("version.drover"))
             archive.write_bytes(writer.bytes())
             out = self.path("out")
             for arguments in (["list"], ["verify"], ["unpack", "-C", out], ["unpack", "--salvage", "-C", out]):
                 done = self.run_limited(*arguments, str(archive))
                 self.assertEqual(done.returncode, 65, f"{arguments}: {done.stderr}")
-                self.assertRegex(done.stderr, r"version (is )?2\b")
+                self.assertRegex(done.stderr, r"version (is )?3\b")
                 self.assertFalse(os.path.exists(out) and os.listdir(out), "something was restored")

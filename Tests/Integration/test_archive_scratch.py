@@ -1,4 +1,4 @@
-"""The folder where layers wait to be flattened: gone at the end, and after a kill at any point gone with the next run of the same command."""
+"""The folder where layers from a pipe wait to be flattened: gone at the end, and after a kill at any point gone with the next run of the same command."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from archives import make_fleet, names_of
-from harness import DroverCase, binary, drover, required_tool
+from harness import DroverCase, binary, required_tool
 from reference import open_chain
 
 F_OFD_SETLK = 37
@@ -34,10 +34,16 @@ class ScratchTests(DroverCase):
     def killed(self, call, step):
         """Whether the run was killed at its `step`-th `call`."""
         options = ("-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={step}")
-        done = subprocess.run(
-            [required_tool("strace"), *options, binary(), *self.command, self.archive], capture_output=True, timeout=60
-        )
-        return done.returncode != 0
+        return self.piped(required_tool("strace"), *options, binary(), *self.command, "-").returncode != 0
+
+    def piped(self, *command):
+        """A run that gets the archive through a pipe."""
+        with subprocess.Popen(["cat", self.archive], stdout=subprocess.PIPE) as source:
+            try:
+                return subprocess.run(command, stdin=source.stdout, capture_output=True, timeout=60)
+            finally:
+                source.stdout.close()
+                source.kill()
 
     def test_killed_anywhere_the_same_command_leaves_nothing(self):
         for call in ("unlinkat", "/^rename", "mkdirat", "fsync"):
@@ -51,8 +57,7 @@ class ScratchTests(DroverCase):
     def test_killed_when_all_was_named_and_run_again_from_a_pipe(self):
         self.assertTrue(self.killed("unlinkat", 4))
         self.assertEqual(len(self.left()), 1)
-        with open(self.archive, "rb") as file:
-            done = subprocess.run([binary(), *self.command, "-"], stdin=file, capture_output=True, timeout=60)
+        done = self.piped(binary(), *self.command, "-")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_done()
 
@@ -70,6 +75,6 @@ class ScratchTests(DroverCase):
             self.succeeds(*self.command, self.archive)
             self.assertEqual(self.left(), [left])
             os.unlink(f"{self.out}/{next(iter(self.expected))}")
-            self.assertEqual(drover(*self.command, "--force", "--restart", self.archive).code, 73)
+            self.assertEqual(self.piped(binary(), *self.command, "--force", "--restart", "-").returncode, 73)
         self.succeeds(*self.command, "--force", "--restart", self.archive)
         self.assert_done()

@@ -46,7 +46,7 @@ struct PipelineProblemsTests {
                 "9: 'source-format' is 'vmdk'; expected raw, cow, qcow2, uml-v1, uml-v2, uml-v2-64, qemu-v2, qemu-v2-32, uml-v3 or uml-v3-64",
                 "10: 'backing-format' is 'qcov'; expected raw, cow, qcow2, uml-v1, uml-v2, uml-v2-64, qemu-v2, qemu-v2-32, uml-v3 or uml-v3-64",
                 "11: 'compression' is of archives, and the operation is convert",
-                "11: 'compression' is 'zip'; expected none, lz4 or lz4:1 to lz4:12",
+                "11: 'compression' is 'zip'; expected none, lz4, lz4:1 to lz4:12, zstd or zstd:1 to zstd:19",
                 "12: 'directory' is no key of a pipeline (it belongs under 'target')",
                 "14: 'nmae' is no key of 'target' (did you mean 'name'?)",
                 "15: 'format' is 'qcow3'; expected raw, cow or qcow2",

@@ -89,7 +89,7 @@ import Testing
     @Test func anotherVersionIsRefusedByName() throws {
         let text =
             #"{"layers":[],"options":{"compression":"lz4","flatten":false,"zeroRun":4096},"version":7}"#
-        #expect(throws: ArchiveError(.notAnArchive, "has format version 7; this program reads version 1")) {
+        #expect(throws: ArchiveError(.notAnArchive, "has format version 7; this program reads version 2")) {
             try ArchiveHeader(parsing: Array(text.utf8))
         }
     }

@@ -27,6 +27,8 @@ struct ArchiveIndexTests {
         #expect(layers.map(\.data) == [3 * 512, 0, 512])
         #expect(layers.map(\.zeros) == [0, 0, 512])
         #expect(layers.map(\.stored) == [parts[3] + parts[5], 0, parts[7]])
+        let tables = head + base + parts[6...8].reduce(0, +)
+        #expect(layers.map(\.tables) == [tables, tables + parts[9], tables + parts[9]])
     }
 
     @Test func itHasACopyOfTheHeader() throws {
@@ -61,7 +63,7 @@ struct ArchiveIndexTests {
         arguments: [
             { $0.offset = 1 << 40 }, { $0.length = 1 << 40 }, { $0.stored = $0.length + 1 },
             { $0.sequence = 1 << 62 }, { $0.data = 3 << 20 }, { $0.zeros = .max },
-            { $0.offset = .max }, { $0.length = .max },
+            { $0.offset = .max }, { $0.length = .max }, { $0.tables = .max }, { $0.records = 1 << 40 },
         ] as [@Sendable (inout ArchiveIndex.Layer) -> Void])
     func whatCannotBeIsNotBelieved(change: @Sendable (inout ArchiveIndex.Layer) -> Void) throws {
         #expect(throws: ArchiveError(.damaged, "its index says what cannot be")) {
@@ -112,7 +114,7 @@ struct ArchiveIndexTests {
         #expect(listing.layers.map(\.zeros) == [0, 0, 0, 512])
         #expect(try listing.size == UInt64(usual.bytes.count))
         #expect(listing.compression == "lz4")
-        #expect(listing.archive == path.string && !listing.flattened && listing.formatVersion == 1)
+        #expect(listing.archive == path.string && !listing.flattened && listing.formatVersion == 2)
     }
 
     @Test(arguments: [Compression.none, .lz4(level: 1), .lz4(level: 9)])

@@ -45,7 +45,8 @@ struct ArchiveReaderTests {
     }
 
     @Test(arguments: [
-        [0], [UInt8](repeating: 0, count: 512), LZ4Frame.empty, [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0],
+        [0], [UInt8](repeating: 0, count: 512), FrameFormat.lz4.empty, FrameFormat.zstd.empty,
+        [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0],
     ])
     func somethingPutInIsFoundWhereverItStands(piece: [UInt8]) throws {
         let parts = try usual.parts()
@@ -134,8 +135,8 @@ struct ArchiveReaderTests {
 
     @Test func aVersionThatIsNotReadIsSaid() throws {
         var bytes = try usual.bytes
-        bytes[LZ4Frame.empty.count + 12] = 2
-        #expect(throws: ArchiveError(.notAnArchive, "has format version 2; this program reads version 1")) {
+        bytes[FrameFormat.lz4.empty.count + 12] = 3
+        #expect(throws: ArchiveError(.notAnArchive, "has format version 3; this program reads version 2")) {
             try files.read(bytes)
         }
     }
@@ -144,7 +145,8 @@ struct ArchiveReaderTests {
     func whatIsNoArchiveIsSaid(bytes: [UInt8]) {
         #expect(
             throws: ArchiveError(
-                .notAnArchive, "is no archive: it does not begin with an empty LZ4 frame")
+                .notAnArchive,
+                "is no archive: it does not begin with an empty LZ4 or Zstandard frame")
         ) { try files.read(bytes) }
     }
 

@@ -4,24 +4,24 @@ import Testing
 
 @testable import TransportArchive
 
-@Suite struct LZ4FrameTests {
+@Suite struct FrameTests {
     private func frame(of content: [UInt8], _ compression: Compression) throws -> [UInt8] {
-        let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
+        let frame = try AlignedBuffer(capacity: FrameFormat.longest)
         let count = try content.withUnsafeBytes {
             try FrameCompressor(compression).compress($0, into: frame.bytes)
         }
         return Array(frame.bytes[..<count])
     }
 
-    private func content(of frame: [UInt8], length: Int) throws -> [UInt8] {
+    private func content(of frame: [UInt8], _ format: FrameFormat, length: Int) throws -> [UInt8] {
         var content = [UInt8](repeating: 0, count: length)
         try frame.withUnsafeBytes { stored in
-            try content.withUnsafeMutableBytes { try FrameDecompressor().decompress(stored, into: $0) }
+            try content.withUnsafeMutableBytes { try FrameDecompressor(format).decompress(stored, into: $0) }
         }
         return content
     }
 
-    @Test(arguments: ["none", "lz4", "lz4:1", "lz4:3", "lz4:12"])
+    @Test(arguments: ["none", "lz4", "lz4:1", "lz4:3", "lz4:12", "zstd", "zstd:1", "zstd:19"])
     func whatIsCompressedComesBack(_ name: String) throws {
         let compression = try #require(Compression(name: name))
         var random = TestSeed().generator()
@@ -31,23 +31,26 @@ import Testing
                     isRandom ? UInt8.random(in: 0...255, using: &random) : UInt8($0 / 97 % 7)
                 }
                 let frame = try frame(of: bytes, compression)
-                #expect(frame.count <= LZ4Frame.longest)
-                #expect(try content(of: frame, length: length) == bytes)
+                #expect(frame.count <= FrameFormat.longest)
+                #expect(try content(of: frame, compression.format, length: length) == bytes)
             }
         }
     }
 
-    @Test func theEmptyFrameIsWhatLiblz4Makes() throws {
-        #expect(try content(of: LZ4Frame.empty, length: 0).isEmpty)
+    @Test(arguments: FrameFormat.allCases)
+    func theEmptyFrameIsOne(_ format: FrameFormat) throws {
+        #expect(try content(of: format.empty, format, length: 0).isEmpty)
     }
 
-    @Test func aFrameOfAnotherLengthIsRefused() throws {
-        let frame = try frame(of: [UInt8](repeating: 7, count: 4096), .lz4(level: 1))
-        #expect(throws: ArchiveError.self) { try content(of: frame, length: 4095) }
-        #expect(throws: ArchiveError.self) { try content(of: frame, length: 4097) }
-        #expect(throws: ArchiveError.self) { try content(of: Array(frame.dropLast()), length: 4096) }
+    @Test(arguments: [Compression.lz4(level: 1), .zstd(level: 3)])
+    func aFrameOfAnotherLengthIsRefused(_ compression: Compression) throws {
+        let format = compression.format
+        let frame = try frame(of: [UInt8](repeating: 7, count: 4096), compression)
+        #expect(throws: ArchiveError.self) { try content(of: frame, format, length: 4095) }
+        #expect(throws: ArchiveError.self) { try content(of: frame, format, length: 4097) }
+        #expect(throws: ArchiveError.self) { try content(of: Array(frame.dropLast()), format, length: 4096) }
     }
 
-    @Test(arguments: ["lz4:0", "lz4:13", "lz4:", "zstd", "", "LZ4"])
+    @Test(arguments: ["lz4:0", "lz4:13", "lz4:", "zstd:0", "zstd:20", "zstd:", "none:1", "", "LZ4"])
     func otherNamesAreNoCompression(_ name: String) { #expect(Compression(name: name) == nil) }
 }

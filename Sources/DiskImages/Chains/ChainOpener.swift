@@ -9,6 +9,7 @@ extension ImageChain {
     /// to it, `badData` where a file is not what it should be, lies outside the confinement, or no
     /// longer fits its overlay.
     package static func open(_ path: FilePath, _ options: ChainOptions) throws -> ImageChain {
+        if let chain = try options.archived(path) { return chain }
         var opener = ChainOpener(options: options, isExamining: false)
         let chain = try opener.open(path)
         // One wait serves all that is opened later, too: what changed before it is settled by then.
@@ -23,6 +24,7 @@ extension ImageChain {
     /// Opens `path` and as much below it as can be opened, and says what is wrong with the rest;
     /// throws only where `path` itself is no image.
     package static func examine(_ path: FilePath, _ options: ChainOptions) throws -> ImageChain {
+        if let chain = try options.archived(path) { return chain }
         var opener = ChainOpener(options: options, isExamining: true)
         return try opener.open(path)
     }

@@ -1,4 +1,5 @@
 internal import ImageFormats
+package import Linux
 package import SystemPackage
 
 /// One file of a chain and what its bytes mean.
@@ -24,6 +25,15 @@ package struct ImageLayer: Sendable {
 
     package var path: FilePath { file.path }
 
+    /// The modification time of the image's file, also of one that is in an archive.
+    package var mtime: Timestamp { content.archived?.mtime ?? file.identity.mtime }
+
+    /// Whether both are one file, and the same image in it.
+    package func isSame(as other: ImageLayer) -> Bool {
+        file.identity.isSameFile(as: other.file.identity)
+            && content.archived?.layer == other.content.archived?.layer
+    }
+
     /// `raw` or `cow`, as `info` prints it.
     package var formatName: String { content.formatName }
 
@@ -46,7 +56,9 @@ package struct ImageLayer: Sendable {
     /// backing file; nil where there is no doubt.
     package func disguise() throws -> RawDisguise? {
         guard isRaw else { return nil }
-        return RawDisguise(try file.prefix(RawDisguise.prefixLength), fileLength: file.length)
+        return RawDisguise(
+            try content.beginning(of: file, RawDisguise.prefixLength),
+            fileLength: content.archived?.size ?? file.length)
     }
 
     /// Bytes of guest disk that this layer holds itself, counted from its bitmap; a raw layer holds

@@ -21,7 +21,11 @@ package protocol LayerContent: Sendable {
     var backing: BackingClause? { get }
     /// What a user should know although it can be read; nil mostly.
     var warning: String? { get }
+    /// Where it comes from, where its file is an archive of several; nil of a file of its own.
+    var archived: ArchivedSource? { get }
 
+    /// The first `count` bytes of what a raw image holds, or as many as there are.
+    func beginning(of file: ImageFile, _ count: Int) throws -> [UInt8]
     /// A walk through what `file` holds of its disk.
     func cursor(over file: ImageFile) -> any LayerCursor
     /// The first allocated sector whose data `file` does not hold, and where its data would end;
@@ -59,6 +63,23 @@ package struct BackingClause: Sendable {
     }
 }
 
+/// A layer of an archive, as records know it.
+package struct ArchivedSource: Sendable {
+    /// Which layer of the archive it is.
+    package let layer: Int
+    /// The archive's id and the layer's name.
+    package let name: String
+    /// The packed file's size in bytes, and its time.
+    package let size: UInt64
+    package let mtime: Timestamp
+    /// What stands for all that the archive holds of it.
+    package let digest: String
+
+    package init(layer: Int, name: String, size: UInt64, mtime: Timestamp, digest: String) {
+        (self.layer, self.name, self.size, self.mtime, self.digest) = (layer, name, size, mtime, digest)
+    }
+}
+
 /// Something that is wrong between an image and its backing file.
 package struct BackingMisfit: Sendable {
     package let kind: ChainProblem.Kind
@@ -74,6 +95,9 @@ extension LayerContent {
     package var metadataLength: UInt64 { 0 }
     package var backing: BackingClause? { nil }
     package var warning: String? { nil }
+    package var archived: ArchivedSource? { nil }
+
+    package func beginning(of file: ImageFile, _ count: Int) throws -> [UInt8] { try file.prefix(count) }
 
     package func firstTruncatedSector(in file: ImageFile) throws -> (sector: UInt64, dataEnd: UInt64)? { nil }
 

@@ -72,7 +72,8 @@ package struct ChunkReader {
         let held = run.offset < length ? Int(min(UInt64(run.length), length - run.offset)) : 0
         if held < run.length { memset(buffer.baseAddress! + run.position + held, 0, run.length - held) }
         return held == 0
-            ? nil : ReadRun(
+            ? nil
+            : ReadRun(
                 layer: run.layer, offset: run.offset, isEncoded: false, position: run.position, length: held)
     }
 

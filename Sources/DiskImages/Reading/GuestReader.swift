@@ -57,8 +57,7 @@ package final class GuestReader: Sendable, Equatable {
         guard let mine, let others, mine.content == others.content, mine.read(to: 0) != nil else {
             return false
         }
-        return chain.layers[mine.depth].file.identity.isSameFile(
-            as: other.chain.layers[others.depth].file.identity)
+        return chain.layers[mine.depth].isSame(as: other.chain.layers[others.depth])
     }
 
     private func take() throws -> Walk {

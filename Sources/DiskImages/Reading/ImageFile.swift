@@ -42,6 +42,9 @@ package final class ImageFile: Sendable {
         try self.init(adopting: fcntl(descriptor, F_DUPFD_CLOEXEC, 0), path, synchronizing: false)
     }
 
+    /// The same file by another name.
+    package func called(_ path: FilePath) throws -> ImageFile { try ImageFile(sharing: descriptor, path) }
+
     private convenience init(
         _ path: FilePath, looking before: stat, _ synchronizing: Bool, _ open: (CInt) -> CInt
     ) throws {

@@ -36,7 +36,7 @@ package struct Conversion: TargetMove {
         target = TargetTransaction(
             place: place, content: ImageContent(job: job ?? plan.job, format: plan.format),
             access: try access ?? TargetAccess(holding: held.map { try $0.file.access() }),
-            mtime: request.asBase ? chain.top.file.identity.mtime : nil, policy: request.policy)
+            mtime: request.asBase ? chain.top.mtime : nil, policy: request.policy)
     }
 
     var job: ManifestJob { target.content.job }
@@ -118,7 +118,7 @@ package struct Conversion: TargetMove {
     /// is read in any case.
     package var shareableBase: ImageLayer? {
         guard plan.holding == .everything(marks: false), request.shortestZeroRun > 0, request.sharesExtents,
-            let bottom = chain.layers.last, bottom.isRaw
+            let bottom = chain.layers.last, bottom.isRaw, bottom.content.archived == nil
         else { return nil }
         return bottom
     }

@@ -2,6 +2,7 @@ package import DiskImages
 internal import ImageFormats
 internal import Manifests
 package import SystemPackage
+internal import TransportArchive
 
 /// A conversion as it is asked for.
 package struct ConversionRequest: Sendable {
@@ -61,6 +62,8 @@ package struct BackingRequest: Sendable {
         var options = options
         (options.format, options.backingFormat, options.confinesImage) = (format, nil, true)
         options.isSecond = true
+        // No header can name what is in an archive.
+        options.archived = ArchivedImage.refuse
         if let location { options.location = location }
         self.options = options
     }

@@ -141,7 +141,11 @@ struct BaseInPlace {
         }
         let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<count])
         try source.read(
-            [ReadRun(layer: 0, offset: place + (range.lowerBound - start), isEncoded: false, position: 0, length: count)],
+            [
+                ReadRun(
+                    layer: 0, offset: place + (range.lowerBound - start), isEncoded: false, position: 0,
+                    length: count)
+            ],
             into: bytes)
         try file.write(UnsafeRawBufferPointer(bytes), at: offset + range.lowerBound)
     }

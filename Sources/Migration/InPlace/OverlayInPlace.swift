@@ -21,6 +21,7 @@ struct OverlayInPlace {
     /// several names and `force` is false, `unavailable` where anybody has a lock on it, or another
     /// command is to go on with it.
     init(_ image: FilePath, for command: Journal.Command, _ options: ChainOptions, force: Bool) throws {
+        _ = try options.archived(image)
         file = try PatchedFile(at: image)
         guard file.nameCount < 2 || force else {
             throw MigrationError(

@@ -4,6 +4,7 @@ internal import Linux
 internal import Manifests
 internal import Stages
 package import SystemPackage
+internal import TransportArchive
 
 /// A COW overlay that is pointed at another backing file.
 package struct Rebasing {
@@ -95,6 +96,7 @@ package struct Rebasing {
         if let path = request.oldBacking {
             var options = request.options
             (options.format, options.backingFormat, options.isSecond) = (nil, nil, true)
+            options.archived = ArchivedImage.open
             return try ImageChain.open(path, options)
         }
         if let problem = overlay.chain.problems.first { throw problem.error }

@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import SystemPackage
+internal import TransportArchive
 
 /// The names by which one file was asked for. Each of them is to be in the archive, also where they
 /// are links to one another.
@@ -13,10 +14,21 @@ struct AskedNames {
         let own: FilePath
 
         init(_ path: FilePath) throws {
+            if let place = try AskedNames.place(path) {
+                (given, resolved, own) = (place, place, place)
+                return
+            }
             given = path.absolute
             resolved = try DiskImages.resolved(path)
             let folder = given.removingLastComponent()
             own = try given.lastComponent.map { try DiskImages.resolved(folder).appending($0) } ?? resolved
+        }
+    }
+
+    /// Where an image in an archive would lie if it were unpacked beside that; nil of a file.
+    static func place(_ path: FilePath) throws -> FilePath? {
+        try ArchivedImage.parts(of: path).map {
+            try DiskImages.resolved($0.archive).removingLastComponent().pushing(FilePath($0.name))
         }
     }
 

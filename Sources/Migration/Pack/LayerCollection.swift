@@ -27,7 +27,7 @@ struct PlannedLayer {
         let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0)
             .wanted
         return ArchiveHeader.Layer(
-            names: names, format: format, size: size, mtime: source.chain.top.file.identity.mtime.description,
+            names: names, format: format, size: size, mtime: source.chain.top.mtime.description,
             backing: backing, isImage: !asked.isEmpty, access: access)
     }
 }
@@ -38,8 +38,13 @@ struct LayerCollection {
     private struct Key: Hashable {
         let file: FileID
         let layout: String
+        /// Of an image in an archive, which.
+        let layer: Int?
 
-        init(_ layer: ImageLayer) { (file, layout) = (FileID(layer.file.identity), layer.layoutName) }
+        init(_ layer: ImageLayer) {
+            (file, layout) = (FileID(layer.file.identity), layer.layoutName)
+            self.layer = layer.content.archived?.layer
+        }
     }
 
     private var layers: [PlannedLayer] = []
@@ -60,10 +65,10 @@ struct LayerCollection {
                 indices[key] = index
             }
             if depth == 0 {
-                try layers[index].asked.add(image)
+                try layers[index].asked.add(layer.content.archived == nil ? image : layer.path)
             } else if !layers[index].isBacking {
                 layers[index].isBacking = true
-                layers[index].place = try resolved(layer.path)
+                layers[index].place = try LayerCollection.place(of: layer)
             }
             below = index
         }
@@ -90,14 +95,19 @@ struct LayerCollection {
         if indices[key] == nil {
             layers.append(
                 PlannedLayer(
-                    place: try resolved(chain.top.path),
+                    place: try LayerCollection.place(of: chain.top),
                     source: PackSource(chain: chain, holding: .everything(marks: false)),
                     format: FormatDescription(
                         format: ImageFormat.raw.name, layout: ImageFormat.raw.name),
                     size: chain.guestLength, backing: nil))
             indices[key] = index
         }
-        try layers[index].asked.add(image)
+        try layers[index].asked.add(chain.top.content.archived == nil ? image : chain.top.path)
+    }
+
+    /// Where the file lies; of one in an archive, where it would lie if it were unpacked beside that.
+    private static func place(of layer: ImageLayer) throws -> FilePath {
+        try AskedNames.place(layer.path) ?? resolved(layer.path)
     }
 
     private func planned(_ layer: ImageLayer, _ backing: Int?) throws -> PlannedLayer {
@@ -108,7 +118,7 @@ struct LayerCollection {
             )
         }
         return PlannedLayer(
-            place: try resolved(layer.path),
+            place: try LayerCollection.place(of: layer),
             source: PackSource(
                 chain: ImageChain(layers: [layer]),
                 holding: layer.isRaw ? .everything(marks: false) : .above(depth: 1, backingLength: 0)),

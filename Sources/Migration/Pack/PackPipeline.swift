@@ -48,7 +48,7 @@ struct PackPipeline: Sendable {
         let planned = BoundedChannel<Job>(limit: Limits.planned)
         let packed = BoundedChannel<PackedFrame>(limit: 2 * options.workers.limit + 2)
         let checkpoints = BoundedChannel<ArchiveManifest.Checkpoint>(limit: 4)
-        let frames = try await BufferPool(count: 2 * options.workers.limit + 2, capacity: LZ4Frame.longest)
+        let frames = try await BufferPool(count: 2 * options.workers.limit + 2, capacity: FrameFormat.longest)
         let end = Locked(composer)
         try await stages { group in
             try group.addStage { try await plan(from: composer.place, into: planned, frames) }

@@ -26,7 +26,7 @@ struct ChunkPacker {
         content = try AlignedBuffer(capacity: RunRecord.longestContent)
     }
 
-    /// Packs `chunk` into `frame`, which holds `LZ4Frame.longest`.
+    /// Packs `chunk` into `frame`, which holds `FrameFormat.longest`.
     mutating func pack(_ chunk: PackChunk, into frame: AlignedBuffer) throws -> PackedFrame {
         let keepsZeros = !sources[chunk.layer].isRaw
         // Of what is known to be zeros nothing need be looked at, and it may be longer than any

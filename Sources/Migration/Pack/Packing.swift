@@ -40,7 +40,8 @@ package struct Packing: TargetMove {
         let job = ArchiveManifest.Job(
             archive: composer.id.description, consistent: plan.isConsistent, segment: request.segmentLength,
             sources: try plan.files.map(ManifestJob.Source.init), target: place.path.absolute.description)
-        let images = try Set(request.images.map { try resolved($0).description })
+        let images = try Set(
+            request.images.map { try (AskedNames.place($0) ?? resolved($0)).description })
         return TargetTransaction(
             place: place, content: ArchiveContent(job: job, images: images),
             access: TargetAccess(holding: try plan.files.map { try $0.file.access() }), policy: request.policy

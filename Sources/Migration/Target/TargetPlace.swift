@@ -3,6 +3,7 @@ internal import Glibc
 internal import Linux
 internal import Manifests
 package import SystemPackage
+internal import TransportArchive
 
 /// Where a target goes: its name with links resolved, and what must not be there.
 package struct TargetPlace: Sendable {
@@ -51,6 +52,7 @@ package struct TargetPlace: Sendable {
             )
         }
         existing = try file.identity()
+        if existing == nil { _ = try ArchivedImage.refuse(name) }
         if let existing, !existing.isRegular {
             throw MigrationError(.target, "\(name): exists and is no regular file (it is never replaced)")
         }

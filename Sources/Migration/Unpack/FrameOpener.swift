@@ -6,8 +6,9 @@ struct FrameOpener {
     private let decompressor: FrameDecompressor
     private let content: AlignedBuffer
 
-    init() throws {
-        decompressor = try FrameDecompressor()
+    /// Of frames in `format`.
+    init(_ format: FrameFormat) throws {
+        decompressor = try FrameDecompressor(format)
         content = try AlignedBuffer(capacity: RunRecord.longestContent)
     }
 

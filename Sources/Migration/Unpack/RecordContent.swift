@@ -28,7 +28,7 @@ struct RecordContent: ContentSource {
     init(_ reader: ArchiveReader, _ layer: Layer?, _ options: MoveOptions, log: DamageLog? = nil) async throws
     {
         (self.reader, self.layer, self.log, self.options) = (reader, layer, log, options)
-        frames = try await BufferPool(count: options.workers.limit + 4, capacity: LZ4Frame.longest)
+        frames = try await BufferPool(count: options.workers.limit + 4, capacity: FrameFormat.longest)
     }
 
     var scope: CopyScope { layer?.scope ?? .everything(marks: false) }
@@ -37,7 +37,7 @@ struct RecordContent: ContentSource {
 
     func makeReader() throws -> RecordContentReader {
         try RecordContentReader(
-            reader.header, layer?.scope, log: log, frames: frames, progress: options.progress)
+            reader, layer?.scope, log: log, frames: frames, progress: options.progress)
     }
 
     mutating func next() async throws -> StoredRecord? {
@@ -174,11 +174,11 @@ struct RecordContentReader: ContentReader {
     private var content = UnsafeRawBufferPointer(start: nil, count: 0)
 
     init(
-        _ header: ArchiveHeader, _ scope: CopyScope?, log: DamageLog?, frames: BufferPool, progress: Progress
+        _ reader: ArchiveReader, _ scope: CopyScope?, log: DamageLog?, frames: BufferPool, progress: Progress
     ) throws {
-        opener = try FrameOpener()
-        (self.header, self.scope, self.log, self.frames, self.progress) = (
-            header, scope, log, frames, progress
+        opener = try FrameOpener(reader.format)
+        (header, self.scope, self.log, self.frames, self.progress) = (
+            reader.header, scope, log, frames, progress
         )
     }
 

@@ -56,7 +56,7 @@ struct RestorePlan: Sendable {
                 layer in
                 header.layers[layer].names.map { Image(layer: layer, name: $0) }
             }
-            : LayerNames(header, request.archiveName).find(request.names)
+            : RestorePlan.find(request.names, in: header, request.archiveName)
         var seen: Set<Int> = []
         var names: [Int: [String]] = [:]
         var taken: Set<[UInt8]> = []
@@ -229,40 +229,22 @@ enum RestoredLayer: Sendable {
     var isRaw: Bool { format == .raw }
 }
 
-/// The layers of an archive by the names that a user has for them. By bytes: a String takes names
-/// for equal that only look the same.
-private struct LayerNames {
-    private let archive: String
-    private var byName: [[UInt8]: RestorePlan.Image] = [:]
-    private var byLastComponent: [[UInt8]: [RestorePlan.Image]] = [:]
-
-    init(_ header: ArchiveHeader, _ archive: String) {
-        self.archive = archive
-        for (index, layer) in header.layers.enumerated() {
-            for name in layer.names {
-                let image = RestorePlan.Image(layer: index, name: name)
-                byName[Array(name.utf8)] = image
-                byLastComponent[ArchiveName.lastComponent(of: name), default: []].append(image)
+extension RestorePlan {
+    /// The images that `names` mean: full names, or last components that are unique.
+    private static func find(_ names: [String], in header: ArchiveHeader, _ archive: String) throws -> [Image]
+    {
+        let known = ArchiveNames(header)
+        return try names.map { name in
+            switch known.find(name) {
+            case .one(let layer, let name): return Image(layer: layer, name: name)
+            case .several(let count):
+                throw MigrationError(
+                    .usage,
+                    "\(archive): \(name) is the name of \(count) images (give the full name, as drover list prints it)"
+                )
+            case .none:
+                throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)")
             }
         }
-    }
-
-    /// Full names, or last components that are unique.
-    func find(_ names: [String]) throws -> [RestorePlan.Image] { try names.map(find) }
-
-    private func find(_ name: String) throws -> RestorePlan.Image {
-        let bytes = Array(name.utf8)
-        if let image = byName[bytes] { return image }
-        let matches = byLastComponent[bytes] ?? []
-        guard matches.count <= 1 else {
-            throw MigrationError(
-                .usage,
-                "\(archive): \(name) is the name of \(matches.count) images (give the full name, as drover list prints it)"
-            )
-        }
-        guard let image = matches.first else {
-            throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)")
-        }
-        return image
     }
 }

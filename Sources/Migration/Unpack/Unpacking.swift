@@ -29,7 +29,7 @@ package struct Unpacking {
                 try found.flatMap { try Unpacking.beginning(of: layer, $0.layers[layer], in: file) }
             }
         }
-        anchors = found.map { ArchiveAnchors($0.layers, end: $0.end) }
+        anchors = found.map { ArchiveAnchors($0) }
         plan.anchors = anchors
         self.plan = plan
         self.found = found?.layers
@@ -50,9 +50,9 @@ package struct Unpacking {
             guard reader.layer == layer, let run = try reader.next(), run.frameLength > 0 else {
                 return bytes
             }
-            let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
+            let frame = try AlignedBuffer(capacity: FrameFormat.longest)
             try reader.readFrame(of: run, into: frame.bytes)
-            let opener = try FrameOpener()
+            let opener = try FrameOpener(reader.format)
             try withExtendedLifetime(opener) {
                 let content = try opener.open(run, frame)
                 var position = 0
@@ -164,9 +164,9 @@ package struct Unpacking {
         )
     }
 
-    /// Restores the chains into a scratch folder, converts them from there, and removes it. An
-    /// archive may come from a pipe, where an overlay's data cannot be had together with its
-    /// backing file's.
+    /// Converts the chains from where they lie in the archive's file. From a pipe, where an overlay's
+    /// data cannot be had together with its backing file's, they are restored into a scratch folder
+    /// first, which is removed.
     private func flatten(in tree: FolderTree, _ options: MoveOptions) async throws -> UnpackResult {
         var result = UnpackResult()
         let missing = try plan.images.filter { image in
@@ -191,11 +191,24 @@ package struct Unpacking {
             try ScratchFolder.removeLeftover(of: plan, in: tree)
             return result
         }
+        if let file = reader.stream.file {
+            let archive = try ArchiveFile(file)
+            for image in missing {
+                try await flatten(image, archive.chain(of: image.layer), in: tree, options)
+                result.restored += 1
+            }
+            try ScratchFolder.removeLeftover(of: plan, in: tree)
+            return result
+        }
         if let found { try plan.checkSpace(found) }
         let folder = try ScratchFolder(of: plan, in: tree)
         _ = try await restore(in: folder.tree, options)
         for image in missing {
-            try await flatten(image, from: folder.tree, in: tree, options)
+            // What each layer is says the archive, not its bytes: a raw one may look like anything.
+            let layers = try reader.header.chain(of: image.layer).map {
+                try plan.restored($0, in: folder.tree)
+            }
+            try await flatten(image, ImageChain(layers: layers), in: tree, options)
             result.restored += 1
         }
         folder.remove()
@@ -203,12 +216,9 @@ package struct Unpacking {
     }
 
     private func flatten(
-        _ image: RestorePlan.Image, from scratch: FolderTree, in tree: FolderTree, _ options: MoveOptions
+        _ image: RestorePlan.Image, _ chain: ImageChain, in tree: FolderTree, _ options: MoveOptions
     ) async throws {
         let target = try tree.place(for: image.name)
-        // What each layer is says the archive, not its bytes: a raw one may look like anything.
-        let chain = ImageChain(
-            layers: try reader.header.chain(of: image.layer).map { try plan.restored($0, in: scratch) })
         var conversion = ConversionRequest(
             source: chain.top.path, options: ChainOptions(location: try BackingLocation()),
             target: target.path, format: request.flattening ?? RawChoice())

@@ -22,7 +22,7 @@ package struct ArchiveVerification: Sendable {
 
     /// Whether a file begins as an archive does.
     package static func isArchive(_ path: FilePath) throws -> Bool {
-        try ByteStream(try ImageFile(opening: path)).read(LZ4Frame.empty.count) == LZ4Frame.empty
+        try FrameFormat.reading(ByteStream(ImageFile(opening: path))) != nil
     }
 
     /// Reads everything, in a slot of the caller and what others there are. Damage is a finding;

@@ -5,51 +5,10 @@ internal import ImageFormats
 internal import Linux
 internal import SystemPackage
 
-/// How content is compressed.
-package enum Compression: Equatable, Sendable, CustomStringConvertible {
-    case none
-    /// 0 and 1 are the fast method, from 3 on LZ4 HC.
-    case lz4(level: Int32)
-
-    /// The highest level that liblz4 knows.
-    package static let highestLevel = 12
-
-    /// `none`, `lz4`, `lz4:LEVEL`.
-    package init?(name: String) {
-        switch name {
-        case "none": self = .none
-        case "lz4": self = .lz4(level: 1)
-        default:
-            guard name.hasPrefix("lz4:"), let level = Int32(name.dropFirst(4)),
-                (1...Int32(Compression.highestLevel)).contains(level)
-            else {
-                return nil
-            }
-            self = .lz4(level: level)
-        }
-    }
-
-    package var description: String {
-        switch self {
-        case .none: "none"
-        case .lz4(level: 1): "lz4"
-        case .lz4(let level): "lz4:\(level)"
-        }
-    }
-}
-
 /// LZ4 frames as Drover writes them: blocks of 1 MiB, independent, with content size and content
 /// checksum, so that `lz4 -t` means something. The only file that knows liblz4. Source:
 /// `lz4_Frame_format.md` of the LZ4 project, version 1.6.2.
-package enum LZ4Frame {
-    /// The longest frame of `RunRecord.longestContent` bytes of content.
-    package static let longest = RunRecord.longestContent + 4096
-    /// The frame of no content that an archive begins with: starting with a skippable frame
-    /// confuses some readers.
-    package static let empty: [UInt8] = [
-        0x04, 0x22, 0x4d, 0x18, 0x64, 0x40, 0xa7, 0, 0, 0, 0, 0x05, 0x5d, 0xcc, 0x02,
-    ]
-
+enum LZ4Frame {
     /// In the length of a block: its bytes are the content itself.
     static let storedBlock: UInt32 = 1 << 31
     /// Stands in place of a further block's length.
@@ -90,22 +49,20 @@ package enum LZ4Frame {
 ///
 /// liblz4 makes the frame's header and the block. The checksum is libxxhash's, which takes 0.4 of
 /// the time of the same function inside liblz4.
-package final class FrameCompressor {
+final class LZ4Compressor: FrameCodec {
     private let context: OpaquePointer
-    private let compression: Compression
+    /// nil stores what is to be framed.
+    private let level: Int32?
     /// What liblz4 works with while it compresses a block; it says nothing about the block before.
     private let tables: UnsafeMutableRawPointer
 
-    package init(_ compression: Compression) throws {
+    init(level: Int32?) throws {
         var context: OpaquePointer?
         _ = try LZ4Frame.checkOwn(LZ4F_createCompressionContext(&context, UInt32(LZ4F_VERSION)))
         guard let context else { throw LZ4Frame.failed("it has no memory") }
         self.context = context
-        self.compression = compression
-        let length =
-            if case .lz4(let level) = compression, level >= LZ4HC_CLEVEL_MIN { LZ4_sizeofStateHC() } else {
-                LZ4_sizeofState()
-            }
+        self.level = level
+        let length = level ?? 0 >= LZ4HC_CLEVEL_MIN ? LZ4_sizeofStateHC() : LZ4_sizeofState()
         tables = UnsafeMutableRawPointer.allocate(byteCount: Int(length), alignment: 16)
     }
 
@@ -114,14 +71,9 @@ package final class FrameCompressor {
         tables.deallocate()
     }
 
-    /// Writes the frame of `content`, at most `RunRecord.longestContent` bytes, to `frame`, which
-    /// holds `LZ4Frame.longest`; returns its length.
-    package func compress(_ content: UnsafeRawBufferPointer, into frame: UnsafeMutableRawBufferPointer) throws
+    func compress(_ content: UnsafeRawBufferPointer, into frame: UnsafeMutableRawBufferPointer) throws
         -> Int
     {
-        precondition(
-            content.count <= RunRecord.longestContent && frame.count >= LZ4Frame.longest,
-            "a chunk or a buffer of a wrong size")
         var preferences = LZ4Frame.preferences(contentLength: content.count)
         var length = try LZ4Frame.checkOwn(
             LZ4F_compressBegin(context, frame.baseAddress, frame.count, &preferences))
@@ -150,7 +102,7 @@ package final class FrameCompressor {
     private func compressed(_ content: UnsafeRawBufferPointer, into block: UnsafeMutableRawBufferPointer)
         -> Int?
     {
-        guard case .lz4(let level) = compression else { return nil }
+        guard let level else { return nil }
         let (source, target) = (
             content.assumingMemoryBound(to: CChar.self).baseAddress,
             block.assumingMemoryBound(to: CChar.self).baseAddress
@@ -164,11 +116,11 @@ package final class FrameCompressor {
     }
 }
 
-/// Reads frames; one for each worker.
-package final class FrameDecompressor {
+/// Reads frames of LZ4.
+final class LZ4Decompressor: FrameDecoder {
     private let context: OpaquePointer
 
-    package init() throws {
+    init() throws {
         var context: OpaquePointer?
         _ = try LZ4Frame.checkOwn(LZ4F_createDecompressionContext(&context, UInt32(LZ4F_VERSION)))
         guard let context else { throw LZ4Frame.failed("it has no memory") }
@@ -177,12 +129,9 @@ package final class FrameDecompressor {
 
     deinit { LZ4F_freeDecompressionContext(context) }
 
-    /// Fills `content` from `frame`; throws where the frame holds anything but exactly so many
-    /// bytes.
-    ///
     /// liblz4 is told to skip the frame's own checksum: the caller knows a faster digest of the
     /// content.
-    package func decompress(_ frame: UnsafeRawBufferPointer, into content: UnsafeMutableRawBufferPointer)
+    func decompress(_ frame: UnsafeRawBufferPointer, into content: UnsafeMutableRawBufferPointer)
         throws
     {
         LZ4F_resetDecompressionContext(context)

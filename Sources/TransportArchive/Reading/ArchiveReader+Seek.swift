@@ -3,7 +3,7 @@ package import DiskImages
 extension ArchiveReader {
     /// The index of a file, found from its end. Throws `damaged` where trailer or index are not
     /// sound or of another archive.
-    package func readIndex(of file: ImageFile) throws -> (layers: [ArchiveIndex.Layer], end: ContentDigest) {
+    package func readIndex(of file: ImageFile) throws -> ArchiveIndex {
         let (record, index) = try ArchiveReader.findIndex(of: file)
         guard record.id == id, index.index.layers.count == header.layers.count else {
             throw ArchiveError(.damaged, "its index is of another archive")
@@ -16,9 +16,11 @@ extension ArchiveReader {
                 && entry.stored <= entry.length
                 && entry.sequence < 1 << 62 && entry.data <= layer.guestLength
                 && entry.zeros <= layer.guestLength
+                && entry.tables <= file.length
+                && entry.records <= file.length / UInt64(ArchiveRecord.overhead)
         }
         guard isPossible else { throw ArchiveError(.damaged, "its index says what cannot be") }
-        return (index.index.layers, record.previous)
+        return index.index
     }
 
     /// An archive of a file whose beginning may be damaged: the header's copy in the index does as
@@ -33,7 +35,7 @@ extension ArchiveReader {
                 throw error
             }
             let stream = ByteStream(file)
-            stream.seek(to: UInt64(LZ4Frame.empty.count))
+            stream.seek(to: UInt64(FrameFormat(compression: header.options.compression).empty.count))
             return ArchiveReader(stream, header: header, headerBytes: found.header, id: record.id)
         }
     }
@@ -44,7 +46,7 @@ extension ArchiveReader {
         guard let (record, found) = try? ArchiveReader.findIndex(of: file, isMoved: true), record.id == id,
             found.index.layers.count == header.layers.count
         else { return nil }
-        return ArchiveAnchors(found.index.layers, end: record.previous)
+        return ArchiveAnchors(found.index)
     }
 
     private static func findIndex(of file: ImageFile, isMoved: Bool = false) throws -> (

@@ -12,6 +12,8 @@ package final class ArchiveReader: @unchecked Sendable {
     static let longestRun = ArchiveRecord.overhead + 64 + RunRecord.mostRuns * 20
 
     package let stream: ByteStream
+    /// What its frames are.
+    package let format: FrameFormat
     package let header: ArchiveHeader
     /// The digest of the header's record.
     package let id: ContentDigest
@@ -27,7 +29,7 @@ package final class ArchiveReader: @unchecked Sendable {
     /// or a seek.
     var last: (run: RunRecord, end: UInt64)?
     /// What has been read, to be held against the archive's own index; nil after a seek.
-    private var seen: ArchiveIndex? = ArchiveIndex(layers: [])
+    private var seen: (index: ArchiveIndex, entries: [[RecordTable.Entry]])? = (ArchiveIndex(layers: []), [])
     let headerBytes: [UInt8]
     private var limits: [ArchiveIndex.Layer]?
     /// Bytes of data and zeros that were found of the layer that is being read.
@@ -36,10 +38,11 @@ package final class ArchiveReader: @unchecked Sendable {
     /// Reads the beginning. Throws `notAnArchive` where there is none.
     package init(_ stream: ByteStream) throws {
         self.stream = stream
-        let start = try stream.read(LZ4Frame.empty.count)
-        guard start == LZ4Frame.empty else {
-            throw ArchiveError(.notAnArchive, "is no archive: it does not begin with an empty LZ4 frame")
+        guard let format = try FrameFormat.reading(stream) else {
+            throw ArchiveError(
+                .notAnArchive, "is no archive: it does not begin with an empty LZ4 or Zstandard frame")
         }
+        self.format = format
         let record = try ArchiveReader.readRecord(
             stream, longest: ArchiveHeader.longest + ArchiveRecord.overhead)
         guard record.kind == .header, record.sequence == 0 else {
@@ -58,6 +61,7 @@ package final class ArchiveReader: @unchecked Sendable {
         self.header = header
         self.headerBytes = headerBytes
         self.id = id
+        format = FrameFormat(compression: header.options.compression)
         previous = id
         seen = nil
         passEmptyLayers()
@@ -87,7 +91,7 @@ package final class ArchiveReader: @unchecked Sendable {
         return run
     }
 
-    /// Reads the frame of the run record just read into `buffer`, which holds `LZ4Frame.longest`.
+    /// Reads the frame of the run record just read into `buffer`, which holds `FrameFormat.longest`.
     /// Its digest is the caller's to check.
     package func readFrame(of run: RunRecord, into buffer: UnsafeMutableRawBufferPointer) throws {
         let offset = stream.offset
@@ -136,20 +140,29 @@ package final class ArchiveReader: @unchecked Sendable {
 
     /// Accepts a record that is in its place.
     func take(_ record: ArchiveRecord, _ run: RunRecord) {
-        while seen != nil, seen!.layers.count <= run.layer {
-            seen?.layers.append(
-                ArchiveIndex.Layer(
-                    offset: stream.offset - UInt64(ArchiveRecord.overhead + record.body.count),
-                    sequence: record.sequence,
-                    previous: record.previous.description))
-        }
-        seen?.layers[run.layer].add(run, recordLength: ArchiveRecord.overhead + record.body.count)
+        let length = ArchiveRecord.overhead + record.body.count
+        let start = stream.offset - UInt64(length)
+        seeLayers(
+            run.layer + 1,
+            ArchiveIndex.Layer(
+                offset: start, sequence: record.sequence, previous: record.previous.description))
+        seen?.index.layers[run.layer].add(run, recordLength: length)
+        seen?.entries[run.layer].append(
+            RecordTable.Entry(offset: start, start: run.range.lowerBound, digest: record.digest))
         sequence = record.sequence + 1
         previous = record.digest
         last = (run, stream.offset)
         layer = run.layer
         position = run.range.upperBound
         passEmptyLayers()
+    }
+
+    /// The first `count` layers have been seen: those that were not begin, or would, with `entry`.
+    private func seeLayers(_ count: Int, _ entry: ArchiveIndex.Layer) {
+        while seen != nil, seen!.index.layers.count < count {
+            seen?.index.layers.append(entry)
+            seen?.entries.append([])
+        }
     }
 
     private func passEmptyLayers() {
@@ -201,18 +214,17 @@ package final class ArchiveReader: @unchecked Sendable {
         }
     }
 
-    /// Index, trailer, and nothing after them.
+    /// Tables, index, trailer, and nothing after them.
     private func readEnd() throws {
-        let offset = stream.offset
-        let index = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestIndex)
+        seeLayers(
+            header.layers.count,
+            ArchiveIndex.Layer(offset: stream.offset, sequence: sequence, previous: previous.description))
+        seen?.index.last = previous.description
+        let (index, offset) = try readTables()
         try checkPlace(of: index, .index, at: offset)
         let (found, copy) = try ArchiveIndex.parse(index.body)
-        if var seen {
-            while seen.layers.count < header.layers.count {
-                seen.layers.append(
-                    ArchiveIndex.Layer(offset: offset, sequence: sequence, previous: previous.description))
-            }
-            guard found == seen, copy == headerBytes else {
+        if let seen {
+            guard found == seen.index, copy == headerBytes else {
                 throw ArchiveError.damaged("its index is not true,", at: offset)
             }
         }
@@ -228,6 +240,32 @@ package final class ArchiveReader: @unchecked Sendable {
         }
         guard try stream.read(1).isEmpty else {
             throw ArchiveError.damaged("there is something after its end", at: stream.offset - 1)
+        }
+    }
+
+    /// The tables of records, which must say what was seen; returns what stands behind them.
+    private func readTables() throws -> (ArchiveRecord, offset: UInt64) {
+        var expected: ArraySlice<RecordTable> = []
+        for layer in seen?.entries.indices ?? 0..<0 {
+            seen?.index.layers[layer].tables =
+                stream.offset + expected.reduce(0) { $0 + UInt64(RecordTable.recordLength($1.entries.count)) }
+            expected += RecordTable.tables(of: layer, seen!.entries[layer])
+        }
+        while true {
+            let offset = stream.offset
+            let record = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestIndex)
+            guard record.kind == .table else {
+                guard seen == nil || expected.isEmpty else {
+                    throw ArchiveError.damaged("there is a table of records missing", at: offset)
+                }
+                return (record, offset)
+            }
+            try checkPlace(of: record, .table, at: offset)
+            let table = try RecordTable(parsing: record.body)
+            guard seen == nil || table == expected.popFirst() else {
+                throw ArchiveError.damaged("a table of records is not true,", at: offset)
+            }
+            (sequence, previous) = (sequence + 1, record.digest)
         }
     }
 

@@ -6,7 +6,7 @@ package import Linux
 /// What an archive holds: its first record. The digest of that record is the archive's id.
 package struct ArchiveHeader: Codable, Equatable, Sendable {
     /// The version of the archive's format.
-    package static let version = 1
+    package static let version = 2
     /// The most layers of one archive, and the most names.
     package static let mostLayers = 1 << 16
     /// The longest header that is read, in bytes of JSON.

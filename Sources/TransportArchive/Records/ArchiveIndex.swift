@@ -8,7 +8,7 @@ internal import FoundationEssentials
 /// |--------|------|---------|
 /// | 0      | 4    | n: bytes of the header |
 /// | 4      | n    | the header, as in the first record |
-/// | 4 + n  |      | JSON: `{"layers":[{…},…]}`, an entry a layer |
+/// | 4 + n  |      | JSON: `{"last":"…","layers":[{…},…]}`, an entry a layer |
 package struct ArchiveIndex: Codable, Equatable, Sendable {
     /// What the archive has of one layer.
     package struct Layer: Codable, Equatable, Sendable {
@@ -25,18 +25,22 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
         package var zeros: UInt64
         /// Bytes that its frames take.
         package var stored: UInt64
+        /// Where the first table of its records begins, or would.
+        package var tables: UInt64
 
         package init(offset: UInt64, sequence: UInt64, previous: String) {
             self.offset = offset
             self.sequence = sequence
             self.previous = previous
-            (length, records, data, zeros, stored) = (0, 0, 0, 0, 0)
+            (length, records, data, zeros, stored, tables) = (0, 0, 0, 0, 0, 0)
         }
     }
 
     package var layers: [Layer]
+    /// The digest of the last run record; the header's where there is none.
+    package var last: String
 
-    package init(layers: [Layer]) { self.layers = layers }
+    package init(layers: [Layer], last: String = "") { (self.layers, self.last) = (layers, last) }
 
     /// The record's body.
     package func serialized(with header: [UInt8]) throws -> [UInt8] {
@@ -67,9 +71,8 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
 package struct ArchiveAnchors: Equatable, Sendable {
     private let digests: [String]
 
-    /// Of an index's entries and the digest of the record before the index.
-    package init(_ layers: [ArchiveIndex.Layer], end: ContentDigest) {
-        digests = layers.dropFirst().map(\.previous) + [end.description]
+    package init(_ index: ArchiveIndex) {
+        digests = index.layers.dropFirst().map(\.previous) + [index.last]
     }
 
     /// The digest that the last record of `layer` must have.

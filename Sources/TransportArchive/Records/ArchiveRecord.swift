@@ -7,8 +7,8 @@ package import DiskImages
 /// | 0      | 4    | 0x184D2A5D, the magic number of a skippable frame |
 /// | 4      | 4    | number of bytes that follow |
 /// | 8      | 4    | `DRVR` |
-/// | 12     | 1    | version of the format: 1 |
-/// | 13     | 1    | kind: `H`, `R`, `I` or `T` |
+/// | 12     | 1    | version of the format: 2 |
+/// | 13     | 1    | kind: `H`, `R`, `X`, `I` or `T` |
 /// | 14     | 2    | 0 |
 /// | 16     | 8    | sequence number, from 0 |
 /// | 24     | 16   | the archive's id: the header record's digest; zeros in the header |
@@ -19,13 +19,14 @@ package struct ArchiveRecord: Equatable, Sendable {
     package enum Kind: UInt8, Sendable {
         case header = 0x48
         case run = 0x52
+        case table = 0x58
         case index = 0x49
         case trailer = 0x54
     }
 
     static let magic: UInt32 = 0x184d_2a5d
     static let tag: [UInt8] = Array("DRVR".utf8)
-    static let version: UInt8 = 1
+    static let version: UInt8 = 2
     /// Bytes before the body, and after it.
     package static let prefixLength = 56
     static let digestLength = 16

@@ -96,7 +96,7 @@ package struct RunRecord: Equatable, Sendable {
         guard let layer: UInt32 = bytes.littleEndian(at: 0), let first: UInt64 = bytes.littleEndian(at: 4),
             let last: UInt64 = bytes.littleEndian(at: 12), first <= last, last <= limit,
             let contentLength: UInt32 = bytes.littleEndian(at: 20), contentLength <= RunRecord.longestContent,
-            let frameLength: UInt32 = bytes.littleEndian(at: 24), frameLength <= LZ4Frame.longest,
+            let frameLength: UInt32 = bytes.littleEndian(at: 24), frameLength <= FrameFormat.longest,
             (contentLength == 0) == (frameLength == 0),
             let frameDigest = ContentDigest(bytes: bytes.dropFirst(28).prefix(16)),
             let contentDigest = ContentDigest(bytes: bytes.dropFirst(44).prefix(16)),

@@ -76,7 +76,8 @@ struct Check: AsyncParsableCommand {
     private func repairTimes() async throws {
         let session = try await Session(progressOptions, verbosity, jobs: nil, rate: nil)
         for image in images {
-            let repair = MtimeRepair(image, try imageOptions.chainOptions(for: image), known: known)
+            let repair = MtimeRepair(
+                image, try imageOptions.chainOptions(for: image, changes: true), known: known)
             for outcome in try await session.during({ options in try await repair.run(options) }) {
                 switch outcome {
                 case .repaired(let base, let time, let proof):

@@ -47,7 +47,8 @@ struct Commit: AsyncParsableCommand {
     }
 
     private func asked() throws -> Committing.Request {
-        var request = Committing.Request(image: image, options: try imageOptions.chainOptions(for: image))
+        var request = Committing.Request(
+            image: image, options: try imageOptions.chainOptions(for: image, changes: true))
         (request.folders, request.force) = (siblings, force)
         return request
     }

@@ -15,7 +15,7 @@ struct Pack: AsyncParsableCommand {
         commandName: "pack",
         abstract: "Pack images with their whole chains into one archive.",
         discussion: """
-            Every file is stored once, a base that many overlays share too; only allocated data is read. The archive is a valid LZ4 stream. Run the \
+            Every file is stored once, a base that many overlays share too; only allocated data is read. The archive is a valid LZ4 stream, or, with zstd, a valid Zstandard stream. Run the \
             same command again to go on after an interruption. ARCHIVE - is standard output.
 
             Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
@@ -25,13 +25,14 @@ struct Pack: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "none, lz4 (the default), or lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC).",
+            "none, lz4 (the default), lz4:LEVEL (1 to \(Compression.highestLevel); 3 and more are LZ4 HC), zstd, or zstd:LEVEL (1 to \(Compression.highestZstdLevel)).",
             valueName: "method"),
-        completion: .list(["none", "lz4"]),
+        completion: .list(["none", "lz4", "zstd"]),
         transform: { text in
             guard let compression = Compression(name: text) else {
                 throw ValidationError(
-                    "'\(text)' is no compression (none, lz4, lz4:1 to lz4:\(Compression.highestLevel))")
+                    "'\(text)' is no compression (none, lz4, lz4:1 to lz4:\(Compression.highestLevel), zstd, zstd:1 to zstd:\(Compression.highestZstdLevel))"
+                )
             }
             return compression
         })

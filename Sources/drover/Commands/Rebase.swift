@@ -71,7 +71,7 @@ struct Rebase: AsyncParsableCommand {
     }
 
     private func asked() throws -> Rebasing.Request {
-        let options = try imageOptions.chainOptions(for: image)
+        let options = try imageOptions.chainOptions(for: image, changes: true)
         let path = backing.isEmpty ? nil : try FilePath(argument: backing)
         if let path { try options.location.check(named: path) }
         var request = Rebasing.Request(

@@ -3,6 +3,7 @@ internal import DiskImages
 internal import Migration
 internal import PipelineFiles
 internal import SystemPackage
+internal import TransportArchive
 
 /// How an image and its backing files are found and read.
 struct ImageOptions: ParsableArguments {
@@ -45,13 +46,16 @@ struct ImageOptions: ParsableArguments {
 
     /// What these options say of `image`. Throws `unavailable` where a directory of `--confine` is
     /// missing.
-    func chainOptions(for image: FilePath) throws -> ChainOptions {
-        ChainOptions(
+    /// `changes`: the image is changed, or a header will name it; what is in an archive is only read.
+    func chainOptions(for image: FilePath, changes: Bool = false) throws -> ChainOptions {
+        var options = ChainOptions(
             format: format, backingFormat: backingFormat,
             location: try BackingLocation(
                 moves: backingMap, searches: backingSearch, confinement: confine.isEmpty ? nil : confine),
             ignoreMtime: ignoreMtime,
             forceShare: forceShare)
+        options.archived = changes ? ArchivedImage.refuse : ArchivedImage.open
+        return options
     }
 }
 

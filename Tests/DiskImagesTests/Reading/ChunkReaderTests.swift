@@ -42,14 +42,18 @@ struct ChunkReaderTests {
     @Test func whatLiesBackwardsInTheFileIsReadToo() throws {
         let layers = try layers(1)
         let runs = (0..<16).map { index in
-            ReadRun(layer: 0, offset: UInt64(15 - index) * 512, isEncoded: false, position: index * 512, length: 512)
+            ReadRun(
+                layer: 0, offset: UInt64(15 - index) * 512, isEncoded: false, position: index * 512,
+                length: 512)
         }
         try check(runs, of: layers, length: 8192, "backwards")
     }
 
     @Test func whatIsTheSameInTheFileIsReadTwice() throws {
         let layers = try layers(1)
-        let runs = (0..<8).map { ReadRun(layer: 0, offset: 4096, isEncoded: false, position: $0 * 1024, length: 512) }
+        let runs = (0..<8).map {
+            ReadRun(layer: 0, offset: 4096, isEncoded: false, position: $0 * 1024, length: 512)
+        }
         try check(runs, of: layers, length: 8192, "twice")
     }
 

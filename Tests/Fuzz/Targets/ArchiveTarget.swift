@@ -30,7 +30,7 @@ enum ArchiveTarget {
     /// All of it, as `verify` and `unpack` read it.
     private static func read(_ file: ImageFile) throws {
         let reader = try ArchiveReader(ByteStream(file))
-        let opener = try FrameOpener()
+        let opener = try FrameOpener(reader.format)
         while let run = try reader.next() {
             let content = try opener.open(run, try frame(of: run, reader))
             try Finding.unless(
@@ -42,7 +42,7 @@ enum ArchiveTarget {
 
     private static func frame(of run: RunRecord, _ reader: ArchiveReader) throws -> AlignedBuffer? {
         guard run.frameLength > 0 else { return nil }
-        let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
+        let frame = try AlignedBuffer(capacity: FrameFormat.longest)
         try reader.readFrame(of: run, into: frame.bytes)
         return frame
     }
@@ -101,7 +101,7 @@ enum ArchiveTarget {
     private static func salvage(_ file: ImageFile) throws -> Int {
         let reader = try ArchiveReader.salvaging(file)
         let anchors = reader.anchors(of: file)
-        let opener = try FrameOpener()
+        let opener = try FrameOpener(reader.format)
         var lost = 0
         while true {
             switch try reader.nextSalvaging(isStopped: { false }) {

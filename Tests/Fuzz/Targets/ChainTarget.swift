@@ -66,7 +66,11 @@ enum ChainTarget {
             let part = extent.clipped(to: extent.start..<min(extent.end, extent.start + window))
             var runs: [ReadRun] = []
             if case .data(let offset) = part.content {
-                runs = [ReadRun(layer: part.depth, offset: offset, position: 0, length: Int(part.length))]
+                runs = [
+                    ReadRun(
+                        layer: part.depth, offset: offset, isEncoded: false, position: 0,
+                        length: Int(part.length))
+                ]
             }
             let found = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<Int(part.length)])
             try reader.read(runs, into: found)

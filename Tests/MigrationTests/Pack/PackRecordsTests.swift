@@ -18,7 +18,7 @@ struct PackRecordsTests {
         let source = PackSource(chain: chain, holding: holding)
         var planner = PackPlanner(source, layer: 0, keepsZeros: zeroRun == 0)
         var packer = try ChunkPacker([source], .none, shortestZeroRun: zeroRun)
-        let frame = try AlignedBuffer(capacity: LZ4Frame.longest)
+        let frame = try AlignedBuffer(capacity: FrameFormat.longest)
         var joiner = RecordJoiner()
         var found: [RunRecord] = []
         while let chunk = try planner.next() {

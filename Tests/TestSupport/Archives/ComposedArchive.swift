@@ -80,7 +80,7 @@ package struct ComposedArchive: Sendable {
             if !isZero { content += [UInt8](repeating: character, count: 512) }
         }
         guard !content.isEmpty else { return (RunRecord(emptyFor: layer, range: range, runs: runs), []) }
-        var frame = [UInt8](repeating: 0, count: LZ4Frame.longest)
+        var frame = [UInt8](repeating: 0, count: FrameFormat.longest)
         let length = try content.withUnsafeBytes { content in
             try frame.withUnsafeMutableBytes { try compressor.compress(content, into: $0) }
         }
@@ -91,19 +91,23 @@ package struct ComposedArchive: Sendable {
         return (run, frame)
     }
 
-    /// The archive in pieces: the empty frame, the header, records and frames, index, trailer.
+    /// The archive in pieces: the empty frame, the header, records and frames, tables,
+    /// index, trailer.
     package func parts() throws -> [[UInt8]] {
         var composer = try ArchiveComposer(header)
         let beginning = composer.begin()
-        let start = LZ4Frame.empty.count
+        let start = compression.format.empty.count
         var parts = [Array(beginning[..<start]), Array(beginning[start...])]
         for (run, frame) in try runs() {
             parts.append(composer.run(alter(run)))
             if !frame.isEmpty { parts.append(frame) }
         }
-        let end = try composer.finish()
-        let trailer = end.count - ArchiveTrailer.recordLength
-        return parts + [Array(end[..<trailer]), Array(end[trailer...])]
+        var end = try composer.finish()[...]
+        while let length = ArchiveRecord.length(of: Array(end.prefix(8))) {
+            parts.append(Array(end.prefix(length)))
+            end = end.dropFirst(length)
+        }
+        return parts
     }
 
     package var bytes: [UInt8] { get throws { Array(try parts().joined()) } }

@@ -61,7 +61,7 @@ struct ReplayTests {
     }
 
     /// Records of other kinds than they were written as are of other lengths, too.
-    @Test(arguments: Array("HRIT\0".utf8))
+    @Test(arguments: Array("HRXIT\0".utf8))
     func putsAnArchiveTogetherWhateverItsRecordsClaimToBe(kind: UInt8) throws {
         let surgery = try #require(
             ArchiveSurgery([UInt8](Data(contentsOf: Self.folder.appending(path: "Corpus/archive/chains")))))
@@ -69,7 +69,10 @@ struct ReplayTests {
             var changed = surgery
             changed.parts[place].kind = kind
             let again = try #require(ArchiveSurgery(changed.mendedWithIndex()))
-            #expect(again.parts.map(\.kind) == changed.parts.map(\.kind))
+            // Tables are made anew.
+            let (found, expected) = (again.parts.map(\.kind), changed.parts.map(\.kind))
+            let table = UInt8(ascii: "X")
+            #expect(found.filter { $0 != table } == expected.filter { $0 != table })
         }
     }
 }

@@ -1,0 +1,97 @@
+package import DiskImages
+internal import Linux
+package import SystemPackage
+
+/// `ARCHIVE::NAME`: an image in an archive, wherever an image is read.
+package enum ArchivedImage {
+    private static let separator = Array("::".utf8)
+
+    /// The archive and the name that `path` means: a file of exactly that name is meant first, else
+    /// it is split at the first `::` whose left side is a regular file that begins as an archive. nil
+    /// where there is no such.
+    package static func parts(of path: FilePath) throws -> (archive: FilePath, name: String)? {
+        let bytes = Array(path.string.utf8)
+        guard bytes.count > 4, try ImageFile.identity(at: path) == nil else { return nil }
+        for start in 1..<(bytes.count - 2) where bytes[start..<start + 2].elementsEqual(separator) {
+            let archive = FilePath(String(decoding: bytes[..<start], as: UTF8.self))
+            guard try ImageFile.identity(at: archive)?.isRegular == true,
+                try FrameFormat.reading(ByteStream(ImageFile(opening: archive))) != nil
+            else { continue }
+            return (archive, String(decoding: bytes[(start + 2)...], as: UTF8.self))
+        }
+        return nil
+    }
+
+    /// Throws `badData` where `path` means an image in an archive, which no header can name.
+    @Sendable
+    package static func refuse(_ path: FilePath) throws -> ImageChain? {
+        guard let (archive, name) = try parts(of: path) else { return nil }
+        throw DiskImageError(
+            .badData, path, "is \(name) in the archive \(archive), which is only read (unpack it first)")
+    }
+
+    /// The chain of the image that `path` means; nil where it means a file. Throws `unavailable` where
+    /// the archive has no such image.
+    @Sendable
+    package static func open(_ path: FilePath) throws -> ImageChain? {
+        guard let (archive, name) = try parts(of: path) else { return nil }
+        let opened = try ArchiveFile(ImageFile(opening: archive))
+        switch ArchiveNames(opened.header).find(name) {
+        case .one(let layer, _): return try opened.chain(of: layer)
+        case .several(let count):
+            throw DiskImageError(
+                .unavailable, archive,
+                "\(name) is the name of \(count) images (give the full name, as drover list prints it)")
+        case .none:
+            throw DiskImageError(
+                .unavailable, archive, "holds no image \(name) (drover list names them)",
+                cause: .noSuchFileOrDirectory)
+        }
+    }
+}
+
+extension ArchiveFile {
+    /// The chain of `layer`, to be read from the archive.
+    package func chain(of layer: Int) throws -> ImageChain {
+        ImageChain(
+            layers: try header.chain(of: layer).map {
+                ImageLayer(
+                    file: try file.called(FilePath("\(file.path)::\(header.layers[$0].name)")),
+                    content: ArchivedContent(archive: self, layer: $0))
+            })
+    }
+}
+
+/// The layers of an archive by the names that a user has for them. By bytes: a String takes names
+/// for equal that only look the same.
+package struct ArchiveNames {
+    /// What a name means.
+    package enum Found {
+        /// A layer, and its full name.
+        case one(layer: Int, name: String)
+        /// A last component of so many.
+        case several(Int)
+        case none
+    }
+
+    private var byName: [[UInt8]: (layer: Int, name: String)] = [:]
+    private var byLastComponent: [[UInt8]: [(layer: Int, name: String)]] = [:]
+
+    package init(_ header: ArchiveHeader) {
+        for (index, layer) in header.layers.enumerated() {
+            for name in layer.names {
+                byName[Array(name.utf8)] = (index, name)
+                byLastComponent[ArchiveName.lastComponent(of: name), default: []].append((index, name))
+            }
+        }
+    }
+
+    /// A full name, or a last component that is unique.
+    package func find(_ name: String) -> Found {
+        let bytes = Array(name.utf8)
+        if let (layer, name) = byName[bytes] { return .one(layer: layer, name: name) }
+        let matches = byLastComponent[bytes] ?? []
+        guard matches.count <= 1 else { return .several(matches.count) }
+        return matches.first.map { .one(layer: $0.layer, name: $0.name) } ?? .none
+    }
+}
