@@ -74,6 +74,29 @@ class ArchivedImageTests(DroverCase):
             self.assertEqual(layer.allocated(), two.layers[index].allocated())
             self.assertEqual(layer.entry["mtime"], two.layers[index].entry["mtime"])
 
+    def test_a_whole_archive_goes_into_another(self):
+        fleet = make_fleet(self.scratch / "fleet", 4, 2, sectors=3000, seed=SEED)
+        first, second = self.path("first.drover"), self.path("second.drover")
+        self.succeeds("pack", first, *fleet.images)
+        self.succeeds("pack", "--compression", "zstd", second, first)
+        listed = [[layer["name"] for layer in self.succeeds("list", "--output", "json", path).json()["layers"]] for path in (first, second)]
+        self.assertEqual(*listed)
+        for name in listed[0]:
+            self.succeeds("compare", f"{first}::{name}", f"{second}::{name}")
+        self.assertEqual(self.succeeds("info", "--output", "json", first).json(), self.succeeds("list", "--output", "json", first).json())
+
+    def test_patterns_select_images(self):
+        fleet = make_fleet(self.scratch / "fleet", 4, 1, sectors=3000, seed=SEED)
+        archive, out = self.path("a.drover"), self.path("out")
+        self.succeeds("pack", archive, *fleet.images)
+        names = [layer["name"] for layer in self.succeeds("list", "--output", "json", archive).json()["layers"] if layer["image"]]
+        pattern = "*" + names[0][-6:]
+        wanted = {name for name in names if name.endswith(pattern[1:])}
+        self.succeeds("unpack", "-O", "raw", "-C", out, archive, pattern, names[0])
+        found = {str(path.relative_to(out)) for path in Path(out).rglob("*") if path.is_file() and path.suffix != ".manifest"}
+        self.assertEqual(found, wanted)
+        self.fails(64, "unpack", "-C", out, archive, "none*")
+
     def test_two_layers_of_one_archive_are_not_taken_for_each_other(self):
         base, image = make_image(self.scratch, 4)
         other = self.path("other.raw")

@@ -65,7 +65,7 @@ struct LayerCollection {
                 indices[key] = index
             }
             if depth == 0 {
-                try layers[index].asked.add(layer.content.archived == nil ? image : layer.path)
+                try layers[index].asked.add(image)
             } else if !layers[index].isBacking {
                 layers[index].isBacking = true
                 layers[index].place = try LayerCollection.place(of: layer)
@@ -102,7 +102,7 @@ struct LayerCollection {
                     size: chain.guestLength, backing: nil))
             indices[key] = index
         }
-        try layers[index].asked.add(chain.top.content.archived == nil ? image : chain.top.path)
+        try layers[index].asked.add(image)
     }
 
     /// Where the file lies; of one in an archive, where it would lie if it were unpacked beside that.

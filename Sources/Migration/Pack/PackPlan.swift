@@ -21,8 +21,11 @@ struct PackPlan {
     init(_ request: PackRequest, _ options: MoveOptions) async throws {
         var collection = LayerCollection()
         for image in request.images {
-            let chain = try ImageChain.open(image, request.options(image))
-            try request.flatten ? collection.addFlattened(chain, as: image) : collection.add(chain, as: image)
+            for chain in try PackPlan.chains(image, request) {
+                let name = chain.top.content.archived == nil ? image : chain.top.path
+                try request.flatten
+                    ? collection.addFlattened(chain, as: name) : collection.add(chain, as: name)
+            }
         }
         let layers = try await collection.finished(options)
         var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
@@ -40,6 +43,17 @@ struct PackPlan {
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(request.images.first?.description ?? ""): a disk is too large")
         }
+    }
+
+    /// The chain of one image, or those of all images of an archive.
+    private static func chains(_ image: FilePath, _ request: PackRequest) throws -> [ImageChain] {
+        let options = try request.options(image)
+        if options.format == nil, try ImageFile.identity(at: image)?.isRegular == true,
+            try ArchiveVerification.isArchive(image)
+        {
+            return try ArchiveFile(ImageFile(opening: image)).images()
+        }
+        return [try ImageChain.open(image, options)]
     }
 
     /// The backing files whose time no COW header can hold, a line for each: their overlays cannot

@@ -230,21 +230,25 @@ enum RestoredLayer: Sendable {
 }
 
 extension RestorePlan {
-    /// The images that `names` mean: full names, or last components that are unique.
+    /// The images that `names` mean: full names, last components that are unique, or
+    /// patterns.
     private static func find(_ names: [String], in header: ArchiveHeader, _ archive: String) throws -> [Image]
     {
         let known = ArchiveNames(header)
-        return try names.map { name in
+        var seen: Set<[UInt8]> = []
+        return try names.flatMap { name -> [Image] in
             switch known.find(name) {
-            case .one(let layer, let name): return Image(layer: layer, name: name)
+            case .one(let layer, let name): return [Image(layer: layer, name: name)]
             case .several(let count):
                 throw MigrationError(
                     .usage,
                     "\(archive): \(name) is the name of \(count) images (give the full name, as drover list prints it)"
                 )
             case .none:
+                let matches = known.matching(name)
+                guard matches.isEmpty else { return matches.map { Image(layer: $0.layer, name: $0.name) } }
                 throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)")
             }
-        }
+        }.filter { seen.insert(Array($0.name.utf8)).inserted }
     }
 }

@@ -1,4 +1,5 @@
 package import DiskImages
+internal import Glibc
 internal import Linux
 package import SystemPackage
 
@@ -37,7 +38,7 @@ package enum ArchivedImage {
         guard let (archive, name) = try parts(of: path) else { return nil }
         let opened = try ArchiveFile(ImageFile(opening: archive))
         switch ArchiveNames(opened.header).find(name) {
-        case .one(let layer, _): return try opened.chain(of: layer)
+        case .one(let layer, let name): return try opened.chain(of: layer, called: name)
         case .several(let count):
             throw DiskImageError(
                 .unavailable, archive,
@@ -51,14 +52,22 @@ package enum ArchivedImage {
 }
 
 extension ArchiveFile {
-    /// The chain of `layer`, to be read from the archive.
-    package func chain(of layer: Int) throws -> ImageChain {
+    /// The chain of `layer`, to be read from the archive; `name` is one of its names, nil the first.
+    package func chain(of layer: Int, called name: String? = nil) throws -> ImageChain {
         ImageChain(
-            layers: try header.chain(of: layer).map {
-                ImageLayer(
-                    file: try file.called(FilePath("\(file.path)::\(header.layers[$0].name)")),
-                    content: ArchivedContent(archive: self, layer: $0))
+            layers: try header.chain(of: layer).enumerated().map { depth, index in
+                let name = depth == 0 ? name ?? header.layers[index].name : header.layers[index].name
+                return ImageLayer(
+                    file: try file.called(FilePath("\(file.path)::\(name)")),
+                    content: ArchivedContent(archive: self, layer: index))
             })
+    }
+
+    /// The chains of all images of the archive, one for each of their names.
+    package func images() throws -> [ImageChain] {
+        try header.layers.indices.filter { header.layers[$0].image }.flatMap { layer in
+            try header.layers[layer].names.map { try chain(of: layer, called: $0) }
+        }
     }
 }
 
@@ -74,16 +83,35 @@ package struct ArchiveNames {
         case none
     }
 
+    private let header: ArchiveHeader
     private var byName: [[UInt8]: (layer: Int, name: String)] = [:]
     private var byLastComponent: [[UInt8]: [(layer: Int, name: String)]] = [:]
 
     package init(_ header: ArchiveHeader) {
+        self.header = header
         for (index, layer) in header.layers.enumerated() {
             for name in layer.names {
                 byName[Array(name.utf8)] = (index, name)
                 byLastComponent[ArchiveName.lastComponent(of: name), default: []].append((index, name))
             }
         }
+    }
+
+    /// The images that a shell's pattern matches, by their whole names, or, where it has no `/`, by the
+    /// last components of those.
+    package func matching(_ pattern: String) -> [(layer: Int, name: String)] {
+        header.layers.enumerated().filter(\.element.image).flatMap { index, layer in
+            layer.names.filter {
+                ArchiveNames.matches(pattern, $0)
+                    || !pattern.utf8.contains(UInt8(ascii: "/"))
+                        && ArchiveNames.matches(
+                            pattern, String(decoding: ArchiveName.lastComponent(of: $0), as: UTF8.self))
+            }.map { (index, $0) }
+        }
+    }
+
+    private static func matches(_ pattern: String, _ name: String) -> Bool {
+        fnmatch(pattern, name, FNM_PATHNAME) == 0
     }
 
     /// A full name, or a last component that is unique.

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DiskImages
+internal import Migration
 internal import SystemPackage
 
 /// `drover info`: what an image is. Works where the backing file is missing or changed, and says
@@ -10,7 +11,7 @@ struct Info: ParsableCommand {
         abstract: "Say what an image is.",
         discussion: """
             Prints format, layout, sizes, allocated bytes, and whether the backing file is still the one the image was made on. An image \
-            whose backing file is missing or changed is described all the same.
+            whose backing file is missing or changed is described all the same. Of an archive it says what list does.
 
             For example: drover info --backing-chain --backing-map /srv/uml=. guests/web-01.cow
             """)
@@ -25,6 +26,11 @@ struct Info: ParsableCommand {
         FilePath
 
     func run() throws {
+        if imageOptions.format == nil, try ImageFile.identity(at: image)?.isRegular == true,
+            try ArchiveVerification.isArchive(image)
+        {
+            return try List.list(image, outputOptions)
+        }
         let chain = try ImageChain.examine(image, imageOptions.chainOptions(for: image))
         let depths = backingChain ? chain.layers.indices : 0..<1
         let facts = try depths.map { try ImageFacts(of: chain, depth: $0) }

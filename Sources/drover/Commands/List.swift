@@ -19,7 +19,10 @@ struct List: ParsableCommand {
     @Argument(help: "The archive.", completion: .file(), transform: FilePath.init(argument:)) var archive:
         FilePath
 
-    func run() throws {
+    func run() throws { try List.list(archive, outputOptions) }
+
+    /// Says what `archive` holds.
+    static func list(_ archive: FilePath, _ outputOptions: OutputOptions) throws {
         let listing: ArchiveListing
         do {
             listing = try ArchiveListing(archive)
@@ -34,7 +37,7 @@ struct List: ParsableCommand {
         try output.finish()
     }
 
-    private func printTable(of listing: ArchiveListing, to output: inout Output) throws {
+    private static func printTable(of listing: ArchiveListing, to output: inout Output) throws {
         func row(_ texts: [String], _ name: String) -> String {
             zip(texts, [12, 12, 12, 8, 12]).map { HumanText.padded($0, to: $1) }.joined() + name
         }

@@ -58,7 +58,9 @@ struct Pack: AsyncParsableCommand {
         help: "The archive to write, or - for standard output.", completion: .file(),
         transform: FilePath.init(toMake:))
     var archive: FilePath
-    @Argument(help: "The images to pack.", completion: .file(), transform: FilePath.init(argument:))
+    @Argument(
+        help: "The images to pack; an archive stands for all of its images.", completion: .file(),
+        transform: FilePath.init(argument:))
     var sources: [FilePath]
 
     func validate() throws {

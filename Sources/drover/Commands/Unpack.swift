@@ -62,8 +62,10 @@ struct Unpack: AsyncParsableCommand {
     @Argument(
         help: "The archive, or - for standard input.", completion: .file(),
         transform: FilePath.init(argument:)) var archive: FilePath
-    @Argument(help: "The images to restore: names as list prints them, or their last components.") var names:
-        [String] = []
+    @Argument(
+        help:
+            "The images to restore: names as list prints them, their last components, or patterns such as 'guests/*'."
+    ) var names: [String] = []
 
     func validate() throws {
         try SegmentSize.check(segment)
