@@ -75,7 +75,10 @@ package final class ArchiveFile: Sendable {
     func run(of layer: Int, at position: UInt64) throws -> StoredRun {
         try ArchiveFile.naming(file) {
             let (place, entry) = try entry(of: layer, at: position)
-            if let found = records.withLock({ $0[place] }) { return found }
+            // What a table says of a place need not be true of its record, whoever asked for that first.
+            if let found = records.withLock({ $0[place] }), found.run.range.contains(position) {
+                return found
+            }
             let stream = ByteStream(file)
             stream.seek(to: entry.offset)
             let record = try ArchiveReader.readRecord(stream, longest: ArchiveReader.longestRun)
