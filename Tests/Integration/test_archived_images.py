@@ -58,7 +58,10 @@ class ArchivedImageTests(DroverCase):
             archive, raw = self.path(f"{number}.drover"), self.path("disk.raw")
             with self.subTest(f"{SEED}-{number}"):
                 run_tool("qemu-img", "convert", "-f", made.format, "-O", "raw", made.top, raw)
-                self.succeeds("pack", "--flatten", archive, made.top)
+                result = drover("pack", "--flatten", archive, made.top)
+                if result.code == 65 and "is marked corrupt" in result.err:
+                    continue  # by QEMU itself, while it made the image
+                self.assertEqual(result.code, 0, f"\n{result}")
                 self.succeeds("compare", "-f", "raw", raw, f"{archive}::{os.path.basename(made.top)}")
 
     def test_what_is_in_one_archive_goes_into_another(self):

@@ -45,7 +45,7 @@ class DeviceTests(DroverCase):
             image = random_chain(f"{seed}-{number}", folder).top
             raw = self.path("disk.raw")
             with self.subTest(f"{seed}-{number}"):
-                if drover("convert", "--force", image, raw).code:
+                if drover("convert", "--force", image, raw).code or os.path.getsize(raw) > 8 * MIB:
                     continue
                 subprocess.run(f"tr '\\0' '\\252' < /dev/zero | dd of={device} bs=1M count=8 iflag=fullblock conv=fsync status=none", shell=True, check=True)
                 options = random.choice(((), ("-S", "0"), ("--segment", "1M"), ("--jobs", "1")))
