@@ -164,6 +164,7 @@ struct StoredRecord: ContentPortion {
 /// Decompresses and checks records, one at a time.
 struct RecordContentReader: ContentReader {
     let opener: FrameOpener
+    private let buffer: AlignedBuffer
     let header: ArchiveHeader
     let log: DamageLog?
     let frames: BufferPool
@@ -177,6 +178,7 @@ struct RecordContentReader: ContentReader {
         _ reader: ArchiveReader, _ scope: CopyScope?, log: DamageLog?, frames: BufferPool, progress: Progress
     ) throws {
         opener = try FrameOpener(reader.format)
+        buffer = try AlignedBuffer(capacity: RunRecord.longestContent)
         (header, self.scope, self.log, self.frames, self.progress) = (
             reader.header, scope, log, frames, progress
         )
@@ -185,7 +187,12 @@ struct RecordContentReader: ContentReader {
     mutating func open(_ record: StoredRecord) throws -> [Planned] {
         let run = record.run
         do {
-            content = try opener.open(run, record.frame)
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<run.contentLength])
+            if let frame = record.frame {
+                try opener.open(
+                    run, UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]), into: bytes)
+            }
+            content = UnsafeRawBufferPointer(bytes)
         } catch let error as ArchiveError {
             guard let log else {
                 let loss = ArchiveReader.Loss(layer: run.layer, range: run.range)

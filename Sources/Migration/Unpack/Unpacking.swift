@@ -10,12 +10,10 @@ package struct Unpacking {
     private let request: UnpackRequest
     private let reader: ArchiveReader
     private let plan: RestorePlan
-    /// What a file's index says of each layer.
-    private let found: [ArchiveIndex.Layer]?
+    /// The archive where it can be read anywhere; nil of a pipe.
+    private let archive: ArchiveFile?
     /// Where each layer lies, where only some of them are wanted of a file.
     private let index: [ArchiveIndex.Layer]?
-    /// What a file's index says of the layers' ends.
-    private let anchors: ArchiveAnchors?
 
     /// Opens the archive and finds what is asked for; throws before anything is written.
     package init(_ request: UnpackRequest, stop: StopFlag) throws {
@@ -23,48 +21,26 @@ package struct Unpacking {
         reader = try ArchiveReader(
             try request.archive.map { ByteStream(try ImageFile(opening: $0)) }
                 ?? ByteStream { stop.isRequested })
-        let found = try reader.stream.file.map { [reader] in try reader.readIndex(of: $0) }
-        var plan = try RestorePlan(reader, request) { [reader] layer in
-            try reader.stream.file.flatMap { file in
-                try found.flatMap { try Unpacking.beginning(of: layer, $0.layers[layer], in: file) }
-            }
+        let archive = try reader.stream.file.map { [reader] in
+            ArchiveFile($0, reader, try reader.readIndex(of: $0))
         }
-        anchors = found.map { ArchiveAnchors($0) }
-        plan.anchors = anchors
-        self.plan = plan
-        self.found = found?.layers
-        if let found { reader.hold(to: found.layers) }
+        var plan = try RestorePlan(reader, request) { layer in
+            try archive.flatMap { try Unpacking.beginning(of: layer, in: $0) }
+        }
+        plan.anchors = archive?.anchors
+        (self.plan, self.archive) = (plan, archive)
+        if let archive { reader.hold(to: archive.index.layers) }
         // All of it is read from front to back, which checks the index too.
-        index = plan.needed.count < reader.header.layers.count ? found?.layers : nil
+        index = plan.needed.count < reader.header.layers.count ? archive?.index.layers : nil
     }
 
     /// How a raw layer begins, of a file that can be read anywhere; nil where that is damaged,
     /// which is found in its place.
-    private static func beginning(of layer: Int, _ entry: ArchiveIndex.Layer, in file: ImageFile) throws
-        -> [UInt8]?
-    {
+    private static func beginning(of layer: Int, in archive: ArchiveFile) throws -> [UInt8]? {
         do {
-            let reader = try ArchiveReader(ByteStream(file))
-            try reader.seek(to: layer, entry)
-            var bytes = [UInt8](repeating: 0, count: RawDisguise.prefixLength)
-            guard reader.layer == layer, let run = try reader.next(), run.frameLength > 0 else {
-                return bytes
-            }
-            let frame = try AlignedBuffer(capacity: FrameFormat.longest)
-            try reader.readFrame(of: run, into: frame.bytes)
-            let opener = try FrameOpener(reader.format)
-            try withExtendedLifetime(opener) {
-                let content = try opener.open(run, frame)
-                var position = 0
-                for piece in run.runs where !piece.isZero && piece.start < UInt64(bytes.count) {
-                    for place in piece.start..<min(piece.end, UInt64(bytes.count)) {
-                        bytes[Int(place)] = content[position + Int(place - piece.start)]
-                    }
-                    position += Int(piece.end - piece.start)
-                }
-            }
-            return Array(bytes.prefix(Int(clamping: reader.header.layers[layer].size)))
-        } catch is ArchiveError {
+            let raw = try archive.chain(of: layer).top
+            return try raw.content.beginning(of: raw.file, RawDisguise.prefixLength)
+        } catch let error as DiskImageError where error.kind == .badData {
             return nil
         }
     }
@@ -91,7 +67,7 @@ package struct Unpacking {
 
     /// Restores what is missing.
     package func run(_ options: MoveOptions) async throws -> UnpackResult {
-        if !request.isFlattened, let found { try plan.checkSpace(found) }
+        if !request.isFlattened, let archive { try plan.checkSpace(archive.index.layers) }
         let tree = try FolderTree(at: request.directory)
         let total = index.map { index in plan.needed.reduce(0) { $0 &+ index[$1].stored } }
         options.progress.begin(
@@ -157,7 +133,8 @@ package struct Unpacking {
     /// Throws where the records of `layer` are not the ones that the index knows, before the file
     /// gets its name.
     private func checkEnd(of layer: Int) throws {
-        guard let anchors, reader.header.layers[layer].guestLength > 0, !anchors.fit(layer, reader.previous)
+        guard let anchors = archive?.anchors, reader.header.layers[layer].guestLength > 0,
+            !anchors.fit(layer, reader.previous)
         else { return }
         throw ArchiveError(
             .damaged, "\(reader.header.layers[layer].name): its records are of another archive than the index"
@@ -191,8 +168,7 @@ package struct Unpacking {
             try ScratchFolder.removeLeftover(of: plan, in: tree)
             return result
         }
-        if let file = reader.stream.file {
-            let archive = try ArchiveFile(file)
+        if let archive {
             for image in missing {
                 try await flatten(image, archive.chain(of: image.layer), in: tree, options)
                 result.restored += 1
@@ -200,7 +176,6 @@ package struct Unpacking {
             try ScratchFolder.removeLeftover(of: plan, in: tree)
             return result
         }
-        if let found { try plan.checkSpace(found) }
         let folder = try ScratchFolder(of: plan, in: tree)
         _ = try await restore(in: folder.tree, options)
         for image in missing {

@@ -52,10 +52,3 @@ package struct ArchiveVerification: Sendable {
 
     private var name: String { archive?.description ?? "standard input" }
 }
-
-extension ArchiveHeader {
-    /// A loss in words: the image, by all its names, and its sectors.
-    func describe(_ loss: ArchiveReader.Loss) -> String {
-        "\(layers[loss.layer].names.joined(separator: ", ")): sectors \(loss.range.lowerBound / 512) to \(loss.range.upperBound / 512 - 1) are damaged"
-    }
-}

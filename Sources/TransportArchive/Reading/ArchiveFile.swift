@@ -30,35 +30,39 @@ package final class ArchiveFile: Sendable {
         let number: Int
     }
 
-    /// A run record, and where it lies.
+    /// A run record that was found.
     struct StoredRun {
         fileprivate let place: Place
-        fileprivate let offset: UInt64
+        /// Where its frame lies.
+        fileprivate let frame: UInt64
         let run: RunRecord
         /// Where each data run begins in the content, in the runs' order.
         let positions: [Int]
-
-        /// Where its frame lies.
-        fileprivate var frame: UInt64 { offset }
     }
 
     private final class Decoder {
-        let decompressor: FrameDecompressor
+        let opener: FrameOpener
         let frame: AlignedBuffer
 
         init(_ format: FrameFormat) throws {
-            decompressor = try FrameDecompressor(format)
+            opener = try FrameOpener(format)
             frame = try AlignedBuffer(capacity: FrameFormat.longest)
         }
     }
 
     /// Opens the archive; throws `badData` where its beginning or its end is not sound.
-    package init(_ file: ImageFile) throws {
-        self.file = file
-        (header, id, index, format) = try ArchiveFile.naming(file) {
+    package convenience init(_ file: ImageFile) throws {
+        let (reader, index) = try ArchiveFile.naming(file) {
             let reader = try ArchiveReader(ByteStream(file))
-            return (reader.header, reader.id, try reader.readIndex(of: file), reader.format)
+            return (reader, try reader.readIndex(of: file))
         }
+        self.init(file, reader, index)
+    }
+
+    /// The archive whose beginning `reader` has read, and whose `index` it found in `file`.
+    package init(_ file: ImageFile, _ reader: ArchiveReader, _ index: ArchiveIndex) {
+        (self.file, self.index) = (file, index)
+        (header, id, format) = (reader.header, reader.id, reader.format)
         anchors = ArchiveAnchors(index)
     }
 
@@ -96,7 +100,7 @@ package final class ArchiveFile: Sendable {
                 defer { length += run.isZero ? 0 : Int(run.end - run.start) }
                 return length
             }
-            let found = StoredRun(place: place, offset: stream.offset, run: run, positions: positions)
+            let found = StoredRun(place: place, frame: stream.offset, run: run, positions: positions)
             records.withLock { $0[place] = found }
             return found
         }
@@ -183,26 +187,20 @@ package final class ArchiveFile: Sendable {
         let frame = UnsafeMutableRawBufferPointer(rebasing: decoder.frame.bytes[..<run.frameLength])
         let content = DecodedContent(try AlignedBuffer(capacity: RunRecord.longestContent))
         try ArchiveFile.naming(file) {
-            guard try file.readAvailable(into: frame, at: stored.frame) == run.frameLength,
-                ContentDigest(of: UnsafeRawBufferPointer(frame)) == run.frameDigest
-            else { throw damaged(stored, "its frame is damaged") }
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[..<run.contentLength])
-            try decoder.decompressor.decompress(UnsafeRawBufferPointer(frame), into: bytes)
-            guard ContentDigest(of: UnsafeRawBufferPointer(bytes)) == run.contentDigest else {
-                throw damaged(stored, "its frame does not hold its content")
+            let count = try file.readAvailable(into: frame, at: stored.frame)
+            do {
+                try decoder.opener.open(
+                    run, UnsafeRawBufferPointer(rebasing: frame[..<count]),
+                    into: UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[..<run.contentLength]))
+            } catch let error as ArchiveError {
+                let loss = ArchiveReader.Loss(layer: run.layer, range: run.range)
+                throw ArchiveError(error.kind, "\(header.describe(loss)): \(error)")
             }
         }
         contents.withLock { $0[stored.place] = content }
         return content
     }
 
-    private func damaged(_ stored: StoredRun, _ fact: String) -> ArchiveError {
-        let (layer, range) = (header.layers[stored.run.layer], stored.run.range)
-        return ArchiveError(
-            .damaged,
-            "\(layer.names.joined(separator: ", ")): sectors \(range.lowerBound / 512) to \(range.upperBound / 512 - 1) are damaged: \(fact)"
-        )
-    }
 }
 
 /// A record's content, decoded and not written to any more.

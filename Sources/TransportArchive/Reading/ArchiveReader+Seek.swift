@@ -180,3 +180,10 @@ extension ArchiveReader {
         return (record, run, offset)
     }
 }
+
+extension ArchiveHeader {
+    /// A loss in words: the image, by all its names, and its sectors.
+    package func describe(_ loss: ArchiveReader.Loss) -> String {
+        "\(layers[loss.layer].names.joined(separator: ", ")): sectors \(loss.range.lowerBound / 512) to \(loss.range.upperBound / 512 - 1) are damaged"
+    }
+}

@@ -6,6 +6,15 @@ internal import SystemPackage
 struct ArchivedContent: LayerContent {
     let archive: ArchiveFile
     let layer: Int
+    let archived: ArchivedSource?
+
+    init(archive: ArchiveFile, layer: Int) {
+        (self.archive, self.layer) = (archive, layer)
+        let described = archive.header.layers[layer]
+        archived = ArchivedSource(
+            layer: layer, name: "archive \(archive.id): \(described.name)", size: described.size,
+            mtime: described.time, digest: archive.anchors.digest(of: layer))
+    }
 
     private var described: ArchiveHeader.Layer { archive.header.layers[layer] }
 
@@ -18,11 +27,6 @@ struct ArchivedContent: LayerContent {
     var isRaw: Bool { described.isRaw }
     var backing: BackingClause? {
         described.backing.map { BackingClause(path: FilePath(archive.header.layers[$0].name)) }
-    }
-    var archived: ArchivedSource? {
-        ArchivedSource(
-            layer: layer, name: "archive \(archive.id): \(described.name)", size: described.size,
-            mtime: described.time, digest: archive.anchors.digest(of: layer))
     }
 
     func cursor(over file: ImageFile) -> any LayerCursor {

@@ -12,8 +12,11 @@ package enum ArchivedImage {
     /// where there is no such.
     package static func parts(of path: FilePath) throws -> (archive: FilePath, name: String)? {
         let bytes = Array(path.string.utf8)
-        guard bytes.count > 4, try ImageFile.identity(at: path) == nil else { return nil }
-        for start in 1..<(bytes.count - 2) where bytes[start..<start + 2].elementsEqual(separator) {
+        let starts = bytes.indices.dropFirst().dropLast(2).filter {
+            bytes[$0..<$0 + 2].elementsEqual(separator)
+        }
+        guard !starts.isEmpty, try ImageFile.identity(at: path) == nil else { return nil }
+        for start in starts {
             let archive = FilePath(String(decoding: bytes[..<start], as: UTF8.self))
             guard try ImageFile.identity(at: archive)?.isRegular == true,
                 try FrameFormat.reading(ByteStream(ImageFile(opening: archive))) != nil

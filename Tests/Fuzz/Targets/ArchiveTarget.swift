@@ -32,7 +32,7 @@ enum ArchiveTarget {
         let reader = try ArchiveReader(ByteStream(file))
         let opener = try FrameOpener(reader.format)
         while let run = try reader.next() {
-            let content = try opener.open(run, try frame(of: run, reader))
+            let content = try content(of: run, reader, opener)
             try Finding.unless(
                 content.count == run.contentLength, "there are \(content.count) bytes of content")
             try check(run, reader.header)
@@ -40,11 +40,16 @@ enum ArchiveTarget {
         try Finding.unless(reader.isAtEnd, "it ends before its end")
     }
 
-    private static func frame(of run: RunRecord, _ reader: ArchiveReader) throws -> AlignedBuffer? {
-        guard run.frameLength > 0 else { return nil }
+    private static func content(of run: RunRecord, _ reader: ArchiveReader, _ opener: FrameOpener) throws
+        -> [UInt8]
+    {
+        var content = [UInt8](repeating: 0, count: run.contentLength)
+        guard run.frameLength > 0 else { return content }
         let frame = try AlignedBuffer(capacity: FrameFormat.longest)
         try reader.readFrame(of: run, into: frame.bytes)
-        return frame
+        let stored = UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength])
+        try content.withUnsafeMutableBytes { try opener.open(run, stored, into: $0) }
+        return content
     }
 
     /// What is planned of a record covers its stretch, and takes no more content than there is.
@@ -114,7 +119,7 @@ enum ArchiveTarget {
                 lost += 1
             case .run(let run):
                 _ = anchors?.fit(run.layer, run.contentDigest)
-                _ = try accepted { try opener.open(run, try frame(of: run, reader)) }
+                _ = try accepted { try content(of: run, reader, opener) }
             }
         }
     }
