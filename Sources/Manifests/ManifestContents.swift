@@ -136,7 +136,5 @@ package struct ManifestContents: Sendable {
     }
 
     /// Whether the segments cover `length` bytes of disk from its start.
-    package func covers(_ length: UInt64) -> Bool {
-        ManifestSegment.ranges(of: segments) == (length == 0 ? [] : [0..<length])
-    }
+    package func covers(_ length: UInt64) -> Bool { ManifestSegment.cover(segments, length) }
 }

@@ -72,6 +72,16 @@ extension ManifestSegment {
         return ranges
     }
 
+    /// Bytes in `ranges`.
+    package static func length(of ranges: [Range<UInt64>]) -> UInt64 {
+        ranges.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) }
+    }
+
+    /// Whether `segments` cover `length` bytes of disk from its start.
+    package static func cover(_ segments: [ManifestSegment], _ length: UInt64) -> Bool {
+        ranges(of: segments) == (length == 0 ? [] : [0..<length])
+    }
+
     /// What of a disk of `length` bytes `ranges`, in order, leave out.
     package static func gaps(between ranges: [Range<UInt64>], in length: UInt64) -> [Range<UInt64>] {
         var gaps: [Range<UInt64>] = []

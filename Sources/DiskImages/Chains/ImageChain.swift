@@ -1,4 +1,4 @@
-internal import Linux
+package import Linux
 package import SystemPackage
 
 /// An image with all the files it stands on, the top layer first.
@@ -20,6 +20,11 @@ package struct ImageChain: Sendable {
 
     /// The guest disk's length in bytes, whole sectors.
     package var guestLength: UInt64 { top.guestLength }
+
+    /// What a user should know of its layers although they can be read, each with its path.
+    package var warnings: [Message] {
+        layers.compactMap { layer in layer.content.warning.map { "\(layer.path): \($0)" } }
+    }
 
     /// Throws where a file of the chain is no longer what it was when it was opened.
     package func checkUnchanged() throws {

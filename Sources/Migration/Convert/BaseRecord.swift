@@ -20,13 +20,10 @@ package enum BaseRecord {
             return nil
         }
         let chain = ImageChain(layers: [base])
-        let found = Locked([ManifestSegment]())
         let content = ChainContent(
             chain, .everything(marks: false), segmentLength: segmentLength, progress: Progress(isShown: false)
         )
-        try await CopyPipeline(content, options).digest { whole in
-            found.withLock { $0.append(ManifestSegment(whole.range, whole.outcome, chunks: whole.chunks)) }
-        }
+        let segments = try await CopyPipeline(content, options).digest(recordsChunks: true)
         guard !options.stop.isRequested else {
             throw MigrationError(.stopped, "\(base.path): stopped by a signal (run the same command again)")
         }
@@ -39,7 +36,6 @@ package enum BaseRecord {
             target: ManifestJob.Target(
                 path: base.path.absolute.description, length: base.guestLength, size: base.file.length),
             consistent: true)
-        let segments = found.withLock { $0.sorted { $0.start < $1.start } }
         let completion = ManifestCompletion(
             digest: ManifestSegment.digest(of: segments).description, header: nil, size: base.file.length,
             mtime: base.file.identity.mtime.description)

@@ -45,13 +45,7 @@ extension Conversion {
     /// What a target of this conversion holds, without writing one.
     private func digestSources(_ options: MoveOptions) async throws -> [ManifestSegment] {
         options.progress.begin(Progress.Snapshot(name: request.source.description, length: chain.guestLength))
-        let segments = Locked([ManifestSegment]())
-        try await readSources(options) { pipeline in
-            try await pipeline.digest { whole in
-                segments.withLock { $0.append(ManifestSegment(whole.range, whole.outcome)) }
-            }
-        }
-        return segments.withLock { $0.sorted { $0.start < $1.start } }
+        return try await readSources(options) { try await $0.digest() }
     }
 
     private func record(

@@ -42,7 +42,7 @@ package struct Conversion: TargetMove {
     var job: ManifestJob { target.content.job }
 
     package var warnings: [Message] {
-        chain.layers.compactMap { layer in layer.content.warning.map { "\(layer.path): \($0)" } }
+        chain.warnings
     }
 
     package func state() throws -> TargetState { try target.state() }
@@ -137,11 +137,6 @@ package struct Conversion: TargetMove {
     }
 
     func beginProgress(_ progress: Progress, _ finished: [Range<UInt64>]) throws {
-        let data = progress.isShown ? try chain.countData(plan.holding, in: finished) : nil
-        let covered = finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) }
-        progress.begin(
-            Progress.Snapshot(
-                name: request.source.description, total: data?.all, done: data?.within ?? 0,
-                resumed: data?.within ?? 0, length: chain.guestLength, covered: covered))
+        try chain.begin(progress, named: request.source.description, plan.holding, finished: finished)
     }
 }

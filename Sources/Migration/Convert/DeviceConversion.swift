@@ -36,7 +36,7 @@ package struct DeviceConversion: TargetMove {
     private var job: ManifestJob { plan.job }
 
     package var warnings: [Message] {
-        chain.layers.compactMap { layer in layer.content.warning.map { "\(layer.path): \($0)" } }
+        chain.warnings
     }
 
     package func state() throws -> TargetState {
@@ -118,12 +118,7 @@ package struct DeviceConversion: TargetMove {
         _ file: TargetFile, _ manifest: ManifestFile, _ finished: [ManifestSegment], _ options: MoveOptions
     ) async throws -> MoveResult {
         let ranges = ManifestSegment.ranges(of: finished)
-        let done = ranges.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) }
-        let data = options.progress.isShown ? try chain.countData(plan.holding, in: ranges) : nil
-        options.progress.begin(
-            Progress.Snapshot(
-                name: request.source.description, total: data?.all, done: data?.within ?? 0,
-                resumed: data?.within ?? 0, length: chain.guestLength, covered: done))
+        try chain.begin(options.progress, named: request.source.description, plan.holding, finished: ranges)
         let (chain, isConsistent) = (chain, job.consistent)
         let checkSources = { @Sendable in if isConsistent { try chain.checkUnchanged() } }
         let content = ChainContent(
@@ -133,8 +128,7 @@ package struct DeviceConversion: TargetMove {
             try await finished
             + CopyPipeline(content, options).copy(
                 to: DeviceSink(file: file), recordingIn: manifest, checkSources: checkSources)
-        guard ManifestSegment.ranges(of: segments) == (chain.guestLength == 0 ? [] : [0..<chain.guestLength])
-        else {
+        guard ManifestSegment.cover(segments, chain.guestLength) else {
             try checkStopped(options.stop)
             throw MigrationError(.bug, "\(request.target): the pipeline ended before the disk did")
         }
@@ -147,7 +141,8 @@ package struct DeviceConversion: TargetMove {
                 digest: ManifestSegment.digest(of: segments).description, header: nil, size: identity.size,
                 mtime: identity.mtime.description))
         manifest.forgetEarlierJobsIfPossible()
-        return .moved(resumed: done, hasChanged: try !chain.isUnchanged())
+        return .moved(
+            resumed: ManifestSegment.length(of: ranges), hasChanged: try !chain.isUnchanged())
     }
 
     private func checkStopped(_ stop: StopFlag) throws {

@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Manifests
 
 /// A chain as content: planned from bitmaps and holes, read by the workers.
 struct ChainContent: ContentSource {
@@ -25,6 +26,20 @@ struct ChainContent: ContentSource {
 
     func makeReader() throws -> ChainContentReader {
         ChainContentReader(reader: try ChunkReader(chain.layers), progress: progress)
+    }
+}
+
+extension ImageChain {
+    /// Begins to show how far a move is that reads what `scope` says of this chain, but for what was
+    /// `finished` before; ranges in order. Data is counted where somebody looks.
+    func begin(_ progress: Progress, named name: String, _ scope: CopyScope, finished: [Range<UInt64>])
+        throws
+    {
+        let data = progress.isShown ? try countData(scope, in: finished) : nil
+        progress.begin(
+            Progress.Snapshot(
+                name: name, total: data?.all, done: data?.within ?? 0, resumed: data?.within ?? 0,
+                length: guestLength, covered: ManifestSegment.length(of: finished)))
     }
 }
 

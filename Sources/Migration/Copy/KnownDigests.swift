@@ -2,7 +2,7 @@ package import DiskImages
 internal import ImageFormats
 internal import Linux
 internal import Manifests
-package import SystemPackage
+internal import SystemPackage
 
 /// What a raw file holds, segment by segment, as a manifest has it: of the file as it is, which is
 /// known not to have changed since. So it need not be read for its digests.
@@ -12,27 +12,18 @@ package struct KnownDigests: Sendable {
     private let length: UInt64
     private let base: FileIdentity
 
-    /// What the manifest of `target` knows of `base`, which is that target or its only source; nil
+    /// What the manifest at `place` knows of `base`, which is its target or its only source; nil
     /// where nothing is known, or there is no such manifest.
-    package init?(from target: FilePath, of base: ImageLayer) {
-        // Whatever is wrong with a record that need not be there, it proves nothing.
-        guard let found = try? ManifestFile.read(of: target) else { return nil }
-        self.init(found, of: base)
-    }
-
-    /// What the record at `place` knows of `base`.
     init?(at place: FilePlace, of base: ImageLayer) {
-        guard let file = try? ImageFile(opening: place), file.length <= UInt64(ManifestContents.longest),
-            let bytes = try? file.prefix(Int(file.length)),
-            let found = try? ManifestContents(parsing: bytes, path: place.path)
-        else { return nil }
+        // Whatever is wrong with a record that need not be there, it proves nothing.
+        guard let found = try? ManifestFile.read(at: place) else { return nil }
         self.init(found, of: base)
     }
 
     /// What the manifest beside `base` knows of it.
     package init?(beside base: ImageLayer) {
-        guard base.isRaw, let path = try? TargetPlace.follow(base.path) else { return nil }
-        self.init(from: path, of: base)
+        guard base.isRaw, let file = try? FilePlace(following: base.path) else { return nil }
+        self.init(at: ManifestFile.place(of: file), of: base)
     }
 
     init?(_ manifest: ManifestContents, of base: ImageLayer) {

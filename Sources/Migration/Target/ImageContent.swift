@@ -85,7 +85,7 @@ extension OpenTarget where Content == ImageContent {
     var finished: [Range<UInt64>] { ManifestSegment.ranges(of: segments) }
 
     /// Bytes of guest disk that were there already.
-    var resumed: UInt64 { finished.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) } }
+    var resumed: UInt64 { ManifestSegment.length(of: finished) }
 
     /// Records the beginning, or what is left of an earlier one, and makes the staging file ready:
     /// everything but what is finished is as in a fresh one.
@@ -105,8 +105,7 @@ extension OpenTarget where Content == ImageContent {
 
     /// Throws where `segments` are not all of the disk: `stopped` where `stop` was requested.
     func checkCovered(by segments: [ManifestSegment], _ stop: StopFlag) throws {
-        let disk = job.target.length == 0 ? [] : [0..<job.target.length]
-        guard ManifestSegment.ranges(of: segments) != disk else { return }
+        guard !ManifestSegment.cover(segments, job.target.length) else { return }
         guard stop.isRequested else {
             throw MigrationError(.bug, "\(name): the pipeline ended before the disk did")
         }

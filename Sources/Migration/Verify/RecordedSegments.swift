@@ -49,6 +49,19 @@ struct RecordedSegments: Sendable {
 }
 
 extension CopyPipeline {
+    /// Reads everything and returns the segments that a manifest would have, in the disk's order.
+    /// `recordsChunks`: with their chunks.
+    func digest(recordsChunks: Bool = false) async throws -> [ManifestSegment] {
+        let segments = Locked([ManifestSegment]())
+        try await digest { whole in
+            segments.withLock {
+                $0.append(
+                    ManifestSegment(whole.range, whole.outcome, chunks: recordsChunks ? whole.chunks : nil))
+            }
+        }
+        return segments.withLock { $0.sorted { $0.start < $1.start } }
+    }
+
     /// Reads everything and holds it against `segments`; returns where it first differs, nil where
     /// it does not or `stop` was requested.
     func firstMismatch(with segments: RecordedSegments) async throws -> UInt64? {

@@ -3,6 +3,7 @@ internal import DiskImages
 internal import Fleets
 internal import Glibc
 internal import ImageFormats
+internal import Linux
 internal import Manifests
 internal import Migration
 internal import PipelineFiles
@@ -153,9 +154,7 @@ struct Convert: AsyncParsableCommand {
         var options = try imageOptions.chainOptions(for: source)
         options.settles = true
         let chain = try ImageChain.open(source, options)
-        for layer in chain.layers {
-            if let warning = layer.content.warning { verbosity.warn("\(layer.path): \(warning)") }
-        }
+        for warning in chain.warnings { verbosity.warn(warning.plain) }
         try await session.during { options in
             try await DiskStream(of: chain).write(named: source.description, options)
         }

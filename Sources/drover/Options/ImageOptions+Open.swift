@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import SystemPackage
 
 extension ImageOptions {
@@ -10,9 +11,7 @@ extension ImageOptions {
         var options = try chainOptions(for: image)
         options.isSecond = isSecond
         let chain = try ImageChain.open(image, options)
-        for layer in chain.layers {
-            if let warning = layer.content.warning { verbosity.warn("\(layer.path): \(warning)") }
-        }
+        for warning in chain.warnings { verbosity.warn(warning.plain) }
         return chain
     }
 }

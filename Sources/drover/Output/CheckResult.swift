@@ -60,9 +60,7 @@ struct CheckResult {
                     problem.kind.name, problem.error,
                     problem.error.kind == .shortage ? .io : CheckResult.code(of: problem.kind))
             }
-            report.warnings = chain.layers.compactMap { layer in
-                layer.content.warning.map { "\(layer.path): \($0)" }
-            }
+            report.warnings = chain.warnings.map(\.plain)
             try measure(chain.top)
         } catch let error as DiskImageError {
             let isDamaged = try error.kind == .badData && CheckResult.isBrokenCow(image)
