@@ -26,6 +26,8 @@ package enum Choice: Hashable, Sendable {
     case known
     /// Archives: without layers, in spite of damage.
     case flatten, salvage
+    /// Where the archives lie that incremental ones stand on.
+    case archives
     /// Fleets: what is there is taken over, an image is left out, a part of the fleet.
     case adopt, without, shard
 }

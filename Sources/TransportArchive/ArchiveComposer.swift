@@ -21,10 +21,18 @@ package struct ArchiveComposer: Sendable {
     private var index = ArchiveIndex(layers: [])
     /// The records of each layer, where they lie.
     private var entries: [[RecordTable.Entry]] = []
+    /// What each layer holds.
+    private var digests: [LayerDigest]
+    private let header: ArchiveHeader
+    /// The parent's digests of its layers; none of an archive that stands alone.
+    private let inherited: [ContentDigest]
     private let layerCount: Int
     private let format: FrameFormat
 
-    package init(_ header: ArchiveHeader) throws {
+    /// `inherited` are the digests of the parent's layers, if it has one.
+    package init(_ header: ArchiveHeader, inheriting inherited: [ContentDigest] = []) throws {
+        (self.header, self.inherited) = (header, inherited)
+        digests = header.layers.map { _ in LayerDigest() }
         headerBytes = try header.serialized()
         layerCount = header.layers.count
         format = FrameFormat(compression: header.options.compression)
@@ -57,10 +65,20 @@ package struct ArchiveComposer: Sendable {
         return bytes
     }
 
+    /// What the next stretch of `layer` holds, in the disk's order.
+    package mutating func add(_ windows: [LayerDigest.Entry], of layer: Int) {
+        for entry in windows { digests[layer].add(entry) }
+    }
+
     /// The archive's end.
     package mutating func finish() throws -> [UInt8] {
         while index.layers.count < layerCount { beginLayer() }
         index.last = previous.description
+        let held = zip(header.layers, digests).map { layer, digest in
+            layer.same.flatMap { inherited.indices.contains($0) ? inherited[$0] : nil } ?? digest.value
+        }
+        for (layer, digest) in held.enumerated() { index.layers[layer].digest = digest.description }
+        index.state = ArchiveState.digest(of: header.layers, holding: held).description
         var tables: [UInt8] = []
         for layer in entries.indices {
             index.layers[layer].tables = offset
@@ -97,6 +115,8 @@ extension ArchiveIndex.Layer {
         records += 1
         data += UInt64(run.contentLength)
         zeros += run.zeroLength
+        shared += run.sharedLength
+        inherited += run.inheritedLength
         stored += UInt64(run.frameLength)
     }
 }

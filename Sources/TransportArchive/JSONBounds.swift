@@ -2,8 +2,8 @@
 /// reads, and one number of it is two bytes long.
 enum JSONBounds {
     /// Room for so many marks of structure for each of the layers that an archive may have; they
-    /// have 21, and 3 more with further names.
-    private static let most = 24 * ArchiveHeader.mostLayers
+    /// have 25 in the index; in the header 23, and 3 more with further names.
+    private static let most = 32 * ArchiveHeader.mostLayers
 
     /// Throws `damaged` where `bytes` hold more than an archive with as many layers as are allowed.
     static func check(_ bytes: some Collection<UInt8>, _ what: String) throws {

@@ -4,6 +4,7 @@
 knows its allocated sectors and `Archive.guest` what a guest sees. Whatever does not hold raises `Damaged`.
 """
 
+import bisect
 import json
 import re
 import struct
@@ -19,8 +20,9 @@ RUN_BODY = struct.Struct("<IQQII16s16sI")
 TABLE_BODY = struct.Struct("<IQI")
 TABLE_ENTRY = struct.Struct("<QQ16s")
 MOST_ENTRIES = 8192
-MIB = 1 << 20
-MOST_RECORD = {b"H": 32 * MIB + 72, b"R": 163_976, b"X": 262_232, b"I": 128 * MIB, b"T": 88}
+MIB, MIB_SECTORS = 1 << 20, 2048
+DATA, ZERO = (0,), (1,)
+MOST_RECORD = {b"H": 32 * MIB + 72, b"R": 295_048, b"X": 262_232, b"I": 128 * MIB, b"T": 88}
 LAYER_KEYS = {"name": str, "layout": str, "size": int, "mtime": str, "image": bool}
 
 
@@ -47,6 +49,8 @@ class Layer:
     entry: dict
     runs: list = field(default_factory=list)
     sectors: int = 0
+    stored: list = field(default_factory=list)  # of `runs` those whose bytes lie in this archive's own frames of the layer
+    digest: bytes = bytes(16)
 
     def __post_init__(self):
         self.sectors = round_up(self.entry["size"], SECTOR) // SECTOR
@@ -58,6 +62,63 @@ class Layer:
     @property
     def is_raw(self):
         return self.entry["layout"] == "raw"
+
+    def bytes_of(self, runs, first, count):
+        """What `runs` hold of so many sectors; None for each that none of them holds."""
+        found = []
+        at = bisect.bisect_right(runs, first, key=lambda run: run[1])
+        for sector in range(first, first + count):
+            while at < len(runs) and runs[at][1] <= sector:
+                at += 1
+            if at == len(runs) or runs[at][0] > sector:
+                found.append(None)
+            else:
+                begin, _, data = runs[at]
+                found.append(bytes(SECTOR) if data is None else data[(sector - begin) * SECTOR : (sector - begin + 1) * SECTOR])
+        return found
+
+    def content_digest(self):
+        """The digest of what the layer holds, as it does not depend on the archive."""
+        windows, entries = {}, []
+        for first, end, data in self.runs:
+            if data is None and self.is_raw:
+                continue
+            number = first // MIB_SECTORS
+            while number * MIB_SECTORS < end:
+                begin, stop = max(first, number * MIB_SECTORS), min(end, (number + 1) * MIB_SECTORS)
+                length = min(MIB_SECTORS, self.sectors - number * MIB_SECTORS)
+                if data is None and stop - begin == length:
+                    # Of zeros from one window's beginning to another's end, however many there are.
+                    count = max(1, (end - begin) // MIB_SECTORS)
+                    entries.append([number, count, bytes(16)])
+                    number += count
+                    continue
+                piece = bytes((stop - begin) * SECTOR) if data is None else data[(begin - first) * SECTOR : (stop - first) * SECTOR]
+                windows.setdefault(number, []).append((begin - number * MIB_SECTORS, piece))
+                number += 1
+        for number, pieces in windows.items():
+            sectors = min(MIB_SECTORS, self.sectors - number * MIB_SECTORS)
+            whole, bits = bytearray(sectors * SECTOR), bytearray((sectors + 7) // 8)
+            for begin, piece in pieces:
+                whole[begin * SECTOR : begin * SECTOR + len(piece)] = piece
+                for sector in range(begin, begin + len(piece) // SECTOR):
+                    bits[sector // 8] |= 1 << sector % 8
+            held = b"".join(piece for _, piece in pieces)
+            if not self.is_raw:
+                is_zero = len(held) == len(whole) and not any(held)
+                entries.append([number, 1, bytes(16) if is_zero else digest(held + bytes(bits))])
+            elif any(whole):
+                entries.append([number, 1, digest(bytes(whole))])
+        joined = []
+        for number, count, of_window in sorted(entries):
+            if joined and joined[-1][0] + joined[-1][1] == number and not any(joined[-1][2]) and not any(of_window):
+                joined[-1][1] += count
+            else:
+                joined.append([number, count, of_window])
+        value = bytes(16)
+        for number, count, of_window in joined:
+            value = digest(value + struct.pack("<QQ", number, count) + of_window)
+        return value
 
     def allocated(self):
         """The runs of sectors that hold something, neighbours joined."""
@@ -75,6 +136,16 @@ class Archive:
     id: bytes
     header: dict
     layers: list
+
+    def state(self):
+        """What it holds, however it is stored."""
+        text = b""
+        for layer in self.layers:
+            entry = layer.entry
+            numbers = [entry.get(key, "") for key in ("mode", "owner", "group", "backing")]
+            fields = [len(layer.names), *layer.names, entry["layout"], entry["size"], entry.get("alignment", ""), entry["mtime"], *numbers, int(entry["image"]), layer.digest.hex()]
+            text += b"".join(f"{field}\0".encode(errors="surrogateescape") for field in fields)
+        return digest(text)
 
     def index_of(self, name):
         return next(number for number, layer in enumerate(self.layers) if name in layer.names)
@@ -131,12 +202,15 @@ class _Reader:
         self.sequence, self.previous = struct.unpack_from("<Q", start, 16)[0], start[40:56]
         self.file.seek(at)
 
-    def layer(self, number, layer):
+    def layer(self, number, layer, layers, parent=None):
         """All records of a layer; what the index must say of it."""
+        same = layer.entry.get("same")
+        if same is not None:
+            layer.runs, layer.digest = parent.layers[same].runs, parent.layers[same].digest
         entry = {"offset": self.file.tell(), "sequence": self.sequence, "previous": self.previous.hex()}
-        entry |= {"records": 0, "data": 0, "zeros": 0, "stored": 0}
+        entry |= {"records": 0, "data": 0, "zeros": 0, "stored": 0, "shared": 0, "inherited": 0}
         expected, records = 0, []
-        while expected < layer.sectors:
+        while expected < layer.sectors and same is None:
             record = self.record((b"R",))
             body = record.body
             records.append((record.offset, expected, record.digest))
@@ -150,22 +224,54 @@ class _Reader:
             if content > MIB or stored > MIB + 4096 or (content == 0) != (stored == 0) or count > 8192:
                 raise Damaged("a record claims too much")
             runs = _runs(body[RUN_BODY.size :], count, first, end)
-            if content != SECTOR * sum(last - begin for begin, last, is_zero in runs if not is_zero):
+            if content != SECTOR * sum(last - begin for begin, last, kind in runs if kind == DATA):
                 raise Damaged("the content has another length than the runs")
             frame = self.exactly(stored)
             data = decode_frame(frame, content, self.form) if stored else b""
-            if data is None or (digest(frame), digest(data)) != (of_frame, of_content):
+            if data is None or digest(frame) != of_frame:
                 raise Damaged("a frame's or a content's digest is another")
             if layer.entry["layout"] == "uml-v2" and runs and runs[-1][1] > layer.sectors // 8 * 8:
                 raise Damaged("a run covers sectors without a bit")
-            _add_runs(layer, runs, data)
+            self.add_runs(number, runs, data, of_content, layers, parent)
             entry["records"] += 1
             entry["data"] += content
             entry["stored"] += stored
-            entry["zeros"] += SECTOR * sum(last - begin for begin, last, is_zero in runs if is_zero)
+            for key, wanted in (("zeros", lambda kind: kind == ZERO), ("shared", lambda kind: kind[0] == 2), ("inherited", lambda kind: kind[0] == 3)):
+                entry[key] += SECTOR * sum(last - begin for begin, last, kind in runs if wanted(kind))
             expected = end
         entry["length"] = self.file.tell() - entry["offset"]
         return entry, records
+
+    def add_runs(self, number, runs, data, of_content, layers, parent):
+        """Takes in what a record holds, references with it."""
+        layer, position, whole = layers[number], 0, b""
+        for begin, last, kind in runs:
+            length = (last - begin) * SECTOR
+            if kind == ZERO:
+                layer.runs.append((begin, last, None))
+                continue
+            if kind == DATA:
+                bytes_here = data[position : position + length]
+                position += length
+                layer.stored.append((begin, last, bytes_here))
+            elif kind[0] == 2:
+                _, of, first = kind
+                if of >= number:
+                    raise Damaged("a reference leads to no earlier layer")
+                found = layers[of].bytes_of(layers[of].stored, first, last - begin)
+                if None in found:
+                    raise Damaged("a reference leads to what is not stored")
+                bytes_here = b"".join(found)
+            else:
+                _, of, first = kind
+                if parent is None or of >= len(parent.layers) or first + last - begin > parent.layers[of].sectors:
+                    raise Damaged("a reference leads to what the parent does not have")
+                found = parent.layers[of].bytes_of(parent.layers[of].runs, first, last - begin)
+                bytes_here = b"".join(sector or bytes(SECTOR) for sector in found)
+            layer.runs.append((begin, last, bytes_here))
+            whole += bytes_here
+        if len(whole) > MIB or digest(whole) != of_content:
+            raise Damaged("a content's digest is another")
 
     def tables(self, number, records):
         """The tables of a layer's records, which must say what was found; where they begin."""
@@ -202,22 +308,14 @@ def _runs(data, count, first, end):
 
     for _ in range(count):
         begin = first + number()
-        length, is_zero = divmod(number(), 2)
+        length, kind = divmod(number(), 4)
         if length == 0 or begin + length > end:
             raise Damaged("a run is empty or too long")
-        runs.append((begin, begin + length, bool(is_zero)))
+        runs.append((begin, begin + length, (kind, number(), number()) if kind > 1 else (kind,)))
         first = begin + length
     if position != len(data):
         raise Damaged("something follows the runs")
     return runs
-
-
-def _add_runs(layer, runs, data):
-    position = 0
-    for begin, last, is_zero in runs:
-        length = 0 if is_zero else (last - begin) * SECTOR
-        layer.runs.append((begin, last, None if is_zero else data[position : position + length]))
-        position += length
 
 
 def allowed_name(name):
@@ -282,30 +380,48 @@ def _index(record, header_body):
         raise Damaged("the header's copy differs")
     try:
         index = json.loads(record.body[4 + length :])
-        return index["layers"], bytes.fromhex(index["last"])
+        return index["layers"], bytes.fromhex(index["last"]), bytes.fromhex(index["state"])
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged("the index is none") from error
 
 
-def read_archive(file):
-    """Reads and checks all of an archive, front to back."""
+def read_archive(file, parent=None):
+    """Reads and checks all of an archive, front to back; `parent` is the archive that it stands on, read."""
     reader, head, header, layers = _begin(file)
-    found = [reader.layer(number, layer) for number, layer in enumerate(layers)]
+    check_parent(header, layers, parent)
+    found = [reader.layer(number, layer, layers, parent) for number, layer in enumerate(layers)]
     last = reader.previous
     entries = [{**entry, "tables": reader.tables(number, records)} for number, (entry, records) in enumerate(found)]
+    for layer, entry in zip(layers, entries):
+        layer.digest = layer.digest if "same" in layer.entry else layer.content_digest()
+        entry["digest"] = layer.digest.hex()
+    archive = Archive(head.digest, header, layers)
     index = reader.record((b"I",))
-    if _index(index, head.body) != (entries, last):
+    if _index(index, head.body) != (entries, last, archive.state()):
         raise Damaged("the index says something else than was found")
     trailer = reader.record((b"T",))
     if len(trailer.body) != 16 or struct.unpack("<QQ", trailer.body) != (index.offset, file.tell()):
         raise Damaged("the trailer says something else than was found")
     if file.read(1):
         raise Damaged("something follows the trailer")
-    return Archive(head.digest, header, layers)
+    return archive
+
+
+def check_parent(header, layers, parent):
+    """The archive that this one stands on is the one that its header means."""
+    wanted = header.get("parent")
+    if wanted is not None and (parent is None or parent.state().hex() != wanted["state"]):
+        raise Damaged("the archive that it stands on is another")
+    for layer in layers:
+        same = layer.entry.get("same")
+        if same is None:
+            continue
+        if wanted is None or not 0 <= same < len(parent.layers) or parent.layers[same].sectors != layer.sectors or parent.layers[same].is_raw != layer.is_raw:
+            raise Damaged("a layer is to be one that the parent does not have")
 
 
 def read_by_seeking(file, name):
-    """Reads one image with its chain by the index; the other layers have no runs."""
+    """Reads one image with its chain by the index; layers that it cannot need have no runs."""
     reader, head, header, layers = _begin(file)
     length = file.seek(0, 2)
     file.seek(length - 88)
@@ -315,7 +431,7 @@ def read_by_seeking(file, name):
         raise Damaged("the trailer names another length")
     file.seek(offset)
     index = _record_somewhere(reader, b"I")
-    entries, _ = _index(index, head.body)
+    entries, _, _ = _index(index, head.body)
     if index.digest != trailer.previous or len(entries) != len(layers):
         raise Damaged("the index is not the trailer's")
     archive = Archive(head.digest, header, layers)
@@ -323,12 +439,14 @@ def read_by_seeking(file, name):
     while number is not None:
         wanted.append(number)
         number = layers[number].entry.get("backing")
+    if header["options"].get("dedup"):
+        wanted = range(max(wanted) + 1)
     for number in sorted(wanted):
         entry = entries[number]
         file.seek(entry["offset"])
         reader.sequence, reader.previous = entry["sequence"], bytes.fromhex(entry["previous"])
-        found, records = reader.layer(number, layers[number])
-        if {**found, "tables": entry["tables"]} != entry:
+        found, records = reader.layer(number, layers[number], layers)
+        if {**found, "tables": entry["tables"], "digest": layers[number].content_digest().hex()} != entry:
             raise Damaged("the index says something else than was found")
         file.seek(entry["tables"])
         for first in range(0, len(records), MOST_ENTRIES):
@@ -340,11 +458,12 @@ def read_by_seeking(file, name):
 
 def read_sector(file, name, sector):
     """One sector of a layer, nothing but its record decoded; None where the layer does not hold it."""
+    file.seek(0)
     reader, head, header, layers = _begin(file)
     file.seek(file.seek(0, 2) - 88)
     trailer = _record_somewhere(reader, b"T")
     file.seek(struct.unpack("<QQ", trailer.body)[0])
-    entries, _ = _index(_record_somewhere(reader, b"I"), head.body)
+    entries, _, _ = _index(_record_somewhere(reader, b"I"), head.body)
     number = Archive(head.digest, header, layers).index_of(name)
     for first in range(0, entries[number]["records"], MOST_ENTRIES):
         file.seek(entries[number]["tables"] + first // MOST_ENTRIES * MOST_RECORD[b"X"])
@@ -360,13 +479,13 @@ def read_sector(file, name, sector):
             if sector >= end:
                 break
             data, position = decode_frame(reader.exactly(stored), content, reader.form) if stored else b"", 0
-            if digest(data) != of_content:
-                raise Damaged("a content's digest is another")
-            for start, last, is_zero in _runs(record.body[RUN_BODY.size :], count, begin, end):
+            for start, last, kind in _runs(record.body[RUN_BODY.size :], count, begin, end):
+                if start <= sector < last and kind[0] == 2:
+                    return read_sector(file, layers[kind[1]].entry["name"], kind[2] + sector - start)
                 if start <= sector < last:
                     at = position + (sector - start) * SECTOR
-                    return bytes(SECTOR) if is_zero else data[at : at + SECTOR]
-                position += 0 if is_zero else (last - start) * SECTOR
+                    return bytes(SECTOR) if kind == ZERO else data[at : at + SECTOR]
+                position += (last - start) * SECTOR if kind == DATA else 0
             return None
     raise Damaged("no table has the sector")
 

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 
 from archive_codec import digest, stored_frame
+from archive_reader import Archive, Layer
 from cow_header import SECTOR, round_up
 
 BEGINNING = bytes.fromhex("04224d186440a700000000055dcc02")
@@ -31,8 +32,18 @@ def number(value):
 
 
 @dataclass
+class Reference:
+    """Sectors that an earlier layer stores, or, of kind 3, the parent holds; `data` is what they are."""
+
+    layer: int
+    first: int
+    data: bytes
+    kind: int = 2
+
+
+@dataclass
 class Stretch:
-    """One run record: `runs` are (first, end, bytes, or None for zeros)."""
+    """One run record: `runs` are (first, end, bytes, a `Reference`, or None for zeros)."""
 
     first: int
     end: int
@@ -49,10 +60,11 @@ class ArchiveWriter:
     data: bytes = bytes(range(256)) * 2
     version: int = 2
     header_version: int = 2
+    more: dict = field(default_factory=dict)  # further keys of the header
 
     def header(self):
-        options = {"compression": "none", "flatten": False, "zeroRun": 4096}
-        whole = {"layers": self.layers, "options": options, "version": self.header_version}
+        options = {"compression": "none", "dedup": True, "flatten": False, "zeroRun": 4096}
+        whole = {**self.more, "layers": self.layers, "options": options, "version": self.header_version}
         return json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
 
     def record(self, kind, body):
@@ -70,13 +82,13 @@ class ArchiveWriter:
         out, entries, tables = BEGINNING + self.record(b"H", header), [], []
         for index, entry in enumerate(self.layers):
             start = {"offset": len(out), "sequence": self.sequence, "previous": self.previous.hex()}
-            counts = {"records": 0, "data": 0, "zeros": 0, "stored": 0}
+            counts = {"records": 0, "data": 0, "zeros": 0, "stored": 0, "shared": 0, "inherited": 0}
             records = []
             for stretch in self.stretches_of(index, entry):
                 piece = self.stretch(index, stretch, counts)
                 records.append((len(out), stretch.first, self.previous))
                 out += piece
-            entries.append({**start, "length": len(out) - start["offset"], **counts})
+            entries.append({**start, "length": len(out) - start["offset"], **counts, "digest": self.held(index, entry).digest.hex()})
             tables.append(records)
         last = self.previous.hex()
         for index, records in enumerate(tables):
@@ -84,10 +96,22 @@ class ArchiveWriter:
             for first in range(0, len(records), 8192):
                 part = records[first : first + 8192]
                 out += self.record(b"X", struct.pack("<IQI", index, first, len(part)) + b"".join(struct.pack("<QQ16s", *entry) for entry in part))
-        tables = json.dumps({"last": last, "layers": entries}, sort_keys=True, separators=(",", ":")).encode()
+        state = Archive(self.id, {}, [self.held(index, entry) for index, entry in enumerate(self.layers)]).state().hex()
+        tables = json.dumps({"last": last, "layers": entries, "state": state}, sort_keys=True, separators=(",", ":")).encode()
         at = len(out)
         out += self.record(b"I", struct.pack("<I", len(header)) + header + tables)
         return out + self.record(b"T", struct.pack("<QQ", at, len(out) + 88))
+
+    def held(self, index, entry):
+        """What a layer holds."""
+        layer = Layer({**entry, "size": 0} if type(entry["size"]) is not int else entry)
+        try:
+            for stretch in self.stretches_of(index, entry):
+                layer.runs += [(first, end, getattr(data, "data", data)) for first, end, data in stretch.runs]
+            layer.digest = layer.content_digest()
+        except (IndexError, TypeError, OverflowError):
+            pass  # what nobody should write holds nothing that anybody could know
+        return layer
 
     def stretches_of(self, index, entry):
         if self.stretches is not None:
@@ -97,18 +121,23 @@ class ArchiveWriter:
         return [Stretch(0, sectors, [(0, count, self.data[: count * SECTOR])])] if sectors else []
 
     def stretch(self, index, stretch, counts):
-        content = b"".join(data for _, _, data in stretch.runs if data)
+        content = b"".join(data for _, _, data in stretch.runs if isinstance(data, bytes))
+        whole = b"".join(getattr(data, "data", data) for _, _, data in stretch.runs if data)
         frame = stored_frame(content) if content else b""
         runs, position = b"", stretch.first
         for first, end, data in stretch.runs:
-            runs += number(first - position) + number((end - first) * 2 + (data is None))
+            kind = 1 if data is None else getattr(data, "kind", 0)
+            runs += number(first - position) + number((end - first) * 4 + kind)
+            runs += number(data.layer) + number(data.first) if kind > 1 else b""
+            counts["shared"] += SECTOR * (end - first) if kind == 2 else 0
+            counts["inherited"] += SECTOR * (end - first) if kind == 3 else 0
             position = end
             counts["zeros"] += SECTOR * (end - first) if data is None else 0
         counts["records"] += 1
         counts["data"] += len(content)
         counts["stored"] += len(frame)
         fields = {"layer": index, "first": stretch.first, "end": stretch.end, "content": len(content), "frame": len(frame)}
-        fields |= {"of_frame": digest(frame), "of_content": digest(content), "count": len(stretch.runs), "runs": runs}
+        fields |= {"of_frame": digest(frame), "of_content": digest(whole), "count": len(stretch.runs), "runs": runs}
         fields |= stretch.overrides
         body = struct.pack("<IQQII16s16sI", *list(fields.values())[:-1]) + fields["runs"]
         return self.record(b"R", body) + frame

@@ -176,8 +176,9 @@ class ArchiveNameTests(DroverCase):
         claims = [{"content": huge}, {"content": MIB + SECTOR}, {"content": 0}, {"content": SECTOR * 2}, {"frame": huge}]
         claims += [{"frame": 0}, {"frame": 1}, {"count": huge}, {"count": 0}, {"count": 2}, {"layer": 1}, {"layer": huge}]
         claims += [{"first": 1}, {"first": 2**64 - 2048}, {"end": 2**64 - 1}, {"end": 0}, {"end": 7}, {"end": 9}]
-        claims += [{"runs": run} for run in (b"", b"\x80", b"\xff" * 9 + b"\x01", number(0) + number(2**62), number(9) + number(2))]
-        claims += [{"runs": number(0) + number(0)}, {"runs": number(2**63 - 1) + number(2)}, {"runs": number(0) + number(2) + b"\0"}]
+        claims += [{"runs": run} for run in (b"", b"\x80", b"\xff" * 9 + b"\x01", number(0) + number(2**62), number(9) + number(4))]
+        claims += [{"runs": number(0) + number(0)}, {"runs": number(2**63 - 1) + number(4)}, {"runs": number(0) + number(4) + b"\0"}]
+        claims += [{"runs": number(0) + number(4 + kind) + number(0) + number(0)} for kind in (2, 3)]
         for claim in claims:
             with self.subTest(claim=claim):
                 stretches = [[Stretch(0, 8, [(0, 1, data)], claim)]]

@@ -95,7 +95,7 @@ class ArchiveReaderTests(DroverCase):
         archive = read_archive(io.BytesIO(data))
         base = b"A" * 512 + bytes(3584)
         guest = base[:512] + b"B" * 512 + bytes(3072)
-        self.assertEqual((len(data), archive.guest(0), archive.guest(1)), (1939, base, guest))
+        self.assertEqual((len(data), archive.guest(0), archive.guest(1)), (2146, base, guest))
         Path(self.path("page.drover")).write_bytes(data)
         self.succeeds("verify", self.path("page.drover"))
         self.succeeds("unpack", "-O", "raw", "-C", self.path("out"), self.path("page.drover"))

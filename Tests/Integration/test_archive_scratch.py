@@ -55,7 +55,7 @@ class ScratchTests(DroverCase):
                     subprocess.run(["rm", "-rf", self.out], check=True)
 
     def test_killed_when_all_was_named_and_run_again_from_a_pipe(self):
-        self.assertTrue(self.killed("unlinkat", 4))
+        self.assertTrue(self.killed("unlinkat", 1))
         self.assertEqual(len(self.left()), 1)
         done = self.piped(binary(), *self.command, "-")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -68,7 +68,7 @@ class ScratchTests(DroverCase):
         self.assert_done([name])
 
     def test_one_that_is_in_use_stays(self):
-        self.killed("unlinkat", 4)
+        self.killed("unlinkat", 1)
         (left,) = self.left()
         with open(f"{self.out}/{left}/.partial", "ab") as file:
             fcntl.fcntl(file.fileno(), F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))

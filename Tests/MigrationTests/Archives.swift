@@ -16,6 +16,7 @@ struct Archives {
     var images = ["top"]
     var compression = Compression.lz4(level: 1)
     var flatten = false
+    var sharesContent = true
     var options = MoveOptions(workers: WorkerSlots(limit: 2))
     var policy = StartPolicy()
     /// Bytes of guest disk for each character of a picture.
@@ -38,7 +39,9 @@ struct Archives {
             archive: archive, images: images.map { directory($0) },
             options: { _ in ChainOptions(location: try BackingLocation(), ignoreMtime: true) },
             compression: compression, flatten: flatten)
-        (request.policy, request.segmentLength) = (policy, segmentLength)
+        (request.policy, request.segmentLength, request.sharesContent) = (
+            policy, segmentLength, sharesContent
+        )
         return try await Packing(request, options).run(options) { _ in }
     }
 

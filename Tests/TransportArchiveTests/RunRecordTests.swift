@@ -8,11 +8,14 @@ import Testing
     private let digest = ContentDigest(of: [1, 2, 3])
 
     private func record(_ range: Range<UInt64>, _ runs: [RunRecord.Run]) -> RunRecord {
-        let content = runs.reduce(0) { $0 + ($1.isZero ? 0 : Int($1.end - $1.start)) }
-        if content == 0 { return RunRecord(emptyFor: 3, range: range, runs: runs) }
+        let content = runs.reduce(0) { $0 + ($1.isData ? Int($1.end - $1.start) : 0) }
+        if content == 0, !runs.contains(where: { !$0.isZero }) {
+            return RunRecord(emptyFor: 3, range: range, runs: runs)
+        }
         return RunRecord(
-            layer: 3, range: range, runs: runs, contentLength: content, frameLength: content / 2 + 19,
-            frameDigest: digest,
+            layer: 3, range: range, runs: runs, contentLength: content,
+            frameLength: content == 0 ? 0 : content / 2 + 19,
+            frameDigest: content == 0 ? .ofNothing : digest,
             contentDigest: digest)
     }
 
@@ -25,12 +28,17 @@ import Testing
             var content: UInt64 = 0
             while runs.count < 60 {
                 position += 512 * UInt64.random(in: 0..<3000, using: &random)
-                let isZero = Bool.random(using: &random)
+                let place = RunRecord.Place(
+                    layer: Int.random(in: 0..<300, using: &random),
+                    start: 512 * UInt64.random(in: 0..<1 << 40, using: &random))
+                let kind = [RunRecord.Kind.data, .zero, .reference(place), .inherited(place)].randomElement(
+                    using: &random)!
+                let isZero = kind == .zero
                 let longest: UInt64 = isZero ? 1 << 30 : 30
                 let length = 512 * UInt64.random(in: 1..<longest, using: &random)
                 if !isZero, content + length > UInt64(RunRecord.longestContent) { break }
                 content += isZero ? 0 : length
-                runs.append(RunRecord.Run(start: position, end: position + length, isZero: isZero))
+                runs.append(RunRecord.Run(start: position, end: position + length, kind: kind))
                 position += length
             }
             let original = record(start..<position + 512 * UInt64.random(in: 0..<9, using: &random), runs)

@@ -84,7 +84,7 @@ package struct BackingLocation: Sendable {
 
     /// Opens a file that was named outright. Throws `confined` where it lies where none may be
     /// opened.
-    func open(named path: FilePath, synchronizing: Bool = false) throws -> ImageFile {
+    package func open(named path: FilePath, synchronizing: Bool = false) throws -> ImageFile {
         guard let confinement else { return try ImageFile(opening: path, synchronizing: synchronizing) }
         let real = try resolved(path)
         return try check(real, called: path, of: path, within: confinement).open(

@@ -17,6 +17,17 @@ package struct ContentDigest: Hashable, Sendable, CustomStringConvertible {
         self.init(high: hash.high64, low: hash.low64)
     }
 
+    /// The digest of `first` with `second` behind it.
+    package init(of first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) {
+        let hash = drover_xxh3_128_pair(first.baseAddress, first.count, second.baseAddress, second.count)
+        self.init(high: hash.high64, low: hash.low64)
+    }
+
+    /// A number by which equal blocks are found: 64 bits of XXH3.
+    package static func fingerprint(of bytes: UnsafeRawBufferPointer) -> UInt64 {
+        drover_xxh3_64(bytes.baseAddress, bytes.count)
+    }
+
     /// The digest of `bytes`.
     package init(of bytes: [UInt8]) {
         self = bytes.withUnsafeBytes { ContentDigest(of: $0) }

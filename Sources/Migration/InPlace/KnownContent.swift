@@ -96,7 +96,7 @@ struct KnownContent {
             var length = 0
             for data in run.runs where !data.isZero {
                 let count = Int(data.end - data.start)
-                guard length + count <= run.contentLength, data.start >= position,
+                guard length + count <= run.byteLength, data.start >= position,
                     try isZero(guest, position..<data.start, stop)
                 else { return false }
                 try guest.read(
@@ -105,7 +105,7 @@ struct KnownContent {
                 (length, position) = (length + count, data.end)
             }
             let content = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<length])
-            guard length == run.contentLength, length == 0 || ContentDigest(of: content) == run.contentDigest
+            guard length == run.byteLength, length == 0 || ContentDigest(of: content) == run.contentDigest
             else {
                 return false
             }

@@ -30,6 +30,9 @@ struct PackPipeline: Sendable {
     let sources: [PackSource]
     let compression: Compression
     let shortestZeroRun: Int
+    /// What is stored already; nil where nothing is referred to.
+    let shared: Locked<SharedContent>?
+    private let turns = Turns()
     let segmentLength: UInt64
     /// Whether a source that changes is an error.
     let isConsistent: Bool
@@ -100,7 +103,9 @@ struct PackPipeline: Sendable {
         try await Workers.work(options.workers) {
             var packer = try ChunkPacker(sources, compression, shortestZeroRun: shortestZeroRun)
             while let job = try await planned.receive() {
-                let frame = try packer.pack(job.chunk, into: job.frame)
+                let content = try packer.read(job.chunk)
+                let runs = try await runs(of: content)
+                let frame = try packer.pack(content, as: runs, into: job.frame)
                 options.progress.add(
                     covered: job.chunk.range.upperBound - job.chunk.range.lowerBound,
                     read: job.chunk.readLength,
@@ -109,6 +114,16 @@ struct PackPipeline: Sendable {
             }
         }
         packed.finish()
+    }
+
+    /// The runs of what was read, in the order of all chunks: what is found depends on what was before.
+    private func runs(of content: ReadContent) async throws -> [RunRecord.Run] {
+        guard let shared else { return content.runs }
+        let bytes = UnsafeRawBufferPointer(content.bytes)
+        let fingerprints = SharedContent.fingerprints(content.runs, bytes)
+        return try await turns.take(content.chunk.number) {
+            try shared.withLock { try $0.match(content.chunk.layer, content.runs, bytes, fingerprints) }
+        }
     }
 
     /// Writes frames in their order, whatever order they come in, and says how far the archive is
@@ -133,6 +148,7 @@ struct PackPipeline: Sendable {
                     if layer >= 0, isConsistent { try sources[layer].chain.checkUnchanged() }
                     layer = frame.run.layer
                 }
+                composer.add(frame.windows, of: layer)
                 for run in joiner.add(
                     frame.run, isLast: frame.run.range.upperBound == sources[layer].chain.guestLength)
                 {

@@ -28,18 +28,20 @@ struct PackPlan {
             }
         }
         let layers = try await collection.finished(options)
+        files = collection.opened
+        let isConsistent = try !files.contains { try $0.file.user() != nil }
+        self.isConsistent = isConsistent
         var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
         header = ArchiveHeader(
             options: ArchiveHeader.Options(
                 compression: request.compression.description, flatten: request.flatten,
-                zeroRun: request.shortestZeroRun),
+                zeroRun: request.shortestZeroRun,
+                sharesContent: request.sharesContent && isConsistent && layers.count > 1),
             layers: try layers.map { layer in
                 defer { names.removeFirst(1 + layer.also.count) }
                 return try layer.described(as: Array(names.prefix(1 + layer.also.count)))
             })
         sources = layers.map(\.source)
-        files = collection.opened
-        isConsistent = try !files.contains { try $0.file.user() != nil }
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(request.images.first?.description ?? ""): a disk is too large")
         }

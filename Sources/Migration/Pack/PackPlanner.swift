@@ -152,8 +152,8 @@ extension PackChunk {
 extension [RunRecord.Run] {
     /// Adds a run; one that goes on where the last one of its kind ended becomes part of it.
     mutating func append(seamless run: RunRecord.Run) {
-        if let last, last.end == run.start, last.isZero == run.isZero {
-            self[count - 1] = RunRecord.Run(start: last.start, end: run.end, isZero: run.isZero)
+        if let last, last.goesOn(in: run) {
+            self[count - 1] = RunRecord.Run(start: last.start, end: run.end, kind: last.kind)
         } else {
             append(run)
         }

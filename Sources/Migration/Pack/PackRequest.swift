@@ -13,6 +13,8 @@ package struct PackRequest: Sendable {
     package var options: @Sendable (FilePath) throws -> ChainOptions
     package var compression: Compression
     package var flatten: Bool
+    /// Whether content that an earlier layer stores is referred to.
+    package var sharesContent = true
     /// Bytes; a multiple of 512.
     package var shortestZeroRun = 4096
     /// Bytes of archive after which a checkpoint is made.

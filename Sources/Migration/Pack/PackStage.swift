@@ -7,8 +7,19 @@ struct PackedFrame: Sendable {
     /// Its chunk's place in the order of all chunks.
     let number: UInt64
     let run: RunRecord
+    /// What its layer holds there.
+    let windows: [LayerDigest.Entry]
     /// Holds `run.frameLength` bytes of frame.
     let frame: AlignedBuffer
+}
+
+/// Content that was read, zeros taken out, before it is looked for among what is stored.
+struct ReadContent {
+    let chunk: PackChunk
+    let runs: [RunRecord.Run]
+    /// The bytes of the data runs, until the next chunk is read.
+    let bytes: UnsafeMutableRawBufferPointer
+    let windows: [LayerDigest.Entry]
 }
 
 /// Reads one stretch, takes zeros out, digests and compresses. One worker, one stretch at a time.
@@ -17,6 +28,7 @@ struct ChunkPacker {
     private let compressor: FrameCompressor
     private let shortestZeroRun: Int
     private let content: AlignedBuffer
+    private let digester: WindowDigester
     private var reader: (layer: Int, ChunkReader)?
 
     init(_ sources: [PackSource], _ compression: Compression, shortestZeroRun: Int) throws {
@@ -24,33 +36,65 @@ struct ChunkPacker {
         compressor = try FrameCompressor(compression)
         self.shortestZeroRun = shortestZeroRun
         content = try AlignedBuffer(capacity: RunRecord.longestContent)
+        digester = try WindowDigester()
     }
 
-    /// Packs `chunk` into `frame`, which holds `FrameFormat.longest`.
-    mutating func pack(_ chunk: PackChunk, into frame: AlignedBuffer) throws -> PackedFrame {
-        let keepsZeros = !sources[chunk.layer].isRaw
+    /// Reads `chunk` and finds its zeros.
+    mutating func read(_ chunk: PackChunk) throws -> ReadContent {
+        let source = sources[chunk.layer]
+        let keepsZeros = !source.isRaw
+        var runs: [RunRecord.Run]
+        var bytes = UnsafeMutableRawBufferPointer(rebasing: content.bytes[..<0])
         // Of what is known to be zeros nothing need be looked at, and it may be longer than any
         // buffer.
         if chunk.reads.isEmpty, shortestZeroRun > 0 || chunk.heldLength == 0 {
-            let runs =
+            runs =
                 keepsZeros
-                ? chunk.held.map { RunRecord.Run(start: $0.lowerBound, end: $0.upperBound, isZero: true) }
-                : []
-            return PackedFrame(
-                number: chunk.number, run: RunRecord(emptyFor: chunk.layer, range: chunk.range, runs: runs),
-                frame: frame)
+                ? chunk.held.map { RunRecord.Run(start: $0.lowerBound, end: $0.upperBound, kind: .zero) } : []
+        } else {
+            bytes = UnsafeMutableRawBufferPointer(rebasing: content.bytes[..<Int(chunk.heldLength)])
+            try reader(of: chunk.layer).read(chunk.reads, into: bytes)
+            let length: Int
+            (runs, length) = takeOutZeros(chunk, bytes, keepsZeros: keepsZeros)
+            bytes = UnsafeMutableRawBufferPointer(rebasing: bytes[..<length])
         }
-        let bytes = UnsafeMutableRawBufferPointer(rebasing: content.bytes[..<Int(chunk.heldLength)])
-        try reader(of: chunk.layer).read(chunk.reads, into: bytes)
-        let (runs, length) = takeOutZeros(chunk, bytes, keepsZeros: keepsZeros)
-        let data = UnsafeRawBufferPointer(rebasing: bytes[..<length])
+        let run = RunRecord(emptyFor: chunk.layer, range: chunk.range, runs: runs)
+        let windows = digester.entries(
+            of: run, UnsafeRawBufferPointer(bytes), isRaw: source.isRaw, length: source.chain.guestLength)
+        return ReadContent(chunk: chunk, runs: runs, bytes: bytes, windows: windows)
+    }
+
+    /// Packs `content` into `frame`, which holds `FrameFormat.longest`; of its bytes those that `runs`
+    /// still call data.
+    func pack(_ content: ReadContent, as runs: [RunRecord.Run], into frame: AlignedBuffer) throws
+        -> PackedFrame
+    {
+        let digest = ContentDigest(of: UnsafeRawBufferPointer(content.bytes))
+        let length = ChunkPacker.moveTogether(runs, content.bytes)
+        let data = UnsafeRawBufferPointer(rebasing: content.bytes[..<length])
         let frameLength = length > 0 ? try compressor.compress(data, into: frame.bytes) : 0
         let run = RunRecord(
-            layer: chunk.layer, range: chunk.range, runs: runs, contentLength: length,
+            layer: content.chunk.layer, range: content.chunk.range, runs: runs, contentLength: length,
             frameLength: frameLength,
             frameDigest: ContentDigest(of: UnsafeRawBufferPointer(rebasing: frame.bytes[..<frameLength])),
-            contentDigest: ContentDigest(of: data))
-        return PackedFrame(number: chunk.number, run: run, frame: frame)
+            contentDigest: digest)
+        return PackedFrame(number: content.chunk.number, run: run, windows: content.windows, frame: frame)
+    }
+
+    /// Moves the data together over what became references; returns its length.
+    private static func moveTogether(_ runs: [RunRecord.Run], _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+        var (position, length) = (0, 0)
+        for run in runs where !run.isZero {
+            let count = Int(run.length)
+            if run.isData {
+                if length < position {
+                    memmove(bytes.baseAddress! + length, bytes.baseAddress! + position, count)
+                }
+                length += count
+            }
+            position += count
+        }
+        return length
     }
 
     private mutating func reader(of layer: Int) throws -> ChunkReader {
@@ -75,7 +119,7 @@ struct ChunkPacker {
             var covered = range.lowerBound
             func addZeros(upTo end: Int) {
                 guard keepsZeros, end > covered else { return }
-                runs.append(seamless: RunRecord.Run(start: guest(covered), end: guest(end), isZero: true))
+                runs.append(seamless: RunRecord.Run(start: guest(covered), end: guest(end), kind: .zero))
             }
             for piece in ZeroScan.dataRanges(
                 in: UnsafeRawBufferPointer(bytes), range, leavingOut: shortestZeroRun)
@@ -83,7 +127,7 @@ struct ChunkPacker {
                 addZeros(upTo: piece.lowerBound)
                 runs.append(
                     seamless: RunRecord.Run(
-                        start: guest(piece.lowerBound), end: guest(piece.upperBound), isZero: false))
+                        start: guest(piece.lowerBound), end: guest(piece.upperBound), kind: .data))
                 if length < piece.lowerBound {
                     memmove(bytes.baseAddress! + length, bytes.baseAddress! + piece.lowerBound, piece.count)
                 }

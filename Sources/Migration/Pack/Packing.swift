@@ -88,7 +88,7 @@ package struct Packing: TargetMove {
         try beginProgress(options.progress)
         var composer = try ArchiveComposer(plan.header)
         _ = composer.begin()
-        let end = try await finish(composer, .nowhere, nil, options)
+        let end = try await finish(composer, .nowhere, nil, sharing: sharedContent(), options)
         if end.previous.description == recorded.digest { return target }
         tell(
             "\(target.place.path): its sources are not what was packed, whatever their times say: it is made again"
@@ -103,16 +103,17 @@ package struct Packing: TargetMove {
         try beginProgress(options.progress)
         let pipe = PipeWriter { [stop = options.stop] in stop.isRequested }
         try beginning.withUnsafeBytes { try pipe.write($0) }
-        try await finish(composer, .pipe(pipe), nil, options)
+        try await finish(composer, .pipe(pipe), nil, sharing: sharedContent(), options)
     }
 
     private func write(_ target: OpenTarget<ArchiveContent>, _ options: MoveOptions) async throws
         -> MoveResult
     {
+        let shared = try sharedContent()
         var composer: ArchiveComposer
         var resumed: UInt64 = 0
         if let checkpoint = target.recorded?.checkpoint,
-            let again = try recomposed(from: target.file, to: checkpoint)
+            let again = try recomposed(from: target.file, to: checkpoint, sharing: shared)
         {
             (composer, resumed) = (again, checkpoint.length)
             try target.resume()
@@ -126,7 +127,8 @@ package struct Packing: TargetMove {
         }
         try FailPoint.stagingReady.pass()
         try beginProgress(options.progress)
-        let end = try await finish(composer, .file(target.file), target.manifest, options)
+        let end = try await finish(
+            composer, .file(target.file), target.manifest, sharing: shared, options)
         _ = try target.commit(end.previous)
         return .moved(resumed: resumed, hasChanged: try hasChanged())
     }
@@ -134,11 +136,13 @@ package struct Packing: TargetMove {
     /// Packs all records that `composer` has not had and writes the end.
     @discardableResult
     private func finish(
-        _ composer: ArchiveComposer, _ output: PackOutput, _ manifest: ManifestFile?, _ options: MoveOptions
+        _ composer: ArchiveComposer, _ output: PackOutput, _ manifest: ManifestFile?,
+        sharing shared: SharedContent?, _ options: MoveOptions
     ) async throws -> ArchiveComposer {
         let pipeline = PackPipeline(
             sources: plan.sources, compression: request.compression, shortestZeroRun: request.shortestZeroRun,
-            segmentLength: request.segmentLength, isConsistent: plan.isConsistent, options: options)
+            shared: shared.map { Locked($0) }, segmentLength: request.segmentLength,
+            isConsistent: plan.isConsistent, options: options)
         var end = try await pipeline.pack(composer, to: output, recordingIn: manifest)
         if options.stop.isRequested {
             throw MigrationError(
@@ -153,19 +157,39 @@ package struct Packing: TargetMove {
         return end
     }
 
+    /// What finds content that is stored already; nil where nothing is to refer to anything.
+    private func sharedContent() throws -> SharedContent? {
+        plan.header.options.sharesContent ? try SharedContent(plan.sources) : nil
+    }
+
     /// The composer as it was at `checkpoint`, from the records that are there; nil where they are
-    /// not what was written.
-    private func recomposed(from file: TargetFile, to checkpoint: ArchiveManifest.Checkpoint) throws
-        -> ArchiveComposer?
-    {
+    /// not what was written. `shared` takes in what they store.
+    private func recomposed(
+        from file: TargetFile, to checkpoint: ArchiveManifest.Checkpoint, sharing shared: SharedContent?
+    ) throws -> ArchiveComposer? {
         var composer = try ArchiveComposer(plan.header)
         _ = composer.begin()
         do {
-            let reader = try ArchiveReader(ByteStream(try file.reading()))
+            let image = try file.reading()
+            let reader = try ArchiveReader(ByteStream(image))
             guard reader.id == composer.id else { return nil }
+            let places = RecordPlaces(layers: plan.header.layers.count)
+            let opener = try RecordOpener(
+                reader.format, ArchiveFile(image, reader, scanned: places, nil))
+            let digester = try WindowDigester()
+            let frame = try AlignedBuffer(capacity: FrameFormat.longest)
             while composer.sequence < checkpoint.sequence {
                 guard let run = try reader.next() else { return nil }
-                if run.frameLength > 0 { try reader.skipFrame(of: run) }
+                places.add(reader)
+                try reader.readFrame(of: run, into: frame.bytes)
+                let opened = try opener.open(
+                    run, UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]))
+                guard opened.lost.isEmpty else { return nil }
+                let layer = plan.header.layers[run.layer]
+                composer.add(
+                    digester.entries(of: run, opened.bytes, isRaw: layer.isRaw, length: layer.guestLength),
+                    of: run.layer)
+                shared?.take(run.layer, run.runs, opened.bytes)
                 _ = composer.run(run)
             }
         } catch is ArchiveError {

@@ -22,7 +22,7 @@ struct RecordJoiner: Sendable {
     ///
     /// What is still open is not to be written by a run that is stopped: its end is not known.
     mutating func add(_ record: RunRecord, isLast: Bool) -> [RunRecord] {
-        guard record.contentLength == 0 else { return close() + [record] }
+        guard record.byteLength == 0 else { return close() + [record] }
         let closed = join(record) ? [] : close()
         if open == nil { open = Stretch(layer: record.layer, range: record.range, runs: record.runs) }
         return closed + (isLast ? close() : [])

@@ -50,6 +50,14 @@ final class DamageLog: Sendable {
         }
     }
 
+    /// A part of a record that cannot be had, although that is sound.
+    func add(_ loss: ArchiveReader.Loss, _ reason: String) {
+        contents.withLock {
+            $0.losses.append(loss)
+            $0.reasons.append(reason)
+        }
+    }
+
     /// Records that are missing between two places; `layers` are those before and behind them.
     func add(_ losses: [ArchiveReader.Loss], _ error: ArchiveError, between layers: [Int]) {
         contents.withLock {

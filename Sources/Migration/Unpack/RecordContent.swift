@@ -20,14 +20,23 @@ struct RecordContent: ContentSource {
     private let layer: Layer?
     /// Where damage is written; nil where it ends everything.
     private let log: DamageLog?
+    /// What reads what references lead to; nil where that is not looked at.
+    private let references: (any ReferenceSource)?
+    /// Takes note of where records lie; nil where nobody asks.
+    private let places: RecordPlaces?
+    /// What was lost so far of a pipe that is only checked.
+    private var lost: [ArchiveReader.Loss] = []
     private let frames: BufferPool
     private let options: MoveOptions
     private var isOver = false
 
     /// What `reader` comes upon from where it stands: of `layer`, or to the archive's end.
-    init(_ reader: ArchiveReader, _ layer: Layer?, _ options: MoveOptions, log: DamageLog? = nil) async throws
-    {
+    init(
+        _ reader: ArchiveReader, _ layer: Layer?, _ options: MoveOptions, log: DamageLog? = nil,
+        references: (any ReferenceSource)? = nil, places: RecordPlaces? = nil
+    ) async throws {
         (self.reader, self.layer, self.log, self.options) = (reader, layer, log, options)
+        (self.references, self.places) = (references, places)
         frames = try await BufferPool(count: options.workers.limit + 4, capacity: FrameFormat.longest)
     }
 
@@ -37,14 +46,14 @@ struct RecordContent: ContentSource {
 
     func makeReader() throws -> RecordContentReader {
         try RecordContentReader(
-            reader, layer?.scope, log: log, frames: frames, progress: options.progress)
+            reader, layer, log: log, references: references, frames: frames, progress: options.progress)
     }
 
     mutating func next() async throws -> StoredRecord? {
         while true {
             if let layer, let lost = log?.takeUnplanned(of: layer.index) {
                 let run = RunRecord(emptyFor: lost.layer, range: lost.range, runs: [])
-                return StoredRecord(run: run, frame: nil, planned: try plan(run))
+                return StoredRecord(run: run, frame: nil, planned: try layer.plan(run, reader.header))
             }
             guard !isOver, !options.stop.isRequested, layer == nil || reader.layer == layer?.index else {
                 return nil
@@ -67,14 +76,16 @@ struct RecordContent: ContentSource {
     /// Reads the next record; nil where there is nothing in it to be done, or none.
     private mutating func readNext() async throws -> StoredRecord? {
         guard let run = try nextRun() else { return nil }
-        let planned = try plan(run)
+        let planned = try layer?.plan(run, reader.header) ?? []
         if layer != nil, planned.isEmpty, log == nil {
             try reader.skipFrame(of: run)
             options.progress.resume(run.range.upperBound - run.range.lowerBound, read: run.frameLength)
             return nil
         }
         do {
-            return StoredRecord(run: run, frame: try await frame(of: run), planned: planned)
+            let frame = try await frame(of: run)
+            try checkReferences(of: run, frame)
+            return StoredRecord(run: run, frame: frame, planned: planned)
         } catch let error as ArchiveError {
             guard let log else { throw error }
             log.add(run, error)
@@ -82,15 +93,40 @@ struct RecordContent: ContentSource {
         }
     }
 
+    /// What comes from a pipe is not looked at again: what a record refers to is lost where its frame was.
+    private mutating func checkReferences(of run: RunRecord, _ frame: AlignedBuffer?) throws {
+        guard let log, references == nil else { return }
+        if let frame,
+            ContentDigest(of: UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]))
+                != run.frameDigest
+        {
+            lost.append(ArchiveReader.Loss(layer: run.layer, range: run.range))
+        }
+        guard !lost.isEmpty else { return }
+        for part in run.runs {
+            guard case .reference(let place) = part.kind,
+                lost.contains(where: {
+                    $0.layer == place.layer && $0.range.overlaps(place.start..<place.start + part.length)
+                })
+            else { continue }
+            log.add(
+                ArchiveReader.Loss(layer: run.layer, range: part.start..<part.end),
+                "what it refers to is lost")
+        }
+    }
+
     private mutating func nextRun() throws -> RunRecord? {
         guard let log else {
             let run = try reader.next()
+            if run != nil { places?.add(reader) }
             isOver = run == nil
             return run
         }
         let expected = reader.layer
         switch try nextOrLoss() {
-        case .run(let run): return run
+        case .run(let run):
+            places?.add(reader)
+            return run
         case .end: isOver = true
         case .lost(let losses, let error):
             log.add(losses, error, between: [expected, reader.layer])
@@ -135,14 +171,15 @@ struct RecordContent: ContentSource {
             }
         }
     }
+}
 
+extension RecordContent.Layer {
     /// What `run` fills of the target, but for what is finished.
-    private func plan(_ run: RunRecord) throws -> [Planned] {
-        guard let layer else { return [] }
-        let described = reader.header.layers[layer.index]
+    func plan(_ run: RunRecord, _ header: ArchiveHeader) throws -> [Planned] {
+        let described = header.layers[index]
         var planner = ChunkPlanner(
-            RecordRuns(run, isRaw: described.isRaw), run.range, length: described.guestLength, layer.scope,
-            segmentLength: layer.segmentLength, finished: layer.finished)
+            RecordRuns(run, isRaw: described.isRaw), run.range, length: described.guestLength, scope,
+            segmentLength: segmentLength, finished: finished)
         var planned: [Planned] = []
         while let next = try planner.next() { planned.append(next) }
         return planned
@@ -163,47 +200,52 @@ struct StoredRecord: ContentPortion {
 
 /// Decompresses and checks records, one at a time.
 struct RecordContentReader: ContentReader {
-    let opener: FrameOpener
-    private let buffer: AlignedBuffer
-    let header: ArchiveHeader
-    let log: DamageLog?
-    let frames: BufferPool
-    let progress: Progress
+    private let opener: RecordOpener
+    private let header: ArchiveHeader
+    private let log: DamageLog?
+    private let frames: BufferPool
+    private let progress: Progress
     /// nil where records are only checked.
-    let scope: CopyScope?
+    private let layer: RecordContent.Layer?
     /// What the record that is open holds.
     private var content = UnsafeRawBufferPointer(start: nil, count: 0)
 
     init(
-        _ reader: ArchiveReader, _ scope: CopyScope?, log: DamageLog?, frames: BufferPool, progress: Progress
+        _ reader: ArchiveReader, _ layer: RecordContent.Layer?, log: DamageLog?,
+        references: (any ReferenceSource)?, frames: BufferPool, progress: Progress
     ) throws {
-        opener = try FrameOpener(reader.format)
-        buffer = try AlignedBuffer(capacity: RunRecord.longestContent)
-        (header, self.scope, self.log, self.frames, self.progress) = (
-            reader.header, scope, log, frames, progress
+        opener = try RecordOpener(reader.format, references)
+        (header, self.layer, self.log, self.frames, self.progress) = (
+            reader.header, layer, log, frames, progress
         )
     }
 
     mutating func open(_ record: StoredRecord) throws -> [Planned] {
         let run = record.run
+        guard record.frame != nil || run.frameLength == 0 else { return record.planned }
+        var planned = record.planned
         do {
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<run.contentLength])
-            if let frame = record.frame {
-                try opener.open(
-                    run, UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]), into: bytes)
+            let opened = try opener.open(
+                run, UnsafeRawBufferPointer(rebasing: record.frame?.bytes[..<run.frameLength] ?? run.noBytes))
+            content = opened.bytes
+            if let first = opened.lost.first {
+                guard let log else { throw ArchiveError(.damaged, "\(first.reason)") }
+                for (part, reason) in opened.lost {
+                    log.add(ArchiveReader.Loss(layer: run.layer, range: part.start..<part.end), "\(reason)")
+                }
+                planned = try layer?.plan(run.holding(opened.runs), header) ?? []
             }
-            content = UnsafeRawBufferPointer(bytes)
         } catch let error as ArchiveError {
             guard let log else {
                 let loss = ArchiveReader.Loss(layer: run.layer, range: run.range)
                 throw ArchiveError(error.kind, "\(header.describe(loss)): \(error)")
             }
             log.add(run, error)
-            return record.planned.map { $0.holdingNothing(in: scope ?? .everything(marks: false)) }
+            return record.planned.map { $0.holdingNothing(in: layer?.scope ?? .everything(marks: false)) }
         }
         progress.add(
-            covered: scope == nil ? run.range.upperBound - run.range.lowerBound : 0, read: run.frameLength)
-        return record.planned
+            covered: layer == nil ? run.range.upperBound - run.range.lowerBound : 0, read: run.frameLength)
+        return planned
     }
 
     func bytes(of chunk: Chunk, in window: AlignedBuffer, mustMove: Bool) -> UnsafeRawBufferPointer {
@@ -237,5 +279,18 @@ extension Planned {
             .span(EmptyRun(start: span.start, length: span.length, isHeld: !scope.isOverlay))
         case .known: self
         }
+    }
+}
+
+extension RunRecord {
+    fileprivate var noBytes: Slice<UnsafeMutableRawBufferPointer> {
+        UnsafeMutableRawBufferPointer(start: nil, count: 0)[...]
+    }
+
+    /// The same stretch that holds no more than `runs`.
+    fileprivate func holding(_ runs: [Run]) -> RunRecord {
+        RunRecord(
+            layer: layer, range: range, runs: runs, contentLength: contentLength, frameLength: frameLength,
+            frameDigest: frameDigest, contentDigest: contentDigest)
     }
 }

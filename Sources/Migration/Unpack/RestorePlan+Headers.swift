@@ -66,19 +66,6 @@ extension RestorePlan {
             disguise: beginnings[layer].flatMap { RawDisguise($0, fileLength: described.size) })
     }
 
-    /// What a layer becomes that only waits to be flattened: a COW file that holds every disk, and
-    /// needs no backing file.
-    func scratch(_ layer: Int) throws -> RestoredLayer {
-        let described = header.layers[layer]
-        guard !described.isRaw else { return .raw }
-        do throws(FormatError) {
-            return .cow(
-                try CowHeader(layout: .qemuV2, backingPath: [], mtime: 0, size: described.guestLength))
-        } catch {
-            throw MigrationError(.badData, "\(request.archiveName): \(described.name): \(error)")
-        }
-    }
-
     /// How `layer` is written, and whether its file names a backing file.
     func format(of layer: Int, in tree: FolderTree) throws -> (target: any TargetFormat, namesBacking: Bool) {
         switch layers[layer] {

@@ -27,10 +27,9 @@ extension RestorePlan {
 
     private func space(for layer: Int, _ entry: ArchiveIndex.Layer) throws -> UInt64 {
         // Both are at most the disk's length, below 2^63.
-        let needed = entry.data + (layers[layer]?.isRaw != false ? 0 : (entry.data + entry.zeros) / 4096)
-        let folder = request.isFlattened ? scratch : root
+        let needed = entry.held + (layers[layer]?.isRaw != false ? 0 : (entry.held + entry.zeros) / 4096)
         return try names(of: layer).reduce(0) { sum, name in
-            let place = folder.pushing(FilePath(name))
+            let place = root.pushing(FilePath(name))
             let there =
                 try [place, TargetFile.partialPath(of: place)].map {
                     try ImageFile.identity(at: $0)?.allocated ?? 0

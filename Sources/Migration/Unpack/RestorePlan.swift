@@ -81,8 +81,8 @@ struct RestorePlan: Sendable {
                 beginnings[base] = try beginning(base)
             }
         }
-        for layer in needed {
-            layers[layer] = try request.isFlattened ? scratch(layer) : planned(layer)
+        if !request.isFlattened {
+            for layer in needed { layers[layer] = try planned(layer) }
         }
     }
 
@@ -112,11 +112,8 @@ struct RestorePlan: Sendable {
     /// Whether `layer` is a raw image.
     func isRaw(_ layer: Int) -> Bool { header.layers[layer].isRaw }
 
-    /// The names of the files that `layer` is restored to, the one that others stand on first; in
-    /// the scratch folder it has one.
-    func names(of layer: Int) -> [String] {
-        request.isFlattened ? [header.layers[layer].name] : names[layer] ?? []
-    }
+    /// The names of the files that `layer` is restored to, the one that others stand on first.
+    func names(of layer: Int) -> [String] { names[layer] ?? [] }
 
     /// How `layer` is written as `name` below `tree`, where its backing file stands already.
     func target(_ layer: Int, as name: String, in tree: FolderTree) throws -> TargetTransaction<ImageContent>
@@ -137,8 +134,8 @@ struct RestorePlan: Sendable {
         return TargetTransaction(
             place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
             content: ImageContent(job: job, format: format.target),
-            access: request.isFlattened ? .personal : access(of: layer),
-            mtime: !request.isFlattened && bases.contains(layer) ? described.time : nil,
+            access: access(of: layer),
+            mtime: bases.contains(layer) ? described.time : nil,
             policy: request.policy)
     }
 
@@ -173,7 +170,7 @@ struct RestorePlan: Sendable {
             as: layers[layer]?.format ?? .raw)
     }
 
-    /// Where the layers lie while they wait to be flattened.
+    /// Where an archive from a pipe lies while it is read again.
     var scratch: FilePath { root.appending(".drover-scratch-\(id)") }
 
     /// The file that `layer` is restored to, the first of several.

@@ -13,6 +13,9 @@ package struct Salvaging {
     private let plan: RestorePlan
     /// What the index says of the layers' ends, where it is left.
     private let anchors: ArchiveAnchors?
+    /// Where the records lie that were come upon, and what reads them again for references.
+    private let places: RecordPlaces
+    private let scanned: ArchiveFile?
 
     /// Opens the archive, if need be by the copy of its header in the index. Throws where neither
     /// is left.
@@ -31,6 +34,10 @@ package struct Salvaging {
         reader = try ArchiveReader.salvaging(try ImageFile(opening: archive))
         plan = try RestorePlan(reader, request)
         anchors = reader.stream.file.flatMap { [reader] in reader.anchors(of: $0) }
+        places = RecordPlaces(layers: reader.header.layers.count)
+        scanned = reader.stream.file.map { [reader, places] in
+            ArchiveFile($0, reader, scanned: places, request.ancestors)
+        }
     }
 
     /// Restores what can be restored; a file that an earlier run restored whole is left alone, one
@@ -49,13 +56,15 @@ package struct Salvaging {
                 try await restore(layer, in: tree, log, options, &result)
             } else {
                 var content = try await RecordContent(
-                    reader, plan.content(of: layer, nil), options, log: log)
+                    reader, plan.content(of: layer, nil), options, log: log, places: places)
                 try content.pass()
                 try checkGoesOn(options)
             }
         }
         // Index and trailer, and what follows them.
-        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _ in }
+        let rest = try await RecordContent(
+            reader, nil, options, log: log, references: scanned, places: places)
+        try await CopyPipeline(rest, options).digest { _ in }
         let losses = log.losses.filter { needed.contains($0.layer) }
         result.damage =
             losses.isEmpty
@@ -72,7 +81,9 @@ package struct Salvaging {
         let names = plan.names(of: layer)
         let file = try SalvageTarget(plan.target(layer, as: names[0], in: tree))
         // What is finished is read again all the same: what is lost of it must be said.
-        let content = try await RecordContent(reader, plan.content(of: layer, file.target), options, log: log)
+        let content = try await RecordContent(
+            reader, plan.content(of: layer, file.target), options, log: log, references: scanned,
+            places: places)
         var segments = try await file.fill(by: CopyPipeline(content, options))
         try checkGoesOn(options)
         let length = reader.header.layers[layer].guestLength

@@ -1,8 +1,10 @@
 internal import DiskImages
+internal import Linux
+internal import Stages
 internal import SystemPackage
 internal import TransportArchive
 
-/// The folder where an archive's layers wait to be flattened: `.drover-scratch-ID`. Locked as long
+/// The folder where an archive from a pipe is kept while it has to be read again: `.drover-scratch-ID`. Locked as long
 /// as a run uses it, so that the next run of the same command knows one that was left behind, and
 /// goes on with it or removes it.
 struct ScratchFolder {
@@ -12,8 +14,9 @@ struct ScratchFolder {
     /// The folder that it lies in.
     private let parent: FolderTree
 
-    /// The lock's name. No layer's file can have it, nor what stands beside one.
+    /// The lock's name, and that of what is kept.
     private static let lockName = ".partial"
+    private static let spoolName = "archive"
 
     /// Creates the folder where it is missing. Throws `locked` where another run uses it.
     init(of plan: RestorePlan, in parent: FolderTree) throws {
@@ -35,13 +38,29 @@ struct ScratchFolder {
         }
     }
 
-    /// Removes every file that a run of this archive can have left in it, whatever it was asked
-    /// for, and then the folder; the lock goes last.
+    /// Keeps the archive whose beginning `reader` has read, to its end.
+    func spool(_ reader: ArchiveReader, _ stop: StopFlag) throws -> ImageFile {
+        let file = try TargetFile(staging: tree.place(for: ScratchFolder.spoolName))
+        try file.reset(length: 0)
+        let beginning = reader.beginning
+        try beginning.withUnsafeBytes { try file.write($0, at: 0) }
+        var length = UInt64(beginning.count)
+        let buffer = try AlignedBuffer(capacity: RunRecord.longestContent)
+        while true {
+            let count = try reader.stream.read(into: buffer.bytes)
+            guard !stop.isRequested else {
+                throw MigrationError(
+                    .stopped, "standard input: stopped by a signal (run the same command again)")
+            }
+            guard count > 0 else { break }
+            try file.write(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count]), at: length)
+            length += UInt64(count)
+        }
+        return try file.reading()
+    }
+
+    /// Removes every file that a run can have left in it, and then the folder; the lock goes last.
     func remove() {
-        let endings = ["", ".manifest", ".partial"]
-        tree.remove(
-            plan.header.layers.flatMap { layer in endings.map { layer.name + $0 } } + [
-                ScratchFolder.lockName
-            ], from: parent)
+        tree.remove([ScratchFolder.spoolName + ".partial", ScratchFolder.lockName], from: parent)
     }
 }

@@ -1,6 +1,7 @@
 package import ImageFormats
 internal import Manifests
 package import SystemPackage
+package import TransportArchive
 
 /// What is to be restored from an archive.
 package struct UnpackRequest: Sendable {
@@ -20,6 +21,8 @@ package struct UnpackRequest: Sendable {
     package var form: Form
     package var segmentLength = Segment.usual
     package var policy = StartPolicy()
+    /// Where the archives may lie that an incremental one stands on.
+    package var ancestors = AncestorSearch()
 
     package init(archive: FilePath?, directory: FilePath, names: [String], form: Form) {
         self.archive = archive

@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import ImageFormats
+internal import Linux
 internal import Manifests
 package import Stages
 internal import SystemPackage
@@ -17,18 +18,24 @@ package struct Unpacking {
 
     /// Opens the archive and finds what is asked for; throws before anything is written.
     package init(_ request: UnpackRequest, stop: StopFlag) throws {
-        self.request = request
-        reader = try ArchiveReader(
-            try request.archive.map { ByteStream(try ImageFile(opening: $0)) }
-                ?? ByteStream { stop.isRequested })
-        let archive = try reader.stream.file.map { [reader] in
-            ArchiveFile($0, reader, try reader.readIndex(of: $0))
+        try self.init(
+            request,
+            ArchiveReader(
+                request.archive.map { ByteStream(try ImageFile(opening: $0)) }
+                    ?? ByteStream { stop.isRequested }))
+    }
+
+    private init(_ request: UnpackRequest, _ reader: ArchiveReader) throws {
+        (self.request, self.reader) = (request, reader)
+        let archive = try reader.stream.file.map {
+            ArchiveFile($0, reader, try reader.readIndex(of: $0), request.ancestors)
         }
         var plan = try RestorePlan(reader, request) { layer in
             try archive.flatMap { try Unpacking.beginning(of: layer, in: $0) }
         }
         plan.anchors = archive?.anchors
         (self.plan, self.archive) = (plan, archive)
+        try archive?.openAncestors(of: plan.needed)
         if let archive { reader.hold(to: archive.index.layers) }
         // All of it is read from front to back, which checks the index too.
         index = plan.needed.count < reader.header.layers.count ? archive?.index.layers : nil
@@ -67,6 +74,19 @@ package struct Unpacking {
 
     /// Restores what is missing.
     package func run(_ options: MoveOptions) async throws -> UnpackResult {
+        guard archive == nil, needsSpool else { return try await restore(options) }
+        return try await spooled(options)
+    }
+
+    /// Whether what comes through a pipe has to be read again: data of an overlay together with its
+    /// backing file's, or of layers that are not restored.
+    private var needsSpool: Bool {
+        let header = reader.header
+        return request.isFlattened || header.parent != nil
+            || header.options.sharesContent && plan.needed.count < header.layers.count
+    }
+
+    private func restore(_ options: MoveOptions) async throws -> UnpackResult {
         if !request.isFlattened, let archive { try plan.checkSpace(archive.index.layers) }
         let tree = try FolderTree(at: request.directory)
         let total = index.map { index in plan.needed.reduce(0) { $0 &+ index[$1].stored } }
@@ -75,14 +95,20 @@ package struct Unpacking {
                 name: request.archiveName, total: total,
                 length: plan.needed.reduce(0) { $0 &+ reader.header.layers[$1].guestLength }))
         switch request.form {
-        case .chains: return try await restore(in: tree, options)
-        case .flattened: return try await flatten(in: tree, options)
+        case .chains:
+            return try await restore(in: tree, options)
+        case .flattened:
+            let result = try await flatten(in: tree, options)
+            try ScratchFolder.removeLeftover(of: plan, in: tree)
+            return result
         }
     }
 
     /// Layer after layer: a backing file stands before its overlays are begun.
     private func restore(in tree: FolderTree, _ options: MoveOptions) async throws -> UnpackResult {
         var result = UnpackResult()
+        let references: any ReferenceSource =
+            archive ?? RestoredLayers { [plan] in try plan.restored($0, in: tree) }
         let needed = Set(plan.needed)
         for layer in reader.header.layers.indices {
             if needed.contains(layer) {
@@ -90,7 +116,7 @@ package struct Unpacking {
                 for (number, name) in plan.names(of: layer).enumerated() {
                     let isMade = try await restore(
                         layer, to: plan.target(layer, as: name, in: tree), in: tree, isCopy: number > 0,
-                        options)
+                        references, options)
                     if isMade { result.restored += 1 } else { result.upToDate += 1 }
                 }
             }
@@ -108,26 +134,33 @@ package struct Unpacking {
     /// the first one's file has been restored: it is copied, because a pipe does not come twice.
     private func restore(
         _ layer: Int, to target: TargetTransaction<ImageContent>, in tree: FolderTree, isCopy: Bool,
-        _ options: MoveOptions
+        _ references: any ReferenceSource, _ options: MoveOptions
     ) async throws -> Bool {
         try target.checkSegments()
         guard case .open(let open) = try target.begin() else { return false }
         let sink = try open.prepare()
         let segments: [ManifestSegment]
-        if isCopy {
-            let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
+        if let chain = try source(of: layer, in: tree, isCopy: isCopy) {
             segments = try await CopyPipeline(plan.copy(of: chain, layer, open, options), options).copy(
                 to: sink, recordingIn: open.manifest, checkSources: { try chain.checkUnchanged() })
             try open.checkCovered(by: open.segments + segments, options.stop)
             try chain.checkUnchanged()
         } else {
-            let content = try await RecordContent(reader, plan.content(of: layer, open), options)
+            let content = try await RecordContent(
+                reader, plan.content(of: layer, open), options, references: references)
             segments = try await CopyPipeline(content, options).copy(to: sink, recordingIn: open.manifest)
             try open.checkCovered(by: open.segments + segments, options.stop)
             try checkEnd(of: layer)
         }
         _ = try open.commit(open.segments + segments)
         return true
+    }
+
+    /// What `layer` is copied from; nil where its records are read.
+    private func source(of layer: Int, in tree: FolderTree, isCopy: Bool) throws -> ImageChain? {
+        if isCopy { return ImageChain(layers: [try plan.restored(layer, in: tree)]) }
+        guard reader.header.layers[layer].same != nil, let archive else { return nil }
+        return ImageChain(layers: [try archive.chain(of: layer).top])
     }
 
     /// Throws where the records of `layer` are not the ones that the index knows, before the file
@@ -141,12 +174,22 @@ package struct Unpacking {
         )
     }
 
-    /// Converts the chains from where they lie in the archive's file. From a pipe, where an overlay's
-    /// data cannot be had together with its backing file's, they are restored into a scratch folder
-    /// first, which is removed.
+    /// Converts the chains from where they lie in the archive.
     private func flatten(in tree: FolderTree, _ options: MoveOptions) async throws -> UnpackResult {
         var result = UnpackResult()
-        let missing = try plan.images.filter { image in
+        let missing = try missing(in: tree)
+        result.upToDate = plan.images.count - missing.count
+        for image in missing {
+            guard let archive else { break }
+            try await flatten(image, archive.chain(of: image.layer), in: tree, options)
+            result.restored += 1
+        }
+        return result
+    }
+
+    /// The images that are still to be flattened.
+    private func missing(in tree: FolderTree) throws -> [RestorePlan.Image] {
+        try plan.images.filter { image in
             let target = try plan.flattened(image.layer, at: tree.place(for: image.name))
             if try target.isUpToDate() {
                 // An earlier run may have died before the name was durable.
@@ -158,34 +201,27 @@ package struct Unpacking {
             if try target.isFirst { try target.checkReplaceable() }
             return true
         }
-        result.upToDate = plan.images.count - missing.count
-        guard !missing.isEmpty else {
+    }
+
+    /// Keeps what comes through the pipe in a scratch folder, as it is, and restores from there.
+    private func spooled(_ options: MoveOptions) async throws -> UnpackResult {
+        let tree = try FolderTree(at: request.directory)
+        if request.isFlattened, try missing(in: tree).isEmpty {
             // Whoever writes to the pipe is not to be told that it broke; and an archive that is
             // cut short is none.
-            if reader.stream.file == nil {
-                while let run = try reader.next() { try reader.skipFrame(of: run) }
-            }
+            while let run = try reader.next() { try reader.skipFrame(of: run) }
             try ScratchFolder.removeLeftover(of: plan, in: tree)
-            return result
-        }
-        if let archive {
-            for image in missing {
-                try await flatten(image, archive.chain(of: image.layer), in: tree, options)
-                result.restored += 1
-            }
-            try ScratchFolder.removeLeftover(of: plan, in: tree)
+            var result = UnpackResult()
+            result.upToDate = plan.images.count
             return result
         }
         let folder = try ScratchFolder(of: plan, in: tree)
-        _ = try await restore(in: folder.tree, options)
-        for image in missing {
-            // What each layer is says the archive, not its bytes: a raw one may look like anything.
-            let layers = try reader.header.chain(of: image.layer).map {
-                try plan.restored($0, in: folder.tree)
-            }
-            try await flatten(image, ImageChain(layers: layers), in: tree, options)
-            result.restored += 1
+        let spool = try folder.spool(reader, options.stop)
+        let unpacking = try Unpacking(request, ArchiveReader(ByteStream(spool)))
+        guard unpacking.reader.id == reader.id else {
+            throw MigrationError(.bug, "\(request.archiveName): what was kept of it is another archive")
         }
+        let result = try await unpacking.restore(options)
         folder.remove()
         return result
     }

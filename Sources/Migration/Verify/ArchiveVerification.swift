@@ -2,7 +2,7 @@ internal import DiskImages
 internal import Linux
 internal import Stages
 package import SystemPackage
-internal import TransportArchive
+package import TransportArchive
 
 /// An archive read from end to end, every digest checked.
 package struct ArchiveVerification: Sendable {
@@ -16,9 +16,13 @@ package struct ArchiveVerification: Sendable {
     }
 
     private let archive: FilePath?
+    /// Where what it stands on may lie; nil where that is not looked at.
+    private let ancestors: AncestorSearch?
 
     /// nil is standard input.
-    package init(_ archive: FilePath?) { self.archive = archive }
+    package init(_ archive: FilePath?, with ancestors: AncestorSearch? = nil) {
+        (self.archive, self.ancestors) = (archive, ancestors)
+    }
 
     /// Whether a file begins as an archive does.
     package static func isArchive(_ path: FilePath) throws -> Bool {
@@ -40,7 +44,11 @@ package struct ArchiveVerification: Sendable {
         let length = lengths.reduce(0) { $0 &+ $1 }
         options.progress.begin(Progress.Snapshot(name: name, length: length))
         let log = DamageLog()
-        try await CopyPipeline(RecordContent(reader, nil, options, log: log), options).digest { _ in }
+        let places = RecordPlaces(layers: reader.header.layers.count)
+        let scanned = reader.stream.file.map { ArchiveFile($0, reader, scanned: places, ancestors) }
+        let content = try await RecordContent(
+            reader, nil, options, log: log, references: scanned, places: places)
+        try await CopyPipeline(content, options).digest { _ in }
         if options.stop.isRequested { throw MigrationError(.stopped, "\(name): stopped by a signal") }
         let losses = log.losses
         let lost = losses.reduce(UInt64(0)) { $0 &+ ($1.range.upperBound - $1.range.lowerBound) }

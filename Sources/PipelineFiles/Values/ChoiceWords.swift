@@ -23,6 +23,7 @@ package enum ChoiceWords {
         case .segment: "--segment"
         case .headerOnly: "-u"
         case .known: "--known FILE"
+        case .archives: "--archives DIRECTORY"
         case .flatten: "--flatten"
         case .salvage: "--salvage"
         case .adopt: "--adopt"

@@ -5,6 +5,9 @@ internal import SystemPackage
 
 /// An archive in a file, of which any part is read at any time, by any number of threads. What is
 /// read is known by the index's digests; nothing else of the archive is looked at.
+///
+/// What it shares with its parent is read there: the archives of a line are opened together, once
+/// something of them is asked for.
 package final class ArchiveFile: Sendable {
     /// Contents of records that are kept decoded; each has at most 1 MiB.
     private static let keptContents = 16
@@ -18,6 +21,11 @@ package final class ArchiveFile: Sendable {
     package let index: ArchiveIndex
     package let anchors: ArchiveAnchors
     private let format: FrameFormat
+    /// Where its parent may lie; nil where nobody is to ask.
+    private let ancestors: AncestorSearch?
+    private let opened = Locked(ArchiveFile?.none)
+    /// Where records lie that were come upon; nil looks into the tables.
+    private let places: RecordPlaces?
     private let tables = Locked(RecentlyUsed<Place, RecordTable>(keptTables))
     private let records = Locked(RecentlyUsed<Place, StoredRun>(keptRecords))
     private let contents = Locked(RecentlyUsed<Place, DecodedContent>(keptContents))
@@ -51,19 +59,99 @@ package final class ArchiveFile: Sendable {
     }
 
     /// Opens the archive; throws `badData` where its beginning or its end is not sound.
-    package convenience init(_ file: ImageFile) throws {
+    package convenience init(_ file: ImageFile, _ ancestors: AncestorSearch? = AncestorSearch()) throws {
         let (reader, index) = try ArchiveFile.naming(file) {
             let reader = try ArchiveReader(ByteStream(file))
             return (reader, try reader.readIndex(of: file))
         }
-        self.init(file, reader, index)
+        self.init(file, reader, index, ancestors)
     }
 
     /// The archive whose beginning `reader` has read, and whose `index` it found in `file`.
-    package init(_ file: ImageFile, _ reader: ArchiveReader, _ index: ArchiveIndex) {
-        (self.file, self.index) = (file, index)
+    package init(
+        _ file: ImageFile, _ reader: ArchiveReader, _ index: ArchiveIndex,
+        _ ancestors: AncestorSearch? = AncestorSearch()
+    ) {
+        (self.file, self.index, places) = (file, index, nil)
         (header, id, format) = (reader.header, reader.id, reader.format)
         anchors = ArchiveAnchors(index)
+        self.ancestors = ancestors?.including(file)
+    }
+
+    /// The archive that `reader` goes through, as far as it has come: its index is not asked, and need not
+    /// be there.
+    package init(
+        _ file: ImageFile, _ reader: ArchiveReader, scanned places: RecordPlaces, _ ancestors: AncestorSearch?
+    ) {
+        (self.file, self.places) = (file, places)
+        (header, id, format) = (reader.header, reader.id, reader.format)
+        index = ArchiveIndex(layers: [])
+        anchors = ArchiveAnchors(index)
+        self.ancestors = ancestors?.including(file)
+    }
+
+    /// The archive that this one stands on; nil where it stands alone. Throws `unavailable` where that is
+    /// not found, `badData` where what was found under its name is another.
+    package func parent() throws -> ArchiveFile? {
+        guard let wanted = header.parent else { return nil }
+        if let opened = opened.withLock(\.self) { return opened }
+        guard let ancestors else {
+            throw DiskImageError(
+                .unavailable, file.path, "stands on the archive \(wanted.name), which is not looked at")
+        }
+        let found = try ancestors.find(wanted, of: self)
+        return opened.withLock { opened in
+            if opened == nil { opened = found }
+            return opened
+        }
+    }
+
+    /// Opens all that `layers` need of the archives that this one stands on; throws where one is missing or
+    /// another.
+    package func openAncestors(of layers: some Sequence<Int>) throws {
+        let needed = layers.filter {
+            header.layers[$0].same != nil
+                || index.layers.indices.contains($0) && index.layers[$0].inherited > 0
+        }
+        guard !needed.isEmpty, let parent = try parent() else { return }
+        for layer in needed {
+            guard let same = header.layers[layer].same else { continue }
+            guard parent.header.layers.indices.contains(same),
+                parent.header.layers[same].guestLength == header.layers[layer].guestLength,
+                parent.header.layers[same].isRaw == header.layers[layer].isRaw
+            else {
+                throw DiskImageError(
+                    .badData, file.path,
+                    "\(header.layers[layer].name) is to be layer \(same) of \(parent.file.path), which is none of its kind"
+                )
+            }
+        }
+        // Which layers changed ones refer to is not known before they are read.
+        let isPart = needed.contains { header.layers[$0].same == nil }
+        try parent.openAncestors(
+            of: isPart ? Array(parent.header.layers.indices) : needed.compactMap { header.layers[$0].same })
+    }
+
+    /// The archive, of this one and those it stands on, that has the records of `layer`, and its number
+    /// there.
+    func stored(_ layer: Int) throws -> (ArchiveFile, Int) {
+        var (archive, layer) = (self, layer)
+        while let same = archive.header.layers[layer].same {
+            try archive.openAncestors(of: [layer])
+            guard let parent = try archive.parent() else { break }
+            (archive, layer) = (parent, same)
+        }
+        return (archive, layer)
+    }
+
+    /// The digests of all layers, as the index has them.
+    package func digests() throws -> [ContentDigest] {
+        try index.layers.map {
+            guard let digest = ContentDigest(hex: $0.digest) else {
+                throw DiskImageError(.badData, file.path, "its index is no index")
+            }
+            return digest
+        }
     }
 
     /// What is wrong with an archive's bytes is said with its name.
@@ -91,13 +179,13 @@ package final class ArchiveFile: Sendable {
             }
             let run = try RunRecord(parsing: record.body)
             guard run.layer == layer, run.range.lowerBound == entry.start, run.range.contains(position),
-                run.range.upperBound <= header.layers[layer].guestLength
+                run.range.upperBound <= header.layers[layer].recordedLength
             else {
                 throw ArchiveError.damaged("there is a record of another place", at: entry.offset)
             }
             var length = 0
             let positions = run.runs.map { run in
-                defer { length += run.isZero ? 0 : Int(run.end - run.start) }
+                defer { length += run.isData ? Int(run.length) : 0 }
                 return length
             }
             let found = StoredRun(place: place, frame: stream.offset, run: run, positions: positions)
@@ -108,6 +196,12 @@ package final class ArchiveFile: Sendable {
 
     /// The entry of the record of `layer` that has the byte at `position`.
     private func entry(of layer: Int, at position: UInt64) throws -> (Place, RecordTable.Entry) {
+        if let places {
+            guard let (number, entry) = places.entry(of: layer, at: position) else {
+                throw ArchiveError(.damaged, "the records of \(header.layers[layer].name) are lost")
+            }
+            return (Place(layer: layer, number: number), entry)
+        }
         let count = Int(
             (index.layers[layer].records + UInt64(RecordTable.longest) - 1) / UInt64(RecordTable.longest))
         // The last table that begins at or before the place.
@@ -152,33 +246,52 @@ package final class ArchiveFile: Sendable {
         return table
     }
 
-    /// Fills `buffer` with what the disk of `layer` holds from `offset` on, where all of it is data.
-    func read(_ layer: Int, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+    /// Fills `buffer` with what `layer` itself holds of its disk from `offset` on, whole sectors; where it
+    /// holds nothing, zeros. `onlyData`: throws `badData` where that is not stored there.
+    func read(
+        _ layer: Int, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, onlyData: Bool = false
+    )
+        throws
+    {
         var done = 0
         while done < buffer.count {
             let position = offset + UInt64(done)
             let stored = try run(of: layer, at: position)
-            let content = try content(of: stored)
-            for (run, start) in zip(stored.run.runs, stored.positions)
-            where done < buffer.count && run.start <= offset + UInt64(done) && offset + UInt64(done) < run.end
-            {
-                guard !run.isZero else { break }
-                let skipped = Int(offset + UInt64(done) - run.start)
-                let count = min(buffer.count - done, Int(run.end - run.start) - skipped)
-                content.buffer.bytes[start + skipped..<start + skipped + count].withUnsafeBytes {
-                    UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count]).copyMemory(from: $0)
+            let end = min(stored.run.range.upperBound, offset + UInt64(buffer.count))
+            // The first run that ends behind the place.
+            let runs = stored.run.runs
+            var index = runs.firstIndex(endingBehind: position)
+            var covered = position
+            while covered < end {
+                let run = index < runs.count ? runs[index] : nil
+                let isHole = run.map { $0.start > covered } ?? true
+                let stop = min(end, isHole ? run?.start ?? end : run!.end)
+                let part = UnsafeMutableRawBufferPointer(
+                    rebasing: buffer[Int(covered - offset)..<Int(stop - offset)])
+                guard !onlyData || !isHole && run!.isData else {
+                    throw DiskImageError(
+                        .badData, file.path,
+                        "sector \(covered / 512) of \(header.layers[layer].name) is not stored there")
                 }
-                done += count
+                if let run, !isHole, !run.isZero {
+                    let skipped = covered - run.start
+                    if run.isData {
+                        let start = stored.positions[index] + Int(skipped)
+                        try content(of: stored).copy(from: start, into: part)
+                    } else {
+                        try read(run.kind.moved(by: skipped), into: part)
+                    }
+                } else {
+                    part.initializeMemory(as: UInt8.self, repeating: 0)
+                }
+                covered = stop
+                if !isHole, stop == run!.end { index += 1 }
             }
-            guard offset + UInt64(done) > position else {
-                throw DiskImageError(
-                    .badData, file.path,
-                    "sector \(position / 512) of \(header.layers[layer].name) is no data")
-            }
+            done = Int(covered - offset)
         }
     }
 
-    /// The content of `stored`; both digests were right.
+    /// The content of `stored`; its frame's digest was right.
     private func content(of stored: StoredRun) throws -> DecodedContent {
         if let found = contents.withLock({ $0[stored.place] }) { return found }
         let run = stored.run
@@ -200,7 +313,34 @@ package final class ArchiveFile: Sendable {
         contents.withLock { $0[stored.place] = content }
         return content
     }
+}
 
+extension ArchiveFile: ReferenceSource {
+    package func read(_ kind: RunRecord.Kind, into buffer: UnsafeMutableRawBufferPointer) throws {
+        switch kind {
+        case .data, .zero: throw ArchiveError(.damaged, "there is no reference where one is read")
+        case .reference(let place):
+            try read(place.layer, at: place.start, into: buffer, onlyData: true)
+        case .inherited(let place):
+            guard let parent = try parent(), parent.header.layers.indices.contains(place.layer),
+                place.start + UInt64(buffer.count) <= parent.header.layers[place.layer].guestLength
+            else { throw DiskImageError(.badData, file.path, "refers to what its parent does not have") }
+            let (archive, layer) = try parent.stored(place.layer)
+            try archive.read(layer, at: place.start, into: buffer)
+        }
+    }
+}
+
+extension [RunRecord.Run] {
+    /// The first run that ends behind `position`, by its place; the number of runs where none does.
+    func firstIndex(endingBehind position: UInt64) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle].end > position { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
 }
 
 /// A record's content, decoded and not written to any more.
@@ -208,6 +348,14 @@ private final class DecodedContent: @unchecked Sendable {
     let buffer: AlignedBuffer
 
     init(_ buffer: AlignedBuffer) { self.buffer = buffer }
+
+    /// Fills `part` with the bytes from `start` on. Whoever drops the content meanwhile does not end it.
+    func copy(from start: Int, into part: UnsafeMutableRawBufferPointer) {
+        withExtendedLifetime(self) {
+            part.copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<start + part.count]))
+        }
+    }
 }
 
 /// Some values by their keys; of more, those that were not asked for the longest are dropped.

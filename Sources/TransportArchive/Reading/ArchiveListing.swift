@@ -9,10 +9,13 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
         package let image: Bool
         package let layout: String
         package let virtualSize: UInt64
-        /// Guest bytes that are data, and that are allocated zeros.
+        /// Guest bytes that are data, wherever they lie, and that are allocated zeros.
         package let data: UInt64
         package let zeros: UInt64
-        /// What the data takes in the archive.
+        /// What of the data lies in layers before it, and in the archive that this one stands on.
+        package let shared: UInt64
+        package let inherited: UInt64
+        /// What the rest takes in the archive.
         package let stored: UInt64
         package let backing: String?
         /// The name under which its data is counted, where this is a further one.
@@ -43,7 +46,8 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
             layer.names.enumerated().map { number, name in
                 Layer(
                     name: name, image: layer.image, layout: layer.layout, virtualSize: layer.size,
-                    data: entry.data, zeros: entry.zeros,
+                    data: entry.held, zeros: entry.zeros, shared: entry.shared,
+                    inherited: entry.inherited,
                     stored: number > 0 ? 0 : entry.stored,
                     backing: layer.backing.map { reader.header.layers[$0].name },
                     sameAs: number > 0 ? layer.name : nil, mtime: layer.mtime)

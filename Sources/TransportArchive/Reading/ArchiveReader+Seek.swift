@@ -16,6 +16,7 @@ extension ArchiveReader {
                 && entry.stored <= entry.length
                 && entry.sequence < 1 << 62 && entry.data <= layer.guestLength
                 && entry.zeros <= layer.guestLength
+                && entry.shared <= layer.guestLength && entry.inherited <= layer.guestLength
                 && entry.tables <= file.length
                 && entry.records <= file.length / UInt64(ArchiveRecord.overhead)
         }
@@ -123,8 +124,8 @@ extension ArchiveReader {
         var losses: [Loss] = []
         var (layer, position) = (layer, position)
         while layer < lastLayer {
-            if position < header.layers[layer].guestLength {
-                losses.append(Loss(layer: layer, range: position..<header.layers[layer].guestLength))
+            if position < header.layers[layer].recordedLength {
+                losses.append(Loss(layer: layer, range: position..<header.layers[layer].recordedLength))
             }
             (layer, position) = (layer + 1, 0)
         }

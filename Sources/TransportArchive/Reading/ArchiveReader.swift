@@ -9,7 +9,7 @@ package final class ArchiveReader: @unchecked Sendable {
     /// The longest index that is read.
     static let longestIndex = 2 * ArchiveHeader.longest + (64 << 20)
     /// The longest run record.
-    static let longestRun = ArchiveRecord.overhead + 64 + RunRecord.mostRuns * 20
+    static let longestRun = ArchiveRecord.overhead + 64 + RunRecord.mostRuns * 36
 
     package let stream: ByteStream
     /// What its frames are.
@@ -28,6 +28,8 @@ package final class ArchiveReader: @unchecked Sendable {
     /// The run record that was read last, and where it ends; nil where none was since the beginning
     /// or a seek.
     var last: (run: RunRecord, end: UInt64)?
+    /// That record, and where it lies.
+    package private(set) var lastEntry: (run: RunRecord, entry: RecordTable.Entry)?
     /// What has been read, to be held against the archive's own index; nil after a seek.
     private var seen: (index: ArchiveIndex, entries: [[RecordTable.Entry]])? = (ArchiveIndex(layers: []), [])
     let headerBytes: [UInt8]
@@ -65,6 +67,15 @@ package final class ArchiveReader: @unchecked Sendable {
         previous = id
         seen = nil
         passEmptyLayers()
+    }
+
+    /// The bytes of the archive up to its first run record.
+    package var beginning: [UInt8] {
+        format.empty
+            + ArchiveRecord.serialize(
+                .header, sequence: 0, id: ContentDigest(high: 0, low: 0),
+                previous: ContentDigest(high: 0, low: 0), body: headerBytes
+            ).0
     }
 
     /// Throws from now on where a layer holds more than its entry in the index says: what was
@@ -147,8 +158,9 @@ package final class ArchiveReader: @unchecked Sendable {
             ArchiveIndex.Layer(
                 offset: start, sequence: record.sequence, previous: record.previous.description))
         seen?.index.layers[run.layer].add(run, recordLength: length)
-        seen?.entries[run.layer].append(
-            RecordTable.Entry(offset: start, start: run.range.lowerBound, digest: record.digest))
+        let entry = RecordTable.Entry(offset: start, start: run.range.lowerBound, digest: record.digest)
+        seen?.entries[run.layer].append(entry)
+        lastEntry = (run, entry)
         sequence = record.sequence + 1
         previous = record.digest
         last = (run, stream.offset)
@@ -166,7 +178,7 @@ package final class ArchiveReader: @unchecked Sendable {
     }
 
     private func passEmptyLayers() {
-        while layer < header.layers.count, position >= header.layers[layer].guestLength {
+        while layer < header.layers.count, position >= header.layers[layer].recordedLength {
             layer += 1
             position = 0
         }
@@ -202,7 +214,7 @@ package final class ArchiveReader: @unchecked Sendable {
         else {
             throw ArchiveError.damaged("there is a record of an impossible place", at: offset)
         }
-        let length = header.layers[run.layer].guestLength
+        let length = header.layers[run.layer].recordedLength
         guard run.range.upperBound <= length,
             run.range.upperBound == length || run.range.upperBound % chunk == 0
         else {
@@ -211,6 +223,21 @@ package final class ArchiveReader: @unchecked Sendable {
         guard run.runs.last.map({ $0.end <= header.layers[run.layer].heldLength }) ?? true else {
             throw ArchiveError.damaged(
                 "there is a record of sectors that its layer has no bits for", at: offset)
+        }
+        for part in run.runs {
+            switch part.kind {
+            case .data, .zero: break
+            case .reference(let place):
+                guard header.options.dedup == true, place.layer < run.layer,
+                    place.start + part.length <= header.layers[place.layer].guestLength
+                else { throw ArchiveError.damaged("there is a reference to an impossible place", at: offset) }
+            case .inherited:
+                // How long the parent's layers are is asked where they are read.
+                guard header.parent != nil else {
+                    throw ArchiveError.damaged(
+                        "there is a reference to a parent, of which the header has none,", at: offset)
+                }
+            }
         }
     }
 
@@ -224,7 +251,7 @@ package final class ArchiveReader: @unchecked Sendable {
         try checkPlace(of: index, .index, at: offset)
         let (found, copy) = try ArchiveIndex.parse(index.body)
         if let seen {
-            guard found == seen.index, copy == headerBytes else {
+            guard found == seen.index.asFound(in: found), copy == headerBytes else {
                 throw ArchiveError.damaged("its index is not true,", at: offset)
             }
         }

@@ -34,6 +34,7 @@ struct ArchivedContent: LayerContent {
     }
 
     func decode(_ file: ImageFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        let (archive, layer) = try archive.stored(layer)
         try archive.read(layer, at: offset, into: buffer)
     }
 
@@ -58,17 +59,13 @@ private struct ArchivedCursor: LayerCursor {
 
     mutating func answer(at position: UInt64, upTo end: UInt64) throws -> (Extent.Content, end: UInt64) {
         if current?.range.contains(position) != true {
+            let (archive, layer) = try archive.stored(layer)
             current = try archive.run(of: layer, at: position).run
         }
         guard let record = current else { return (.absent, end) }
         let end = min(end, record.range.upperBound)
-        // The first run that ends behind the place.
         let runs = record.runs
-        var (low, high) = (0, runs.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if runs[middle].end > position { high = middle } else { low = middle + 1 }
-        }
+        let low = runs.firstIndex(endingBehind: position)
         let gap: Extent.Content = isRaw ? .zero(offset: nil) : .absent
         guard low < runs.count else { return (gap, end) }
         let run = runs[low]

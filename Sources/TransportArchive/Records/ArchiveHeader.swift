@@ -20,11 +20,31 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         package let flatten: Bool
         /// The shortest run of zeros that has no payload, in bytes.
         package let zeroRun: Int
+        /// True where content that an earlier layer stores may be referred to; else absent.
+        package let dedup: Bool?
 
-        package init(compression: String, flatten: Bool, zeroRun: Int) {
+        package init(compression: String, flatten: Bool, zeroRun: Int, sharesContent: Bool = false) {
             self.compression = compression
             self.flatten = flatten
             self.zeroRun = zeroRun
+            dedup = sharesContent ? true : nil
+        }
+
+        /// Whether runs may be references.
+        package var sharesContent: Bool { dedup == true }
+    }
+
+    /// The archive that an incremental one stands on.
+    package struct Parent: Codable, Equatable, Sendable {
+        /// What it holds, however it is stored: `ArchiveState`, in hexadecimal.
+        package let state: String
+        /// Its id when the incremental one was made.
+        package let id: String
+        /// The last component of its path then.
+        package let name: String
+
+        package init(state: String, id: String, name: String) {
+            (self.state, self.id, self.name) = (state, id, name)
         }
     }
 
@@ -53,12 +73,15 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         package let mode: UInt32?
         package let owner: UInt32?
         package let group: UInt32?
+        /// The parent's layer that it is, whole; such a layer has no records. Absent where it has some.
+        package let same: Int?
 
         /// `names` are the layer's and its further ones, at least one.
         package init(
             names: [String], format: FormatDescription, size: UInt64, mtime: String, backing: Int?,
-            isImage: Bool, access: FileAccess? = nil
+            isImage: Bool, access: FileAccess? = nil, same: Int? = nil
         ) {
+            self.same = same
             (mode, owner, group) = (access?.mode, access?.owner, access?.group)
             name = names[0]
             also = names.count > 1 ? Array(names.dropFirst()) : nil
@@ -87,6 +110,9 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         /// The disk's length in bytes as a guest sees it: whole sectors.
         package var guestLength: UInt64 { (size + 511) / 512 * 512 }
 
+        /// The part of the disk that the archive has records of: none of a layer that is the parent's.
+        package var recordedLength: UInt64 { same == nil ? guestLength : 0 }
+
         /// The part of the disk that the layer can hold: `uml-v2` has no bits for the last sectors
         /// where their number is no multiple of 8.
         var heldLength: UInt64 {
@@ -97,11 +123,14 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
     package let version: Int
     package let options: Options
     package let layers: [Layer]
+    /// Absent where the archive stands alone.
+    package let parent: Parent?
 
-    package init(options: Options, layers: [Layer]) {
+    package init(options: Options, layers: [Layer], parent: Parent? = nil) {
         version = ArchiveHeader.version
         self.options = options
         self.layers = layers
+        self.parent = parent
     }
 
     /// JSON with sorted keys: the same header is always the same bytes.
@@ -142,6 +171,7 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
                 .damaged, "has \(nameCount) files; expected \(ArchiveHeader.mostLayers) at most")
         }
         try checkNames()
+        try checkParent()
         var depths: [Int] = []
         for (index, layer) in layers.enumerated() {
             guard layer.isRaw || CowLayout.writable.contains(where: { $0.rawValue == layer.layout })
@@ -168,6 +198,21 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             depths.append((layer.backing.map { depths[$0] } ?? 0) + 1)
             guard depths[index] <= ImageChain.deepest else {
                 throw ArchiveError(.damaged, "\(layer.name) stands on more than \(ImageChain.deepest) layers")
+            }
+        }
+    }
+
+    private func checkParent() throws {
+        if let parent {
+            guard ContentDigest(hex: parent.state) != nil, ContentDigest(hex: parent.id) != nil,
+                !parent.name.isEmpty, !parent.name.utf8.contains(where: { $0 == 0 || $0 == 0x2f }),
+                parent.name != ".", parent.name != ".."
+            else { throw ArchiveError(.damaged, "names no archive that it could stand on") }
+        }
+        for layer in layers {
+            guard let same = layer.same else { continue }
+            guard parent != nil, same >= 0, same < ArchiveHeader.mostLayers else {
+                throw ArchiveError(.damaged, "\(layer.name) is to be a layer of a parent that there is not")
             }
         }
     }

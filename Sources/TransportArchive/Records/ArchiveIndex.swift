@@ -23,8 +23,16 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
         /// Bytes of guest disk that are data, and that are allocated zeros.
         package var data: UInt64
         package var zeros: UInt64
+        /// Bytes of guest disk that lie in earlier layers, and in the parent.
+        package var shared: UInt64
+        package var inherited: UInt64
         /// Bytes that its frames take.
         package var stored: UInt64
+        /// What it holds, however it is stored: `LayerDigest`, in hexadecimal.
+        package var digest = ""
+
+        /// Bytes of guest disk that are data, wherever they lie.
+        package var held: UInt64 { data &+ shared &+ inherited }
         /// Where the first table of its records begins, or would.
         package var tables: UInt64
 
@@ -33,14 +41,27 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
             self.sequence = sequence
             self.previous = previous
             (length, records, data, zeros, stored, tables) = (0, 0, 0, 0, 0, 0)
+            (shared, inherited) = (0, 0)
         }
     }
 
     package var layers: [Layer]
     /// The digest of the last run record; the header's where there is none.
     package var last: String
+    /// What the archive holds: `ArchiveState`, in hexadecimal.
+    package var state = ""
 
     package init(layers: [Layer], last: String = "") { (self.layers, self.last) = (layers, last) }
+
+    /// The same, but for what only those know who decoded everything.
+    func asFound(in index: ArchiveIndex) -> ArchiveIndex {
+        var found = self
+        found.state = index.state
+        for (number, layer) in index.layers.enumerated() where number < found.layers.count {
+            found.layers[number].digest = layer.digest
+        }
+        return found
+    }
 
     /// The record's body.
     package func serialized(with header: [UInt8]) throws -> [UInt8] {

@@ -83,7 +83,9 @@ package struct RecordTable: Equatable, Sendable {
 
     /// The entry whose stretch has the byte at `position`, where one has: the last that begins at or
     /// before it.
-    func index(of position: UInt64) -> Int? {
+    func index(of position: UInt64) -> Int? { RecordTable.index(of: position, in: entries) }
+
+    static func index(of position: UInt64, in entries: [Entry]) -> Int? {
         var (low, high) = (0, entries.count)
         while low < high {
             let middle = (low + high) / 2

@@ -39,9 +39,9 @@ struct List: ParsableCommand {
 
     private static func printTable(of listing: ArchiveListing, to output: inout Output) throws {
         func row(_ texts: [String], _ name: String) -> String {
-            zip(texts, [12, 12, 12, 8, 12]).map { HumanText.padded($0, to: $1) }.joined() + name
+            zip(texts, [12, 12, 12, 12, 8, 12]).map { HumanText.padded($0, to: $1) }.joined() + name
         }
-        try output.line(row(["Size", "Data", "Stored", "Ratio", "Layout"], "Name"))
+        try output.line(row(["Size", "Data", "Shared", "Stored", "Ratio", "Layout"], "Name"))
         for layer in listing.layers {
             let link =
                 layer.sameAs.map { " = \(ErrorLine.escaped($0))" } ?? layer.backing.map {
@@ -51,6 +51,7 @@ struct List: ParsableCommand {
                 row(
                     [
                         HumanText.size(layer.virtualSize), HumanText.size(layer.data),
+                        HumanText.size(layer.shared &+ layer.inherited),
                         HumanText.size(layer.stored),
                         layer.sameAs == nil ? List.ratio(layer.stored, layer.data) : "-",
                         ErrorLine.escaped(layer.layout),

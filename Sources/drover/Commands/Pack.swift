@@ -15,7 +15,7 @@ struct Pack: AsyncParsableCommand {
         commandName: "pack",
         abstract: "Pack images with their whole chains into one archive.",
         discussion: """
-            Every file is stored once, a base that many overlays share too; only allocated data is read. The archive is a valid LZ4 stream, or, with zstd, a valid Zstandard stream. Run the \
+            Every file is stored once, a base that many overlays share too, and so is what several of them hold in blocks of 4 KiB; only allocated data is read. The archive is a valid LZ4 stream, or, with zstd, a valid Zstandard stream. Run the \
             same command again to go on after an interruption. ARCHIVE - is standard output.
 
             Environment: MAKEFLAGS, where make names the jobserver that limits the workers, and where -n has Drover say what it would do.
@@ -39,6 +39,8 @@ struct Pack: AsyncParsableCommand {
     var compression = Compression.lz4(level: 1)
 
     @Flag(help: "Pack what each guest sees, as one raw image, instead of the layers.") var flatten = false
+    @Flag(help: "Store what several images hold once for each of them, without references.") var noDedup =
+        false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
 
     @Option(
@@ -103,6 +105,7 @@ struct Pack: AsyncParsableCommand {
         (request.shortestZeroRun, request.segmentLength) = (try copyOptions.zeroRun(), segment.bytes)
         request.policy = StartPolicy(restart: restart, force: force)
         request.policy.reread = reread
+        request.sharesContent = !noDedup
         return request
     }
 

@@ -117,6 +117,8 @@ package struct ArchiveSurgery {
         length.append(number: UInt32(frame.count))
         body.replaceSubrange(24..<28, with: length)
         body.replaceSubrange(28..<44, with: ContentDigest(of: frame).bytes)
+        // What references lead to is not known here.
+        if (try? RunRecord(parsing: body))?.hasReferences == true { return }
         body.replaceSubrange(44..<60, with: ContentDigest(of: content).bytes)
     }
 }

@@ -30,26 +30,25 @@ enum ArchiveTarget {
     /// All of it, as `verify` and `unpack` read it.
     private static func read(_ file: ImageFile) throws {
         let reader = try ArchiveReader(ByteStream(file))
-        let opener = try FrameOpener(reader.format)
+        let places = RecordPlaces(layers: reader.header.layers.count)
+        let opener = try RecordOpener(reader.format, ArchiveFile(file, reader, scanned: places, nil))
         while let run = try reader.next() {
-            let content = try content(of: run, reader, opener)
+            places.add(reader)
+            let opened = try content(of: run, reader, opener)
+            if let lost = opened.lost.first { throw ArchiveError(.damaged, "\(lost.reason)") }
             try Finding.unless(
-                content.count == run.contentLength, "there are \(content.count) bytes of content")
+                opened.bytes.count == run.byteLength, "there are \(opened.bytes.count) bytes of content")
             try check(run, reader.header)
         }
         try Finding.unless(reader.isAtEnd, "it ends before its end")
     }
 
-    private static func content(of run: RunRecord, _ reader: ArchiveReader, _ opener: FrameOpener) throws
-        -> [UInt8]
+    private static func content(of run: RunRecord, _ reader: ArchiveReader, _ opener: RecordOpener) throws
+        -> RecordOpener.Opened
     {
-        var content = [UInt8](repeating: 0, count: run.contentLength)
-        guard run.frameLength > 0 else { return content }
         let frame = try AlignedBuffer(capacity: FrameFormat.longest)
         try reader.readFrame(of: run, into: frame.bytes)
-        let stored = UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength])
-        try content.withUnsafeMutableBytes { try opener.open(run, stored, into: $0) }
-        return content
+        return try opener.open(run, UnsafeRawBufferPointer(rebasing: frame.bytes[..<run.frameLength]))
     }
 
     /// What is planned of a record covers its stretch, and takes no more content than there is.
@@ -68,7 +67,7 @@ enum ArchiveTarget {
                     chunk.start == position, "the plan goes on at \(chunk.start), not at \(position)")
                 position = chunk.start + UInt64(chunk.length)
                 let fits = chunk.runs.allSatisfy {
-                    Int($0.offset) + $0.length <= run.contentLength && $0.position + $0.length <= chunk.length
+                    Int($0.offset) + $0.length <= run.byteLength && $0.position + $0.length <= chunk.length
                 }
                 try Finding.unless(fits, "a chunk takes more than its record has")
             case .span(let span): position = span.start + span.length
@@ -106,7 +105,8 @@ enum ArchiveTarget {
     private static func salvage(_ file: ImageFile) throws -> Int {
         let reader = try ArchiveReader.salvaging(file)
         let anchors = reader.anchors(of: file)
-        let opener = try FrameOpener(reader.format)
+        let places = RecordPlaces(layers: reader.header.layers.count)
+        let opener = try RecordOpener(reader.format, ArchiveFile(file, reader, scanned: places, nil))
         var lost = 0
         while true {
             switch try reader.nextSalvaging(isStopped: { false }) {
@@ -118,6 +118,7 @@ enum ArchiveTarget {
                 try Finding.unless(isWithin, "more is lost than there was")
                 lost += 1
             case .run(let run):
+                places.add(reader)
                 _ = anchors?.fit(run.layer, run.contentDigest)
                 _ = try accepted { try content(of: run, reader, opener) }
             }

@@ -22,7 +22,8 @@ struct PackRecordsTests {
         var joiner = RecordJoiner()
         var found: [RunRecord] = []
         while let chunk = try planner.next() {
-            let run = try packer.pack(chunk, into: frame).run
+            let content = try packer.read(chunk)
+            let run = try packer.pack(content, as: content.runs, into: frame).run
             found += joiner.add(run, isLast: run.range.upperBound == chain.guestLength)
         }
         #expect(found.last?.range.upperBound == chain.guestLength)
