@@ -24,13 +24,13 @@ package struct ArchiveComposer: Sendable {
     /// What each layer holds.
     private var digests: [LayerDigest]
     private let header: ArchiveHeader
-    /// The parent's digests of its layers; none of an archive that stands alone.
-    private let inherited: [ContentDigest]
+    /// What the parent's index says of its layers; nothing of an archive that stands alone.
+    private let inherited: [ArchiveIndex.Layer]
     private let layerCount: Int
     private let format: FrameFormat
 
-    /// `inherited` are the digests of the parent's layers, if it has one.
-    package init(_ header: ArchiveHeader, inheriting inherited: [ContentDigest] = []) throws {
+    /// `inherited` is what the parent's index says of its layers, if it has one.
+    package init(_ header: ArchiveHeader, inheriting inherited: [ArchiveIndex.Layer] = []) throws {
         (self.header, self.inherited) = (header, inherited)
         digests = header.layers.map { _ in LayerDigest() }
         headerBytes = try header.serialized()
@@ -74,10 +74,20 @@ package struct ArchiveComposer: Sendable {
     package mutating func finish() throws -> [UInt8] {
         while index.layers.count < layerCount { beginLayer() }
         index.last = previous.description
-        let held = zip(header.layers, digests).map { layer, digest in
-            layer.same.flatMap { inherited.indices.contains($0) ? inherited[$0] : nil } ?? digest.value
+        let held = try zip(header.layers, digests).map { layer, digest in
+            guard let same = layer.same else { return digest.value }
+            guard inherited.indices.contains(same), let digest = ContentDigest(hex: inherited[same].digest)
+            else {
+                throw ArchiveError(.damaged, "stands on an archive that does not have \(layer.name)")
+            }
+            return digest
         }
-        for (layer, digest) in held.enumerated() { index.layers[layer].digest = digest.description }
+        for (layer, digest) in held.enumerated() {
+            index.layers[layer].digest = digest.description
+            guard let same = header.layers[layer].same else { continue }
+            index.layers[layer].inherited = inherited[same].held
+            index.layers[layer].zeros = inherited[same].zeros
+        }
         index.state = ArchiveState.digest(of: header.layers, holding: held).description
         var tables: [UInt8] = []
         for layer in entries.indices {

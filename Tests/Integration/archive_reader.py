@@ -207,8 +207,12 @@ class _Reader:
         same = layer.entry.get("same")
         if same is not None:
             layer.runs, layer.digest = parent.layers[same].runs, parent.layers[same].digest
+            zeros = sum(last - begin for begin, last, data in layer.runs if data is None) * SECTOR
+            held = sum(last - begin for begin, last, _ in layer.runs) * SECTOR - zeros
         entry = {"offset": self.file.tell(), "sequence": self.sequence, "previous": self.previous.hex()}
         entry |= {"records": 0, "data": 0, "zeros": 0, "stored": 0, "shared": 0, "inherited": 0}
+        if same is not None:
+            entry |= {"zeros": zeros, "inherited": held}
         expected, records = 0, []
         while expected < layer.sectors and same is None:
             record = self.record((b"R",))

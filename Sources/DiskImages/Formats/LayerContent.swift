@@ -74,6 +74,8 @@ package struct ArchivedSource: Sendable {
     package let mtime: Timestamp
     /// What stands for all that the archive holds of it.
     package let digest: String
+    /// Who might read the packed file; nil where that is not known.
+    package var access: FileAccess? = nil
 
     package init(layer: Int, name: String, size: UInt64, mtime: Timestamp, digest: String) {
         (self.layer, self.name, self.size, self.mtime, self.digest) = (layer, name, size, mtime, digest)

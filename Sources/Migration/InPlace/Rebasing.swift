@@ -16,6 +16,8 @@ package struct Rebasing {
         package var backing: BackingRequest?
         /// What the old backing file held, where that is not to be had under its own name.
         package var oldBacking: FilePath? = nil
+        /// What else than a file that path may mean.
+        package var archived: @Sendable (FilePath) throws -> ImageChain? = { _ in nil }
         /// Whether the header alone is written, because the new backing file has the same bytes.
         package var headerOnly = false
         package var force = false
@@ -96,7 +98,7 @@ package struct Rebasing {
         if let path = request.oldBacking {
             var options = request.options
             (options.format, options.backingFormat, options.isSecond) = (nil, nil, true)
-            options.archived = ArchivedImage.open
+            options.archived = request.archived
             return try ImageChain.open(path, options)
         }
         if let problem = overlay.chain.problems.first { throw problem.error }

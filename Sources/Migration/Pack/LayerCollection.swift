@@ -23,12 +23,16 @@ struct PlannedLayer {
     var isBacking = false
 
     /// `names` has one for `place` and each of `also`.
-    func described(as names: [String]) throws -> ArchiveHeader.Layer {
-        let access = TargetAccess(holding: try source.chain.layers.map { try $0.file.access() }, umask: 0)
-            .wanted
+    func described(as names: [String], _ inherited: InheritedContent?) throws -> ArchiveHeader.Layer {
+        let same: Int? = if case .whole(let layer)? = inherited { layer } else { nil }
+        let access = TargetAccess(
+            holding: try source.chain.layers.map { try $0.content.archived?.access ?? $0.file.access() },
+            umask: 0
+        )
+        .wanted
         return ArchiveHeader.Layer(
             names: names, format: format, size: size, mtime: source.chain.top.mtime.description,
-            backing: backing, isImage: !asked.isEmpty, access: access)
+            backing: backing, isImage: !asked.isEmpty, access: access, same: same)
     }
 }
 
@@ -127,13 +131,17 @@ struct LayerCollection {
 
     /// The layers, copies of one backing file taken together under the first one's name. What
     /// others stand on keeps the name that they have for it, beside those that it was asked for by.
-    func finished(_ options: MoveOptions) async throws -> [PlannedLayer] {
+    func finished(_ options: MoveOptions, since parent: ParentArchive?) async throws -> [PlannedLayer] {
         var replacement: [Int: Int] = [:]
         var bySize: [UInt64: [Int]] = [:]
         for (index, layer) in layers.enumerated() where layer.source.isRaw && layer.asked.isEmpty {
             var twin: Int?
             for other in bySize[layer.size, default: []] where twin == nil {
                 let chain = layers[other].source.chain
+                if let parent, let areTwins = try areTwins(layer, layers[other], in: parent) {
+                    twin = areTwins ? other : nil
+                    continue
+                }
                 let comparison = DiskComparison(chain, layer.source.chain, length: chain.guestLength)
                 let name = layer.source.chain.top.path.description
                 if try await comparison.firstDifference(named: name, options) == nil { twin = other }
@@ -152,5 +160,19 @@ struct LayerCollection {
             kept.append(layer)
         }
         return kept
+    }
+
+    /// Whether two raw files of one size, both unchanged since `parent` was made, are copies of one
+    /// another, as that found; nil where it does not tell.
+    private func areTwins(_ one: PlannedLayer, _ other: PlannedLayer, in parent: ParentArchive) throws
+        -> Bool?
+    {
+        guard try parent.isUnchanged(one.source.chain), try parent.isUnchanged(other.source.chain) else {
+            return nil
+        }
+        let kept = parent.rawLayers(size: one.size)
+        if kept == 1 { return true }
+        let files = layers.count { $0.source.isRaw && $0.size == one.size }
+        return kept == files ? false : nil
     }
 }

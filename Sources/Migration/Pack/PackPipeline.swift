@@ -72,7 +72,7 @@ struct PackPipeline: Sendable {
     ) async throws {
         var number: UInt64 = 0
         try resume(to: start)
-        for (layer, source) in sources.enumerated() where layer >= start.layer {
+        for (layer, source) in sources.enumerated() where layer >= start.layer && !source.isInherited {
             let position = layer == start.layer ? start.position : 0
             var planner = PackPlanner(source, layer: layer, from: position, keepsZeros: shortestZeroRun == 0)
             while !options.stop.isRequested, var chunk = try planner.next() {
@@ -90,7 +90,7 @@ struct PackPipeline: Sendable {
     /// Counts what an earlier run packed.
     private func resume(to start: ArchiveComposer.Place) throws {
         for (layer, source) in sources.enumerated() where layer <= start.layer {
-            let end = layer < start.layer ? source.chain.guestLength : start.position
+            let end = layer < start.layer ? source.recordedLength : start.position
             guard end > 0 else { continue }
             let read =
                 options.progress.isShown
@@ -102,9 +102,10 @@ struct PackPipeline: Sendable {
     private func work(_ planned: BoundedChannel<Job>, into packed: BoundedChannel<PackedFrame>) async throws {
         try await Workers.work(options.workers) {
             var packer = try ChunkPacker(sources, compression, shortestZeroRun: shortestZeroRun)
+            let comparison = try ParentComparison()
             while let job = try await planned.receive() {
                 let content = try packer.read(job.chunk)
-                let runs = try await runs(of: content)
+                let runs = try await runs(of: content, comparison)
                 let frame = try packer.pack(content, as: runs, into: job.frame)
                 options.progress.add(
                     covered: job.chunk.range.upperBound - job.chunk.range.lowerBound,
@@ -117,12 +118,17 @@ struct PackPipeline: Sendable {
     }
 
     /// The runs of what was read, in the order of all chunks: what is found depends on what was before.
-    private func runs(of content: ReadContent) async throws -> [RunRecord.Run] {
-        guard let shared else { return content.runs }
+    private func runs(of content: ReadContent, _ comparison: ParentComparison) async throws -> [RunRecord.Run]
+    {
         let bytes = UnsafeRawBufferPointer(content.bytes)
-        let fingerprints = SharedContent.fingerprints(content.runs, bytes)
+        var runs = content.runs
+        if case .equal(let archive, let layer)? = sources[content.chunk.layer].inherited {
+            runs = try comparison.inherit(runs, bytes, from: archive, layer)
+        }
+        guard let shared else { return runs }
+        let fingerprints = SharedContent.fingerprints(runs, bytes)
         return try await turns.take(content.chunk.number) {
-            try shared.withLock { try $0.match(content.chunk.layer, content.runs, bytes, fingerprints) }
+            try shared.withLock { try $0.match(content.chunk.layer, runs, bytes, fingerprints) }
         }
     }
 

@@ -15,10 +15,16 @@ struct PackPlan {
     let isConsistent: Bool
     /// Every file that is read, once.
     let files: [ImageLayer]
+    /// What the archive stands on; nil where it stands alone.
+    let parent: ParentArchive?
 
     /// Opens every image with its chain; throws where one cannot be packed, before anything is
     /// written.
     init(_ request: PackRequest, _ options: MoveOptions) async throws {
+        let parent = try request.since.map {
+            try ParentArchive($0, request.ancestors, trustsTimes: !request.policy.reread)
+        }
+        self.parent = parent
         var collection = LayerCollection()
         for image in request.images {
             for chain in try PackPlan.chains(image, request) {
@@ -27,24 +33,39 @@ struct PackPlan {
                     ? collection.addFlattened(chain, as: name) : collection.add(chain, as: name)
             }
         }
-        let layers = try await collection.finished(options)
+        let layers = try await collection.finished(options, since: parent)
         files = collection.opened
         let isConsistent = try !files.contains { try $0.file.user() != nil }
         self.isConsistent = isConsistent
         var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
+        var sources: [PackSource] = []
+        var described: [ArchiveHeader.Layer] = []
+        for layer in layers {
+            let count = 1 + layer.also.count
+            var source = layer.source
+            source.inherited = try names.first.flatMap {
+                try parent?.content(of: layer, called: $0, isFlattened: request.flatten)
+            }
+            described.append(try layer.described(as: Array(names.prefix(count)), source.inherited))
+            sources.append(source)
+            names.removeFirst(count)
+        }
+        self.sources = sources
         header = ArchiveHeader(
             options: ArchiveHeader.Options(
                 compression: request.compression.description, flatten: request.flatten,
                 zeroRun: request.shortestZeroRun,
                 sharesContent: request.sharesContent && isConsistent && layers.count > 1),
-            layers: try layers.map { layer in
-                defer { names.removeFirst(1 + layer.also.count) }
-                return try layer.described(as: Array(names.prefix(1 + layer.also.count)))
-            })
-        sources = layers.map(\.source)
+            layers: described,
+            parent: try parent?.described)
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(request.images.first?.description ?? ""): a disk is too large")
         }
+    }
+
+    /// What puts the archive's records in order.
+    func composer() throws -> ArchiveComposer {
+        try ArchiveComposer(header, inheriting: parent?.archive.index.layers ?? [])
     }
 
     /// The chain of one image, or those of all images of an archive.
@@ -53,7 +74,9 @@ struct PackPlan {
         if options.format == nil, try ImageFile.identity(at: image)?.isRegular == true,
             try ArchiveVerification.isArchive(image)
         {
-            return try ArchiveFile(ImageFile(opening: image)).images()
+            let archive = try ArchiveFile(ImageFile(opening: image), request.ancestors)
+            try archive.openAncestors(of: archive.header.layers.indices)
+            return try archive.images()
         }
         return [try ImageChain.open(image, options)]
     }

@@ -7,6 +7,13 @@ struct PackSource: Sendable {
     /// The layer alone, or the whole chain where it is flattened.
     let chain: ImageChain
     let holding: CopyScope
+    /// What of it the parent has; nil where there is none, or no such layer.
+    var inherited: InheritedContent? = nil
+
+    /// Whether nothing of it is read or stored.
+    var isInherited: Bool { if case .whole? = inherited { true } else { false } }
+    /// The part of the disk that the archive has records of.
+    var recordedLength: UInt64 { isInherited ? 0 : chain.guestLength }
 
     var isRaw: Bool { holding == .everything(marks: false) }
 }

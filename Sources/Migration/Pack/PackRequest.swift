@@ -15,6 +15,10 @@ package struct PackRequest: Sendable {
     package var flatten: Bool
     /// Whether content that an earlier layer stores is referred to.
     package var sharesContent = true
+    /// The archive that the new one stands on: only what changed since is stored.
+    package var since: FilePath? = nil
+    /// Where the archives may lie that those stand on.
+    package var ancestors = AncestorSearch()
     /// Bytes; a multiple of 512.
     package var shortestZeroRun = 4096
     /// Bytes of archive after which a checkpoint is made.

@@ -27,14 +27,14 @@ package struct Packing: TargetMove {
     {
         let place = try TargetPlace(
             request.place ?? FilePlace(following: archive), called: archive,
-            sources: plan.files.map(\.file.identity))
+            sources: plan.files.map(\.file.identity) + (plan.parent?.line ?? []).map(\.file.identity))
         if place.existing?.size ?? 0 > 0, try !ArchiveVerification.isArchive(place.path) {
             throw MigrationError(
                 .target,
                 "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)"
             )
         }
-        var composer = try ArchiveComposer(plan.header)
+        var composer = try plan.composer()
         // The archive has its id from then on.
         _ = composer.begin()
         let job = ArchiveManifest.Job(
@@ -86,7 +86,7 @@ package struct Packing: TargetMove {
             return again
         }
         try beginProgress(options.progress)
-        var composer = try ArchiveComposer(plan.header)
+        var composer = try plan.composer()
         _ = composer.begin()
         let end = try await finish(composer, .nowhere, nil, sharing: sharedContent(), options)
         if end.previous.description == recorded.digest { return target }
@@ -98,7 +98,7 @@ package struct Packing: TargetMove {
     }
 
     private func stream(_ options: MoveOptions) async throws {
-        var composer = try ArchiveComposer(plan.header)
+        var composer = try plan.composer()
         let beginning = composer.begin()
         try beginProgress(options.progress)
         let pipe = PipeWriter { [stop = options.stop] in stop.isRequested }
@@ -119,7 +119,7 @@ package struct Packing: TargetMove {
             try target.resume()
             try target.file.setLength(checkpoint.length)
         } else {
-            composer = try ArchiveComposer(plan.header)
+            composer = try plan.composer()
             let beginning = composer.begin()
             try target.beginAnew()
             try target.file.reset(length: 0)
@@ -167,7 +167,7 @@ package struct Packing: TargetMove {
     private func recomposed(
         from file: TargetFile, to checkpoint: ArchiveManifest.Checkpoint, sharing shared: SharedContent?
     ) throws -> ArchiveComposer? {
-        var composer = try ArchiveComposer(plan.header)
+        var composer = try plan.composer()
         _ = composer.begin()
         do {
             let image = try file.reading()
@@ -175,7 +175,7 @@ package struct Packing: TargetMove {
             guard reader.id == composer.id else { return nil }
             let places = RecordPlaces(layers: plan.header.layers.count)
             let opener = try RecordOpener(
-                reader.format, ArchiveFile(image, reader, scanned: places, nil))
+                reader.format, ArchiveFile(image, reader, scanned: places, nil, parent: plan.parent?.archive))
             let digester = try WindowDigester()
             let frame = try AlignedBuffer(capacity: FrameFormat.longest)
             while composer.sequence < checkpoint.sequence {
@@ -200,7 +200,9 @@ package struct Packing: TargetMove {
 
     /// Bytes of data that are read in all.
     package func dataLength() throws -> UInt64 {
-        try plan.sources.reduce(0) { $0 + (try $1.chain.countData($1.holding, in: []).all) }
+        try plan.sources.filter { !$0.isInherited }.reduce(0) {
+            $0 + (try $1.chain.countData($1.holding, in: []).all)
+        }
     }
 
     private func beginProgress(_ progress: Progress) throws {
@@ -208,6 +210,6 @@ package struct Packing: TargetMove {
         progress.begin(
             Progress.Snapshot(
                 name: request.archiveName, total: total,
-                length: plan.sources.reduce(0) { $0 &+ $1.chain.guestLength }))
+                length: plan.sources.reduce(0) { $0 &+ $1.recordedLength }))
     }
 }

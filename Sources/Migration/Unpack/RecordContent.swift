@@ -9,7 +9,7 @@ internal import TransportArchive
 struct RecordContent: ContentSource {
     /// What is made of a layer's records; nil where they are only checked.
     struct Layer {
-        let index: Int
+        var index: Int
         let scope: CopyScope
         let segmentLength: UInt64
         /// Ranges that an earlier run restored, in order.

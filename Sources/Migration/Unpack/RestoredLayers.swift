@@ -11,6 +11,8 @@ final class RestoredLayers: ReferenceSource {
     /// `open` opens the file of a layer that was restored.
     init(_ open: @escaping @Sendable (Int) throws -> ImageLayer) { opening = open }
 
+    func reads(_ kind: RunRecord.Kind) -> Bool { true }
+
     func read(_ kind: RunRecord.Kind, into buffer: UnsafeMutableRawBufferPointer) throws {
         guard case .reference(let place) = kind else {
             throw ArchiveError(.damaged, "there is no reference to an earlier layer where one is read")

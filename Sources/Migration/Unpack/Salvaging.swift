@@ -1,5 +1,6 @@
 internal import DiskImages
 internal import Linux
+internal import Manifests
 internal import Stages
 internal import SystemPackage
 internal import TransportArchive
@@ -81,12 +82,17 @@ package struct Salvaging {
         let names = plan.names(of: layer)
         let file = try SalvageTarget(plan.target(layer, as: names[0], in: tree))
         // What is finished is read again all the same: what is lost of it must be said.
-        let content = try await RecordContent(
-            reader, plan.content(of: layer, file.target), options, log: log, references: scanned,
-            places: places)
-        var segments = try await file.fill(by: CopyPipeline(content, options))
+        var segments: [ManifestSegment]
+        if reader.header.layers[layer].same != nil, let scanned {
+            segments = try await restore(layer, from: scanned, to: file, log, options)
+        } else {
+            let content = try await RecordContent(
+                reader, plan.content(of: layer, file.target), options, log: log, references: scanned,
+                places: places)
+            segments = try await file.fill(by: CopyPipeline(content, options))
+        }
         try checkGoesOn(options)
-        let length = reader.header.layers[layer].guestLength
+        let length = reader.header.layers[layer].recordedLength
         // Records of another archive of the same fleet may fit together; the index knows that they
         // do not belong here.
         if length > 0, !log.hasGap(in: layer), let anchors, !anchors.fit(layer, reader.previous) {
@@ -105,6 +111,27 @@ package struct Salvaging {
             try chain.checkUnchanged()
             count(try copy.finish(segments, losses, isVouchedFor: isVouchedFor, options.stop))
         }
+    }
+
+    /// Restores what is intact of a layer whose records an archive has that this one stands on. Returns
+    /// the segments recorded.
+    private func restore(
+        _ layer: Int, from scanned: ArchiveFile, to file: SalvageTarget, _ log: DamageLog,
+        _ options: MoveOptions
+    ) async throws -> [ManifestSegment] {
+        let (archive, index) = try scanned.stored(layer)
+        let there = try ArchiveReader(ByteStream(archive.file))
+        try there.seek(to: index, archive.index.layers[index])
+        var part = plan.content(of: layer, file.target)
+        part.index = index
+        let damage = DamageLog()
+        let segments = try await file.fill(
+            by: CopyPipeline(
+                RecordContent(there, part, options, log: damage, references: archive), options))
+        for (loss, reason) in zip(damage.losses, damage.reasons) {
+            log.add(ArchiveReader.Loss(layer: layer, range: loss.range), reason)
+        }
+        return segments
     }
 
     /// Throws `stopped` where a stop was requested.

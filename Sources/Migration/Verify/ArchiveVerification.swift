@@ -32,31 +32,49 @@ package struct ArchiveVerification: Sendable {
     /// Reads everything, in a slot of the caller and what others there are. Damage is a finding;
     /// what cannot be read is thrown.
     package func run(_ options: MoveOptions) async throws -> Finding {
+        try await check(archive.map { try ImageFile(opening: $0) }, options).finding
+    }
+
+    /// Checks `file`, nil being standard input; returns what is lost of its layers, too.
+    private func check(_ file: ImageFile?, _ options: MoveOptions) async throws -> (
+        finding: Finding, losses: [ArchiveReader.Loss]
+    ) {
+        let name = file?.path.description ?? "standard input"
         let reader: ArchiveReader
         do {
             reader =
-                try archive.map { try ArchiveReader.salvaging(try ImageFile(opening: $0)) }
+                try file.map { try ArchiveReader.salvaging($0) }
                 ?? ArchiveReader(ByteStream { [stop = options.stop] in stop.isRequested })
         } catch let error as ArchiveError where error.kind == .damaged {
-            return Finding(damage: ["\(name): \(error)"], intact: 0, length: 0)
+            return (Finding(damage: ["\(name): \(error)"], intact: 0, length: 0), [])
         }
-        let lengths = reader.header.layers.map(\.guestLength)
-        let length = lengths.reduce(0) { $0 &+ $1 }
-        options.progress.begin(Progress.Snapshot(name: name, length: length))
         let log = DamageLog()
         let places = RecordPlaces(layers: reader.header.layers.count)
-        let scanned = reader.stream.file.map { ArchiveFile($0, reader, scanned: places, ancestors) }
+        let scanned = file.map { ArchiveFile($0, reader, scanned: places, ancestors) }
+        // First what it stands on: what is lost there is lost here.
+        var below: Finding?
+        if ancestors != nil, let parent = try scanned?.parent() {
+            let (finding, losses) = try await check(parent.file, options)
+            below = finding
+            for (layer, described) in reader.header.layers.enumerated() {
+                for loss in losses where loss.layer == described.same {
+                    log.add(
+                        ArchiveReader.Loss(layer: layer, range: loss.range), "what it stands on is damaged")
+                }
+            }
+        }
+        let length = reader.header.layers.map(\.guestLength).reduce(0) { $0 &+ $1 }
+        options.progress.begin(Progress.Snapshot(name: name, length: length))
         let content = try await RecordContent(
             reader, nil, options, log: log, references: scanned, places: places)
         try await CopyPipeline(content, options).digest { _ in }
         if options.stop.isRequested { throw MigrationError(.stopped, "\(name): stopped by a signal") }
         let losses = log.losses
         let lost = losses.reduce(UInt64(0)) { $0 &+ ($1.range.upperBound - $1.range.lowerBound) }
-        return Finding(
-            damage: losses.map { "\(name): \(reader.header.describe($0))" }
+        let finding = Finding(
+            damage: (below?.damage ?? []) + losses.map { "\(name): \(reader.header.describe($0))" }
                 + (losses.isEmpty ? log.reasons.map { "\(name): \($0)" } : []),
             intact: length - min(lost, length), length: length)
+        return (finding, losses)
     }
-
-    private var name: String { archive?.description ?? "standard input" }
 }

@@ -3,6 +3,8 @@ internal import Glibc
 
 /// Reads the bytes that a record's references lead to.
 package protocol ReferenceSource: Sendable {
+    /// Whether references of this kind are looked at.
+    func reads(_ kind: RunRecord.Kind) -> Bool
     /// Fills `buffer` with what `kind`, which is no data and no zeros, leads to. Throws
     /// `DiskImageError.badData` or `ArchiveError` where that is damaged or no such place.
     func read(_ kind: RunRecord.Kind, into buffer: UnsafeMutableRawBufferPointer) throws
@@ -71,9 +73,14 @@ package struct RecordOpener {
         var (position, length) = (0, 0)
         var runs: [RunRecord.Run] = []
         var lost: [(RunRecord.Run, any Error)] = []
+        var isWhole = true
         for part in run.runs {
             guard !part.isZero else {
                 runs.append(part)
+                continue
+            }
+            guard part.isData || references.reads(part.kind) else {
+                isWhole = false
                 continue
             }
             let place = UnsafeMutableRawBufferPointer(
@@ -96,7 +103,7 @@ package struct RecordOpener {
             length += place.count
         }
         let bytes = UnsafeRawBufferPointer(rebasing: whole.bytes[..<length])
-        guard !lost.isEmpty || ContentDigest(of: bytes) == run.contentDigest else {
+        guard !lost.isEmpty || !isWhole || ContentDigest(of: bytes) == run.contentDigest else {
             throw ArchiveError(.damaged, "what it refers to is not what it was")
         }
         return Opened(bytes: bytes, runs: runs, lost: lost)

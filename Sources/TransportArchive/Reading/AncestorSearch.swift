@@ -22,40 +22,47 @@ package struct AncestorSearch: Sendable {
         return search
     }
 
-    /// The archive of the state that `wanted` names, which `child` stands on.
+    /// The archive of the state that `wanted` names, which `child` stands on: the one that still has its
+    /// name, or another one, of which all is there that it stands on itself.
     func find(_ wanted: ArchiveHeader.Parent, of child: ArchiveFile) throws -> ArchiveFile {
-        let beside = child.file.path.absolute.removingLastComponent().pushing(FilePath(wanted.name))
+        let name = FilePath(wanted.name)
+        var named = [child.file.path.absolute.removingLastComponent().pushing(name)]
+        named += folders.map { $0.pushing(name) }
         var other: FilePath?
-        if let found = try opened(beside, named: true) {
-            if found.index.state == wanted.state { return found }
-            other = beside
-        }
-        for folder in folders {
-            let named = folder.pushing(FilePath(wanted.name))
-            if let found = try opened(named, named: true) {
-                if found.index.state == wanted.state { return found }
-                other = other ?? named
+        var broken: DiskImageError?
+        for (path, isNamed) in named.map({ ($0, true) }) + (try further().map { ($0, false) }) {
+            guard let found = try opened(path, named: isNamed) else { continue }
+            guard found.index.state == wanted.state else {
+                if isNamed { other = other ?? path }
+                continue
+            }
+            do {
+                try found.openAncestors(of: found.header.layers.indices)
+                return found
+            } catch let error as DiskImageError
+                where [.unavailable, .badData, .confined].contains(error.kind)
+            {
+                broken = broken ?? error
             }
         }
-        for folder in folders {
-            for name in try SystemText.names(in: folder).sorted() {
-                if let found = try opened(folder.pushing(FilePath(name)), named: false),
-                    found.index.state == wanted.state
-                {
-                    return found
-                }
-            }
-        }
+        if let broken { throw broken }
         if let other {
             throw DiskImageError(
                 .badData, child.file.path,
-                "stands on an archive \(wanted.name) of state \(wanted.state); \(other) has another (\(Choice.archives) names a folder to look in)"
+                "stands on an archive \(wanted.name) of state \(wanted.state); \(other) has another (\(.archives) names a folder to look in)"
             )
         }
         throw DiskImageError(
             .unavailable, child.file.path,
-            "stands on the archive \(wanted.name) of state \(wanted.state), which is not there (\(Choice.archives) names a folder to look in)",
+            "stands on the archive \(wanted.name) of state \(wanted.state), which is not there (\(.archives) names a folder to look in)",
             cause: .noSuchFileOrDirectory)
+    }
+
+    /// All files of the folders, in the order of their names.
+    private func further() throws -> [FilePath] {
+        try folders.flatMap { folder in
+            try SystemText.names(in: folder).sorted().map { folder.pushing(FilePath($0)) }
+        }
     }
 
     /// The archive at `path`; nil where there is none, or one of the line. `named`: it is the one that is

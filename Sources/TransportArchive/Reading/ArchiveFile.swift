@@ -28,7 +28,9 @@ package final class ArchiveFile: Sendable {
     private let places: RecordPlaces?
     private let tables = Locked(RecentlyUsed<Place, RecordTable>(keptTables))
     private let records = Locked(RecentlyUsed<Place, StoredRun>(keptRecords))
-    private let contents = Locked(RecentlyUsed<Place, DecodedContent>(keptContents))
+    private let contents = Locked(RecentlyUsed<Place, Locked<DecodedContent?>>(keptContents))
+    /// Buffers of contents that were dropped.
+    private let spare = SpareBuffers(most: ArchiveFile.keptContents)
     /// Decoders that nobody uses now.
     private let idle = Locked([Decoder]())
 
@@ -79,10 +81,12 @@ package final class ArchiveFile: Sendable {
     }
 
     /// The archive that `reader` goes through, as far as it has come: its index is not asked, and need not
-    /// be there.
+    /// be there. `parent` is what it stands on, where that is known.
     package init(
-        _ file: ImageFile, _ reader: ArchiveReader, scanned places: RecordPlaces, _ ancestors: AncestorSearch?
+        _ file: ImageFile, _ reader: ArchiveReader, scanned places: RecordPlaces,
+        _ ancestors: AncestorSearch?, parent: ArchiveFile? = nil
     ) {
+        if let parent { opened.withLock { $0 = parent } }
         (self.file, self.places) = (file, places)
         (header, id, format) = (reader.header, reader.id, reader.format)
         index = ArchiveIndex(layers: [])
@@ -104,6 +108,16 @@ package final class ArchiveFile: Sendable {
             if opened == nil { opened = found }
             return opened
         }
+    }
+
+    /// The parent, where that was opened already.
+    package var openedParent: ArchiveFile? { opened.withLock(\.self) }
+
+    /// Fills `buffer` with what `layer` itself holds of its disk from `offset` on, wherever that is stored;
+    /// where it holds nothing, zeros. Whole sectors before the disk's end.
+    package func read(held layer: Int, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        let (archive, layer) = try stored(layer)
+        try archive.read(layer, at: offset, into: buffer)
     }
 
     /// Opens all that `layers` need of the archives that this one stands on; throws where one is missing or
@@ -134,7 +148,7 @@ package final class ArchiveFile: Sendable {
 
     /// The archive, of this one and those it stands on, that has the records of `layer`, and its number
     /// there.
-    func stored(_ layer: Int) throws -> (ArchiveFile, Int) {
+    package func stored(_ layer: Int) throws -> (ArchiveFile, Int) {
         var (archive, layer) = (self, layer)
         while let same = archive.header.layers[layer].same {
             try archive.openAncestors(of: [layer])
@@ -293,12 +307,27 @@ package final class ArchiveFile: Sendable {
 
     /// The content of `stored`; its frame's digest was right.
     private func content(of stored: StoredRun) throws -> DecodedContent {
-        if let found = contents.withLock({ $0[stored.place] }) { return found }
+        // Who comes while it is decoded waits for that.
+        let place = contents.withLock { contents in
+            if let found = contents[stored.place] { return found }
+            let new = Locked(DecodedContent?.none)
+            contents[stored.place] = new
+            return new
+        }
+        return try place.withLock { content in
+            if let content { return content }
+            let decoded = try decode(stored)
+            content = decoded
+            return decoded
+        }
+    }
+
+    private func decode(_ stored: StoredRun) throws -> DecodedContent {
         let run = stored.run
         let decoder = try idle.withLock { $0.popLast() } ?? Decoder(format)
         defer { idle.withLock { $0.append(decoder) } }
         let frame = UnsafeMutableRawBufferPointer(rebasing: decoder.frame.bytes[..<run.frameLength])
-        let content = DecodedContent(try AlignedBuffer(capacity: RunRecord.longestContent))
+        let content = DecodedContent(try spare.take(), returnedTo: spare)
         try ArchiveFile.naming(file) {
             let count = try file.readAvailable(into: frame, at: stored.frame)
             do {
@@ -310,12 +339,15 @@ package final class ArchiveFile: Sendable {
                 throw ArchiveError(error.kind, "\(header.describe(loss)): \(error)")
             }
         }
-        contents.withLock { $0[stored.place] = content }
         return content
     }
 }
 
 extension ArchiveFile: ReferenceSource {
+    package func reads(_ kind: RunRecord.Kind) -> Bool {
+        if case .inherited = kind { ancestors != nil || openedParent != nil } else { true }
+    }
+
     package func read(_ kind: RunRecord.Kind, into buffer: UnsafeMutableRawBufferPointer) throws {
         switch kind {
         case .data, .zero: throw ArchiveError(.damaged, "there is no reference where one is read")
@@ -325,8 +357,7 @@ extension ArchiveFile: ReferenceSource {
             guard let parent = try parent(), parent.header.layers.indices.contains(place.layer),
                 place.start + UInt64(buffer.count) <= parent.header.layers[place.layer].guestLength
             else { throw DiskImageError(.badData, file.path, "refers to what its parent does not have") }
-            let (archive, layer) = try parent.stored(place.layer)
-            try archive.read(layer, at: place.start, into: buffer)
+            try parent.read(held: place.layer, at: place.start, into: buffer)
         }
     }
 }
@@ -343,11 +374,32 @@ extension [RunRecord.Run] {
     }
 }
 
+/// Buffers for contents: memory that is used again need not be given by the kernel page by page.
+private final class SpareBuffers: Sendable {
+    private let most: Int
+    private let buffers = Locked([AlignedBuffer]())
+
+    init(most: Int) { self.most = most }
+
+    func take() throws -> AlignedBuffer {
+        try buffers.withLock { $0.popLast() } ?? AlignedBuffer(capacity: RunRecord.longestContent)
+    }
+
+    func give(_ buffer: AlignedBuffer) {
+        buffers.withLock { if $0.count < most { $0.append(buffer) } }
+    }
+}
+
 /// A record's content, decoded and not written to any more.
 private final class DecodedContent: @unchecked Sendable {
     let buffer: AlignedBuffer
+    private let spare: SpareBuffers
 
-    init(_ buffer: AlignedBuffer) { self.buffer = buffer }
+    init(_ buffer: AlignedBuffer, returnedTo spare: SpareBuffers) {
+        (self.buffer, self.spare) = (buffer, spare)
+    }
+
+    deinit { spare.give(buffer) }
 
     /// Fills `part` with the bytes from `start` on. Whoever drops the content meanwhile does not end it.
     func copy(from start: Int, into part: UnsafeMutableRawBufferPointer) {

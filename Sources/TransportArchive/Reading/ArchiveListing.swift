@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 package import SystemPackage
 
 /// What an archive holds, from its header and its index: no payload is read.
@@ -29,10 +30,18 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
     package let compression: String
     package let flattened: Bool
     package let size: UInt64
+    /// What it holds, however it is stored.
+    package let state: String
+    /// The archive that it stands on; nil where it can be restored alone.
+    package let parent: ArchiveHeader.Parent?
+    /// The archives of its line that are there, as far as the first that is missing.
+    package let line: [String]
+    /// What keeps it from being restored; nil where nothing does.
+    package let missing: String?
     package let layers: [Layer]
 
     /// Reads the beginning and the end of `path`.
-    package init(_ path: FilePath) throws {
+    package init(_ path: FilePath, _ ancestors: AncestorSearch = AncestorSearch()) throws {
         let file = try ImageFile(opening: path)
         let reader = try ArchiveReader(ByteStream(file))
         let index = try reader.readIndex(of: file)
@@ -42,6 +51,18 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
         compression = reader.header.options.compression
         flattened = reader.header.options.flatten
         size = file.length
+        (state, parent) = (index.state, reader.header.parent)
+        var (line, missing): ([String], String?) = ([], nil)
+        do {
+            var next = try ArchiveFile(file, reader, index, ancestors).parent()
+            while let archive = next {
+                line.append(archive.file.path.description)
+                next = try archive.parent()
+            }
+        } catch let error as DiskImageError {
+            missing = error.description
+        }
+        (self.line, self.missing) = (line, missing)
         layers = zip(reader.header.layers, index.layers).flatMap { layer, entry in
             layer.names.enumerated().map { number, name in
                 Layer(

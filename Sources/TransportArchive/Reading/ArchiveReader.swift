@@ -251,7 +251,7 @@ package final class ArchiveReader: @unchecked Sendable {
         try checkPlace(of: index, .index, at: offset)
         let (found, copy) = try ArchiveIndex.parse(index.body)
         if let seen {
-            guard found == seen.index.asFound(in: found), copy == headerBytes else {
+            guard found == seen.index.asFound(in: found, of: header), copy == headerBytes else {
                 throw ArchiveError.damaged("its index is not true,", at: offset)
             }
         }

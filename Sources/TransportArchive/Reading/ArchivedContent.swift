@@ -11,9 +11,11 @@ struct ArchivedContent: LayerContent {
     init(archive: ArchiveFile, layer: Int) {
         (self.archive, self.layer) = (archive, layer)
         let described = archive.header.layers[layer]
-        archived = ArchivedSource(
+        var archived = ArchivedSource(
             layer: layer, name: "archive \(archive.id): \(described.name)", size: described.size,
             mtime: described.time, digest: archive.anchors.digest(of: layer))
+        archived.access = described.access
+        self.archived = archived
     }
 
     private var described: ArchiveHeader.Layer { archive.header.layers[layer] }

@@ -35,13 +35,18 @@ package enum ArchivedImage {
     }
 
     /// The chain of the image that `path` means; nil where it means a file. Throws `unavailable` where
-    /// the archive has no such image.
-    @Sendable
-    package static func open(_ path: FilePath) throws -> ImageChain? {
+    /// the archive has no such image, or one that it stands on is missing; `confined` where `location`
+    /// does not allow to open it.
+    package static func open(_ path: FilePath, _ ancestors: AncestorSearch, _ location: BackingLocation)
+        throws
+        -> ImageChain?
+    {
         guard let (archive, name) = try parts(of: path) else { return nil }
-        let opened = try ArchiveFile(ImageFile(opening: archive))
+        let opened = try ArchiveFile(location.open(named: archive), ancestors)
         switch ArchiveNames(opened.header).find(name) {
-        case .one(let layer, let name): return try opened.chain(of: layer, called: name)
+        case .one(let layer, let name):
+            try opened.openAncestors(of: opened.header.chain(of: layer))
+            return try opened.chain(of: layer, called: name)
         case .several(let count):
             throw DiskImageError(
                 .unavailable, archive,

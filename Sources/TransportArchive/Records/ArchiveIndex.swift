@@ -54,11 +54,13 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
     package init(layers: [Layer], last: String = "") { (self.layers, self.last) = (layers, last) }
 
     /// The same, but for what only those know who decoded everything.
-    func asFound(in index: ArchiveIndex) -> ArchiveIndex {
+    func asFound(in index: ArchiveIndex, of header: ArchiveHeader) -> ArchiveIndex {
         var found = self
         found.state = index.state
         for (number, layer) in index.layers.enumerated() where number < found.layers.count {
             found.layers[number].digest = layer.digest
+            guard header.layers[number].same != nil else { continue }
+            (found.layers[number].inherited, found.layers[number].zeros) = (layer.inherited, layer.zeros)
         }
         return found
     }

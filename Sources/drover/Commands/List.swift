@@ -15,17 +15,22 @@ struct List: ParsableCommand {
             """)
 
     @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup(title: "Archive options") var archiveOptions: ArchiveOptions
     @OptionGroup var verbosity: VerbosityOptions
     @Argument(help: "The archive.", completion: .file(), transform: FilePath.init(argument:)) var archive:
         FilePath
 
-    func run() throws { try List.list(archive, outputOptions) }
+    func run() throws { try List.list(archive, outputOptions, archiveOptions.ancestors()) }
 
     /// Says what `archive` holds.
-    static func list(_ archive: FilePath, _ outputOptions: OutputOptions) throws {
+    static func list(
+        _ archive: FilePath, _ outputOptions: OutputOptions, _ ancestors: AncestorSearch = AncestorSearch()
+    )
+        throws
+    {
         let listing: ArchiveListing
         do {
-            listing = try ArchiveListing(archive)
+            listing = try ArchiveListing(archive, ancestors)
         } catch {
             throw ArchiveFailure(archive, error)
         }
@@ -64,6 +69,12 @@ struct List: ParsableCommand {
             "\(HumanText.count(images, "image")) in \(HumanText.count(listing.layers.count, "file")): \(HumanText.size(data)) of data in "
                 + "\(HumanText.size(listing.size)), ratio \(List.ratio(stored, data)), \(ErrorLine.escaped(listing.compression))"
         )
+        guard let parent = listing.parent else { return }
+        let line = listing.line.map(ErrorLine.escaped).joined(separator: " -> ")
+        try output.line(
+            "stands on \(ErrorLine.escaped(parent.name)), state \(parent.state)\(line.isEmpty ? "" : ": \(line)")"
+        )
+        if let missing = listing.missing { try output.line("cannot be restored: \(missing)") }
     }
 
     /// `0.43`, or `-` where there is no data.

@@ -39,6 +39,13 @@ struct Pack: AsyncParsableCommand {
     var compression = Compression.lz4(level: 1)
 
     @Flag(help: "Pack what each guest sees, as one raw image, instead of the layers.") var flatten = false
+    @Option(
+        help: ArgumentHelp(
+            "Store only what changed since that archive was made; the new one stands on it.",
+            valueName: "archive"),
+        completion: .file(), transform: FilePath.init(argument:))
+    var since: FilePath?
+
     @Flag(help: "Store what several images hold once for each of them, without references.") var noDedup =
         false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
@@ -106,6 +113,7 @@ struct Pack: AsyncParsableCommand {
         request.policy = StartPolicy(restart: restart, force: force)
         request.policy.reread = reread
         request.sharesContent = !noDedup
+        (request.since, request.ancestors) = (since, try imageOptions.ancestors())
         return request
     }
 

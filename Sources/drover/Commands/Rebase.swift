@@ -78,6 +78,7 @@ struct Rebase: AsyncParsableCommand {
             image: image, options: options,
             backing: path.map { BackingRequest($0, as: backingFileFormat, like: options) })
         (request.oldBacking, request.headerOnly, request.force) = (oldBacking, headerOnly, force)
+        request.archived = try imageOptions.chainOptions(for: image).archived
         return request
     }
 }

@@ -56,6 +56,7 @@ struct Unpack: AsyncParsableCommand {
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
     @Flag(help: "Replace existing files.") var force = false
+    @OptionGroup(title: "Archive options") var archiveOptions: ArchiveOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
 
@@ -105,6 +106,7 @@ struct Unpack: AsyncParsableCommand {
                 ? .chains(layout: formatOptions.layout, alignment: formatOptions.alignment)
                 : .flattened(formatOptions.choice(for: format ?? .raw)))
         request.segmentLength = segment.bytes
+        request.ancestors = archiveOptions.ancestors()
         request.policy = StartPolicy(restart: restart, force: force)
         return request
     }

@@ -23,6 +23,9 @@ struct Verify: AsyncParsableCommand {
         help: ArgumentHelp(
             "The manifest of FILE, where it does not lie beside it (a block device's).", valueName: "file"),
         completion: .file(), transform: FilePath.init(argument:)) var manifest: FilePath?
+    @Flag(help: "Check the archives, too, that an incremental one stands on, and what it has from them.")
+    var deep = false
+    @OptionGroup(title: "Archive options") var archiveOptions: ArchiveOptions
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate:
         ByteSize?
     @Option(help: CopyOptions.jobsHelp("read")) var jobs: Int?
@@ -32,7 +35,12 @@ struct Verify: AsyncParsableCommand {
         help: "An archive (- for standard input), or the target of an earlier move.", completion: .file(),
         transform: FilePath.init(argument:)) var file: FilePath
 
-    func validate() throws { try CopyOptions.validate(rate: rate, jobs: jobs) }
+    func validate() throws {
+        try CopyOptions.validate(rate: rate, jobs: jobs)
+        if deep, file == "-" {
+            throw ValidationError("--deep looks for archives beside the one that is checked (give a file)")
+        }
+    }
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try await DryRun.say("verify \(file)") {} }
@@ -59,7 +67,9 @@ struct Verify: AsyncParsableCommand {
         let finding: ArchiveVerification.Finding
         do {
             finding = try await session.during {
-                try await ArchiveVerification(file == "-" ? nil : file).run($0)
+                try await ArchiveVerification(
+                    file == "-" ? nil : file, with: deep ? archiveOptions.ancestors() : nil
+                ).run($0)
             }
         } catch {
             throw ArchiveFailure(file, error)

@@ -38,6 +38,8 @@ struct ImageOptions: ParsableArguments {
         completion: .directory, transform: FilePath.init(argument:))
     var confine: [FilePath] = []
 
+    @OptionGroup var archiveOptions: ArchiveOptions
+
     @Flag(help: "Go on although a backing file's mtime differs from the header's.")
     var ignoreMtime = false
 
@@ -54,8 +56,38 @@ struct ImageOptions: ParsableArguments {
                 moves: backingMap, searches: backingSearch, confinement: confine.isEmpty ? nil : confine),
             ignoreMtime: ignoreMtime,
             forceShare: forceShare)
-        options.archived = changes ? ArchivedImage.refuse : ArchivedImage.open
+        let (location, ancestors) = (options.location, archiveOptions.ancestors(allowedBy: options.location))
+        options.archived = { path in
+            try changes ? ArchivedImage.refuse(path) : ArchivedImage.open(path, ancestors, location)
+        }
         return options
+    }
+
+    /// Where archives may lie that others stand on.
+    func ancestors() throws -> AncestorSearch {
+        archiveOptions.ancestors(
+            allowedBy: try BackingLocation(confinement: confine.isEmpty ? nil : confine))
+    }
+}
+
+/// Where archives lie.
+struct ArchiveOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Look in this directory, too, for an archive that an incremental one stands on. May be repeated.",
+            valueName: "directory"),
+        completion: .directory, transform: FilePath.init(argument:))
+    var archives: [FilePath] = []
+
+    /// Where archives may lie that others stand on, as far as `location` allows it.
+    func ancestors(allowedBy location: BackingLocation? = nil) -> AncestorSearch {
+        AncestorSearch(in: archives, allowedBy: location)
+    }
+
+    func validate() throws {
+        for folder in archives where try ImageFile.identity(at: folder)?.isDirectory != true {
+            throw ValidationError("\(folder) is no directory (--archives)")
+        }
     }
 }
 
