@@ -70,6 +70,7 @@ package struct FleetPlan: Sendable {
             },
             compression: spec.compression)
         request.place = try self.place(of: index, makes: false)
+        request.since = spec.target.parent
         return request
     }
 }

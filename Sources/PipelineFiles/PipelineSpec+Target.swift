@@ -21,11 +21,36 @@ extension PipelineKeys {
             report(
                 node.line, "'archive' ends in /, as the name of a folder does; expected the name of a file")
         }
+        let isIncremental =
+            choice(values["since"], "'since'", ["newest"], { $0 == "newest" ? true : nil }) ?? false
+        checkSeries(values, operation, archive)
         return PipelineSpec.Target(
             directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent()
                 ?? directory,
             name: template(values["name"]) ?? .usual, format: format,
-            keepChain: keepsChain, options: options, archive: archive)
+            keepChain: keepsChain, options: options, archive: archive,
+            sinceNewest: isIncremental, fullEvery: count(values["full-every"], "'full-every'"))
+    }
+
+    /// What is said of archives that follow one another goes together.
+    private mutating func checkSeries(
+        _ values: [String: PipelineNode], _ operation: PipelineSpec.Operation, _ archive: FilePath?
+    ) {
+        let hasTime = archive?.lastComponent?.string.contains(PipelineSpec.time) == true
+        if let node = values["archive"],
+            archive?.removingLastComponent().string.contains(PipelineSpec.time) == true
+        {
+            report(node.line, "'archive' has {time} in the name of a folder; expected it in the file's")
+        }
+        if let node = values["since"], !hasTime || operation != .pack {
+            report(
+                node.line,
+                "'since' is of operation pack and an archive for each run (put {time} into 'archive', such as fleet-{time}.drover)"
+            )
+        }
+        if let node = values["full-every"], values["since"] == nil {
+            report(node.line, "'full-every' has no say here: every archive is a full one (add since: newest)")
+        }
     }
 
     /// Keys that are there and have no say are refused: somebody expects something of them.

@@ -22,14 +22,23 @@ package struct PipelineSpec: Equatable, Sendable {
         /// Overlays stay overlays of one converted base.
         package var keepChain: Bool
         package var options: FormatOptions
-        /// One archive for the whole fleet.
+        /// One archive for the whole fleet; with `PipelineSpec.time` in its name, one for each run.
         package var archive: FilePath?
+        /// Whether it stands on the newest archive of that name.
+        package var sinceNewest = false
+        /// After so many that stand on one another, one that stands alone.
+        package var fullEvery: Int?
+        /// The archive that it is to stand on, where that was found.
+        package var parent: FilePath?
 
         /// What `{format}` stands for with `operation`.
         package func formatName(_ operation: Operation) -> String {
             operation == .pack ? "drover" : format.name
         }
     }
+
+    /// What stands for the time of a run in the name of an archive.
+    package static let time = "{time}"
 
     /// The pipeline file.
     package var file: FilePath

@@ -159,6 +159,24 @@ def pack_force(world):
 
 
 @scenario
+def pack_since(world):
+    """On an archive of before, in zstd; a base of it has changed."""
+    base, image = world.image(3)
+    world.old("pack", "-q", "--compression", "zstd", "src/old.drover", image, base)
+    world.edited(base)
+    return move("pack", "--segment", "1M", "--ignore-mtime", "--compression", "zstd", "--since", "src/old.drover", "out/fleet.drover", image, base)
+
+
+@scenario
+def unpack_since(world):
+    base, image = world.image(3)
+    world.old("pack", "-q", "src/old.drover", image, base)
+    world.edited(base)
+    world.old("pack", "-q", "--ignore-mtime", "--since", "src/old.drover", "src/fleet.drover", image, base)
+    return move("unpack", "-C", "out", "src/fleet.drover")
+
+
+@scenario
 def pack_flat(world):
     _, image = world.image(3)
     return move("pack", "--segment", "1M", "--flatten", "out/fleet.drover", image)

@@ -180,3 +180,36 @@ class LineTests(DroverCase):
         self.assertTrue(Path(full).read_bytes() == before)
         self.assertEqual(drover("pack", "--since", self.path("none.drover"), self.path("n.drover"), *map(str, images)).code, 66)
         self.assertEqual(drover("pack", "--since", str(images[0]), self.path("n.drover"), *map(str, images)).code, 65)
+
+    def test_a_pipeline_makes_an_archive_a_night(self):
+        images = shared_fleet(self.scratch / "fleet", SEED)
+        pipeline = self.scratch / "night.yaml"
+        pipeline.write_text("version: 1\noperation: pack\nsources: ['fleet/*']\ntarget:\n  archive: nights/fleet-{time}.drover\n  since: newest\n  full-every: 3\n")
+        self.assertEqual(drover("status", pipeline).code, 0)
+        rng, made = random.Random(SEED), []
+        for night in range(5):
+            settle()
+            planned = self.succeeds("plan", pipeline).out
+            self.assertIn("to do", planned)
+            self.succeeds("run", pipeline)
+            (new,) = sorted(name for name in os.listdir(self.path("nights")) if name.endswith(".drover") and name not in made)
+            made.append(new)
+            self.assertEqual(made, sorted(made))
+            listed = self.succeeds("list", "--output", "json", f"{self.path('nights')}/{new}").json()
+            # Three stand on one another; the fourth stands alone.
+            self.assertEqual(listed.get("parent", {}).get("name"), None if night in (0, 3) else made[-2])
+            self.assertIn(new, self.succeeds("status", pipeline).out)
+            self.change(rng, images)
+        verify = self.scratch / "verify.yaml"
+        verify.write_text("version: 1\noperation: verify\nsources: ['fleet/*']\ntarget: {archive: 'nights/fleet-{time}.drover'}\n")
+        self.assertIn(made[-1], self.succeeds("run", verify).out)
+        # One that was begun is gone on with.
+        run = subprocess.Popen([binary(), "run", "-q", "--rate", "1M", pipeline], stdout=subprocess.DEVNULL)
+        while not any(name.endswith(".partial") for name in os.listdir(self.path("nights"))) and run.poll() is None:
+            time.sleep(0.02)
+        run.kill()
+        run.wait()
+        (begun,) = (name[: -len(".partial")] for name in os.listdir(self.path("nights")) if name.endswith(".partial"))
+        self.succeeds("run", pipeline)
+        self.assertIn(begun, os.listdir(self.path("nights")))
+        self.succeeds("verify", "--deep", f"{self.path('nights')}/{begun}")

@@ -56,7 +56,7 @@ struct PipelineProblemsTests {
                 "18: layout 'uml-v1' is not written (layouts that are: uml-v3, uml-v2, qemu-v2)",
                 "18: alignment '3' is no power of two from 512 to 1M (4096 is usual)",
                 "19: 'archive' is of operation pack or verify, and the operation is convert",
-                "20: 'bits' is no key of 'target' (keys: directory, name, format, keep-chain, options, archive)",
+                "20: 'bits' is no key of 'target' (keys: directory, name, format, keep-chain, options, archive, since, full-every)",
                 "21: an element of 'exclude' is a list; expected text",
                 "21: an element of 'exclude' is nothing; expected text",
                 "21: pattern 'guests/**/x' has **, and a wildcard never goes down into folders (write a pattern for each depth: guests/*/*.cow)",
@@ -72,7 +72,7 @@ struct PipelineProblemsTests {
             "sources:\ntarget:",
             [
                 "1: 'sources' is nothing; expected a list of patterns such as [guests/*.cow]",
-                "2: 'target' is nothing; expected a mapping of directory, name, format, keep-chain, options, archive",
+                "2: 'target' is nothing; expected a mapping of directory, name, format, keep-chain, options, archive, since, full-every",
             ]
         ),
         (
@@ -232,5 +232,36 @@ struct PipelineProblemsTests {
             kind(file.path)
                 == "badData: \(file.path): is 1099511627776 bytes long; expected a pipeline of at most 1048576"
         )
+    }
+
+    @Test func archivesThatFollowOneAnotherNeedATimeInTheirNames() {
+        func problems(_ target: String) -> [String] {
+            pipelineProblems(
+                """
+                version: 1
+                operation: pack
+                sources: [a]
+                target: {\(target)}
+                """)
+        }
+        #expect(problems("archive: 'n/a-{time}.drover', since: newest, full-every: 7").isEmpty)
+        #expect(problems("archive: 'a-{time}.drover'").isEmpty)
+        #expect(
+            problems("archive: a.drover, since: newest") == [
+                "4: 'since' is of operation pack and an archive for each run (put {time} into 'archive', such as fleet-{time}.drover)"
+            ])
+        #expect(
+            problems("archive: 'a-{time}.drover', full-every: 7") == [
+                "4: 'full-every' has no say here: every archive is a full one (add since: newest)"
+            ])
+        #expect(
+            problems("archive: 'a-{time}.drover', since: oldest, full-every: 0") == [
+                "4: 'since' is 'oldest'; expected newest",
+                "4: 'full-every' is '0'; expected a number from 1 on",
+            ])
+        #expect(
+            problems("archive: '{time}/a.drover'") == [
+                "4: 'archive' has {time} in the name of a folder; expected it in the file's"
+            ])
     }
 }

@@ -28,7 +28,8 @@ enum PipelinePlace: String, CaseIterable {
                 "target",
                 "compression", "jobs", "rate",
             ]
-        case .target: ["directory", "name", "format", "keep-chain", "options", "archive"]
+        case .target:
+            ["directory", "name", "format", "keep-chain", "options", "archive", "since", "full-every"]
         case .options: ["layout", "alignment", "cluster_size", "compression"]
         }
     }

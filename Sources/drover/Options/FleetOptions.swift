@@ -27,10 +27,11 @@ struct FleetOptions: ParsableArguments {
 
     func validate() throws { _ = try shard.map(Shard.init(text:)) }
 
-    /// Reads the pipeline file and opens every chain once. Throws everything that is wrong with the
+    /// Reads the pipeline file and opens every chain once. `makes`: of archives that follow one another the
+    /// next is meant, not the last. Throws everything that is wrong with the
     /// file itself, or what the system is short of.
-    func plan() throws -> FleetPlan {
-        let spec = try PipelineSpec.load(pipeline)
+    func plan(makes: Bool = false) throws -> FleetPlan {
+        let spec = try PipelineSpec.load(pipeline).choosingArchive(makes: makes)
         let plan = try FleetPlan(spec, try spec.findSources())
         try FleetOptions.checkShortage(plan.items.map(\.problem))
         return plan

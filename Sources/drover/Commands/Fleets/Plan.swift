@@ -25,7 +25,7 @@ struct Plan: AsyncParsableCommand {
 
     func run() async throws {
         OpenFiles.allowMany()
-        let plan = try fleet.plan()
+        let plan = try fleet.plan(makes: true)
         let places = plan.places(in: try fleet.choice(of: plan))
         let outlooks = try await fleet.outlooks(of: places, in: plan)
         let summary = try PlanSummary(plan, outlooks)

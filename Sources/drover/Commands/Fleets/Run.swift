@@ -89,7 +89,7 @@ struct Run: AsyncParsableCommand {
         // A signal that comes while the fleet is looked at asks to stop, too.
         _ = SignalWatch.stopFlag()
         OpenFiles.allowMany()
-        let plan = try fleet.plan()
+        let plan = try fleet.plan(makes: true)
         let choice = try fleet.choice(of: plan)
         let session = try await Session(
             progressOptions, verbosity, jobs: jobs ?? plan.spec.jobs,
@@ -142,7 +142,7 @@ struct Run: AsyncParsableCommand {
     /// Under `make -n`: what is to be done, a line for each.
     private func dryRun() async throws {
         OpenFiles.allowMany()
-        let plan = try fleet.plan()
+        let plan = try fleet.plan(makes: true)
         let choice = try fleet.choice(of: plan)
         _ = try FleetRun(plan, choice: choice)
         let outlooks = try await fleet.outlooks(of: plan.places(in: choice), in: plan)
