@@ -71,6 +71,7 @@ package struct FleetPlan: Sendable {
             compression: spec.compression)
         request.place = try self.place(of: index, makes: false)
         request.since = spec.target.parent
+        request.companions = spec.target.companions
         return request
     }
 }

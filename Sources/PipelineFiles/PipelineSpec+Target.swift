@@ -23,13 +23,19 @@ extension PipelineKeys {
         }
         let isIncremental =
             choice(values["since"], "'since'", ["newest"], { $0 == "newest" ? true : nil }) ?? false
+        let companions = texts(values["with"], "'with'", "a list of patterns such as [\"*.conf\"]")?.map(
+            \.text)
+        if let node = values["with"], operation != .pack {
+            report(node.line, "'with' is of operation pack: files that travel in an archive")
+        }
         checkSeries(values, operation, archive)
         return PipelineSpec.Target(
             directory: path(values["directory"], "'directory'") ?? archive?.removingLastComponent()
                 ?? directory,
             name: template(values["name"]) ?? .usual, format: format,
             keepChain: keepsChain, options: options, archive: archive,
-            sinceNewest: isIncremental, fullEvery: count(values["full-every"], "'full-every'"))
+            companions: companions ?? [], sinceNewest: isIncremental,
+            fullEvery: count(values["full-every"], "'full-every'"))
     }
 
     /// What is said of archives that follow one another goes together.

@@ -24,6 +24,8 @@ package struct PipelineSpec: Equatable, Sendable {
         package var options: FormatOptions
         /// One archive for the whole fleet; with `PipelineSpec.time` in its name, one for each run.
         package var archive: FilePath?
+        /// Patterns of files that travel with the images of an archive.
+        package var companions: [String] = []
         /// Whether it stands on the newest archive of that name.
         package var sinceNewest = false
         /// After so many that stand on one another, one that stands alone.

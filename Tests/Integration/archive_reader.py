@@ -143,7 +143,7 @@ class Archive:
         for layer in self.layers:
             entry = layer.entry
             numbers = [entry.get(key, "") for key in ("mode", "owner", "group", "backing")]
-            fields = [len(layer.names), *layer.names, entry["layout"], entry["size"], entry.get("alignment", ""), entry["mtime"], *numbers, int(entry["image"]), layer.digest.hex()]
+            fields = [len(layer.names), *layer.names, entry["layout"], entry["size"], entry.get("alignment", ""), entry["mtime"], *numbers, int(entry["image"]), int(entry.get("with", False)), entry.get("link", ""), layer.digest.hex()]
             text += b"".join(f"{field}\0".encode(errors="surrogateescape") for field in fields)
         return digest(text)
 

@@ -191,6 +191,7 @@ class LineTests(DroverCase):
             settle()
             planned = self.succeeds("plan", pipeline).out
             self.assertIn("to do", planned)
+            self.assertEqual(f"stands on nights/{made[-1]}" in planned if made else "stands on" in planned, night not in (0, 3))
             self.succeeds("run", pipeline)
             (new,) = sorted(name for name in os.listdir(self.path("nights")) if name.endswith(".drover") and name not in made)
             made.append(new)

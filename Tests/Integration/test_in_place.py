@@ -8,6 +8,7 @@ import os
 import random
 import struct
 import sys
+import time
 from pathlib import Path
 
 from archive_codec import digest
@@ -372,6 +373,26 @@ class CheckRepairTests(InPlaceCase):
 
     def test_an_archive_proves_it(self):
         self.succeeds("pack", self.path("fleet.drover"), self.image)
+        self.drift()
+        self.succeeds("check", "-r", "mtime", self.image)
+        self.assert_healed()
+
+    def test_an_archive_that_only_refers_to_another_proves_it(self):
+        time.sleep(0.05)
+        self.succeeds("pack", self.path("full.drover"), self.image)
+        self.succeeds("pack", "--since", self.path("full.drover"), self.path("fleet.drover"), self.image)
+        os.unlink(self.path("full.drover"))
+        os.unlink(self.path("full.drover.manifest"))
+        self.drift()
+        with open(self.base, "r+b") as file:
+            file.seek(MIB + 5)
+            was = file.read(1)
+            file.seek(MIB + 5)
+            file.write(bytes([was[0] ^ 1]))
+        self.assert_left()
+        with open(self.base, "r+b") as file:
+            file.seek(MIB + 5)
+            file.write(was)
         self.drift()
         self.succeeds("check", "-r", "mtime", self.image)
         self.assert_healed()

@@ -56,7 +56,7 @@ struct PipelineProblemsTests {
                 "18: layout 'uml-v1' is not written (layouts that are: uml-v3, uml-v2, qemu-v2)",
                 "18: alignment '3' is no power of two from 512 to 1M (4096 is usual)",
                 "19: 'archive' is of operation pack or verify, and the operation is convert",
-                "20: 'bits' is no key of 'target' (keys: directory, name, format, keep-chain, options, archive, since, full-every)",
+                "20: 'bits' is no key of 'target' (keys: directory, name, format, keep-chain, options, archive, since, full-every, with)",
                 "21: an element of 'exclude' is a list; expected text",
                 "21: an element of 'exclude' is nothing; expected text",
                 "21: pattern 'guests/**/x' has **, and a wildcard never goes down into folders (write a pattern for each depth: guests/*/*.cow)",
@@ -72,7 +72,7 @@ struct PipelineProblemsTests {
             "sources:\ntarget:",
             [
                 "1: 'sources' is nothing; expected a list of patterns such as [guests/*.cow]",
-                "2: 'target' is nothing; expected a mapping of directory, name, format, keep-chain, options, archive, since, full-every",
+                "2: 'target' is nothing; expected a mapping of directory, name, format, keep-chain, options, archive, since, full-every, with",
             ]
         ),
         (

@@ -88,16 +88,21 @@ package struct FolderTree: Sendable {
     /// Throws `target` where a link or something else than a folder is in the way, or where the
     /// name itself is taken by a link.
     package func place(for name: String) throws -> FilePlace {
+        let place = try linkPlace(for: name)
+        if try place.isLink() {
+            throw DiskImageError(.target, place.path, "is a symbolic link, which is not followed (remove it)")
+        }
+        return place
+    }
+
+    /// The same of a name that may be taken by a link, which is not followed.
+    package func linkPlace(for name: String) throws -> FilePlace {
         let path = FilePath(name)
         let parent = try folder.descend(path.components.dropLast(), makes: true)
         guard let parent, let last = path.lastComponent else {
             throw DiskImageError(.target, root.pushing(path), "is no name for a file")
         }
-        let place = parent.place(of: last)
-        if try place.isLink() {
-            throw DiskImageError(.target, place.path, "is a symbolic link, which is not followed (remove it)")
-        }
-        return place
+        return parent.place(of: last)
     }
 
     /// Removes the files called `names` and the folders they leave empty, and the root from `tree`;

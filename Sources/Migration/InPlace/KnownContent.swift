@@ -12,7 +12,7 @@ internal import TransportArchive
 struct KnownContent {
     private enum Record {
         case segments(RecordedSegments, length: UInt64)
-        case layer(ArchiveReader)
+        case layer(digest: String)
     }
 
     /// The manifest or the archive.
@@ -33,15 +33,13 @@ struct KnownContent {
         if try ArchiveVerification.isArchive(path) {
             let reader = try ArchiveReader(ByteStream(file))
             let index = try reader.readIndex(of: file)
-            let found = reader.header.layers.indices.first { index in
-                let layer = reader.header.layers[index]
-                return layer.isRaw && isMeant(layer.size, layer.time)
+            let found = reader.header.layers.firstIndex { layer in
+                layer.isRaw && isMeant(layer.size, layer.time)
                     && layer.names.contains { ArchiveName.lastComponent(of: $0) == base.path.lastBytes }
             }
             guard let found else { return nil }
             mtime = reader.header.layers[found].time
-            try reader.seek(to: found, index.layers[found])
-            record = .layer(reader)
+            record = .layer(digest: index.layers[found].digest)
             return
         }
         guard path.extension == "manifest", file.length <= UInt64(ManifestContents.longest),
@@ -81,54 +79,26 @@ struct KnownContent {
                     chain, .everything(marks: false), segmentLength: length, progress: options.progress),
                 options)
             return try await pipeline.firstMismatch(with: segments) == nil && !options.stop.isRequested
-        case .layer(let reader): return try isHeld(by: GuestReader(chain), reader, options.stop)
+        case .layer(let digest): return try isHeld(by: GuestReader(chain), digest, options.stop)
         }
     }
 
-    /// The records of a layer in their order: what is data has the digest that they say, all else
-    /// is zeros.
-    private func isHeld(by guest: GuestReader, _ reader: ArchiveReader, _ stop: StopFlag) throws -> Bool {
-        let buffer = try AlignedBuffer(capacity: RunRecord.longestContent)
-        var layer: Int?
-        var position: UInt64 = 0
-        while let run = try reader.next(), layer == nil || layer == run.layer, !stop.isRequested {
-            layer = run.layer
-            var length = 0
-            for data in run.runs where !data.isZero {
-                let count = Int(data.end - data.start)
-                guard length + count <= run.byteLength, data.start >= position,
-                    try isZero(guest, position..<data.start, stop)
-                else { return false }
-                try guest.read(
-                    at: data.start,
-                    into: UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[length..<length + count]))
-                (length, position) = (length + count, data.end)
-            }
-            let content = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<length])
-            guard length == run.byteLength, length == 0 || ContentDigest(of: content) == run.contentDigest
-            else {
-                return false
-            }
-            try reader.skipFrame(of: run)
+    /// Whether the disk has the digest that an archive's index has of it.
+    private func isHeld(by guest: GuestReader, _ digest: String, _ stop: StopFlag) throws -> Bool {
+        let buffer = try AlignedBuffer(capacity: Int(LayerDigest.window))
+        var found = LayerDigest()
+        for start in stride(from: 0, to: guest.length, by: Int(LayerDigest.window)) {
+            guard !stop.isRequested else { return false }
+            let end = min(start + LayerDigest.window, guest.length)
+            var extents = guest.extents(in: start..<end)
+            var isZero = true
+            while isZero, let extent = try extents.next() { isZero = extent.isZero }
+            if isZero { continue }
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<Int(end - start)])
+            try guest.read(at: start, into: bytes)
+            found.add(rawWindow: start / LayerDigest.window, UnsafeRawBufferPointer(bytes))
         }
-        return try !stop.isRequested && isZero(guest, position..<guest.length, stop)
-    }
-
-    private func isZero(_ guest: GuestReader, _ range: Range<UInt64>, _ stop: StopFlag) throws -> Bool {
-        let buffer = try AlignedBuffer(capacity: 256 << 10)
-        var extents = guest.extents(in: range)
-        while let extent = try extents.next() {
-            var position = extent.start
-            while !extent.isZero, position < extent.end {
-                guard !stop.isRequested else { return false }
-                let count = Int(min(extent.end - position, UInt64(buffer.bytes.count)))
-                let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<count])
-                try guest.read(at: position, into: bytes)
-                guard ZeroScan.isZero(UnsafeRawBufferPointer(bytes)) else { return false }
-                position += UInt64(count)
-            }
-        }
-        return true
+        return found.value.description == digest
     }
 }
 

@@ -19,20 +19,21 @@ struct PlannedLayer {
     var backing: Int?
     /// The names that it was asked for by; none of what is only a backing file.
     var asked = AskedNames()
+    /// Whether it is no image, but travels with those.
+    var isCompanion = false
     /// Whether others were found to stand on it, by the name that it has as `place`.
     var isBacking = false
 
     /// `names` has one for `place` and each of `also`.
     func described(as names: [String], _ inherited: InheritedContent?) throws -> ArchiveHeader.Layer {
         let same: Int? = if case .whole(let layer)? = inherited { layer } else { nil }
-        let access = TargetAccess(
-            holding: try source.chain.layers.map { try $0.content.archived?.access ?? $0.file.access() },
-            umask: 0
-        )
-        .wanted
+        let accesses = try source.chain.layers.map { try $0.content.archived?.access ?? $0.file.access() }
+        // What belongs to images may be a program.
+        let access = isCompanion ? accesses.first : TargetAccess(holding: accesses, umask: 0).wanted
         return ArchiveHeader.Layer(
             names: names, format: format, size: size, mtime: source.chain.top.mtime.description,
-            backing: backing, isImage: !asked.isEmpty, access: access, same: same)
+            backing: backing, isImage: !asked.isEmpty, access: access, same: same,
+            isCompanion: isCompanion)
     }
 }
 

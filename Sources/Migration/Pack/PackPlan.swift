@@ -26,18 +26,26 @@ struct PackPlan {
         }
         self.parent = parent
         var collection = LayerCollection()
+        var companions: [Companion] = []
         for image in request.images {
-            for chain in try PackPlan.chains(image, request) {
+            for chain in try PackPlan.chains(image, request, &companions) {
                 let name = chain.top.content.archived == nil ? image : chain.top.path
                 try request.flatten
                     ? collection.addFlattened(chain, as: name) : collection.add(chain, as: name)
             }
         }
-        let layers = try await collection.finished(options, since: parent)
-        files = collection.opened
+        var layers = try await collection.finished(options, since: parent)
+        let places = layers.flatMap { [$0.place] + $0.also }
+        let common = PackPlan.common(places)
+        companions += try Companion.find(
+            request.companions, below: FilePath(root: "/", common), without: Set(places))
+        layers += companions.compactMap(PlannedLayer.init)
+        files = collection.opened + layers.filter(\.isCompanion).flatMap(\.source.chain.layers)
         let isConsistent = try !files.contains { try $0.file.user() != nil }
         self.isConsistent = isConsistent
-        var names = try PackPlan.names(of: layers.flatMap { [$0.place] + $0.also })[...]
+        let links = companions.filter(\.isLink)
+        var names = try PackPlan.names(
+            of: layers.flatMap { [$0.place] + $0.also } + links.map(\.place), below: common.count)[...]
         var sources: [PackSource] = []
         var described: [ArchiveHeader.Layer] = []
         for layer in layers {
@@ -50,6 +58,7 @@ struct PackPlan {
             sources.append(source)
             names.removeFirst(count)
         }
+        described += links.compactMap { $0.described(as: names.removeFirst()) }
         self.sources = sources
         header = ArchiveHeader(
             options: ArchiveHeader.Options(
@@ -69,13 +78,16 @@ struct PackPlan {
     }
 
     /// The chain of one image, or those of all images of an archive.
-    private static func chains(_ image: FilePath, _ request: PackRequest) throws -> [ImageChain] {
+    private static func chains(
+        _ image: FilePath, _ request: PackRequest, _ companions: inout [Companion]
+    ) throws -> [ImageChain] {
         let options = try request.options(image)
         if options.format == nil, try ImageFile.identity(at: image)?.isRegular == true,
             try ArchiveVerification.isArchive(image)
         {
             let archive = try ArchiveFile(ImageFile(opening: image), request.ancestors)
             try archive.openAncestors(of: archive.header.layers.indices)
+            companions += try Companion.all(of: archive, at: resolved(image))
             return try archive.images()
         }
         return [try ImageChain.open(image, options)]
@@ -90,18 +102,22 @@ struct PackPlan {
         }
     }
 
-    /// The paths below their deepest common folder.
-    private static func names(of places: [FilePath]) throws -> [String] {
+    /// The deepest folder that all `places` lie in.
+    private static func common(_ places: [FilePath]) -> [FilePath.Component] {
         let folders = places.map { Array($0.removingLastComponent().components) }
-        let common = folders.dropFirst().reduce(folders.first ?? []) { shared, folder in
+        return folders.dropFirst().reduce(folders.first ?? []) { shared, folder in
             Array(zip(shared, folder).prefix { $0 == $1 }.map(\.0))
         }
+    }
+
+    /// The paths below their common folder, whose own path has so many components.
+    private static func names(of places: [FilePath], below common: Int) throws -> [String] {
         var seen: Set<[UInt8]> = []
         return try places.map { place in
-            let name = place.components.dropFirst(common.count).map(\.string).joined(separator: "/")
+            let name = place.components.dropFirst(common).map(\.string).joined(separator: "/")
             guard
                 name.utf8.elementsEqual(
-                    place.components.dropFirst(common.count).map(\.bytes).joined(separator: [0x2f]))
+                    place.components.dropFirst(common).map(\.bytes).joined(separator: [0x2f]))
             else {
                 throw MigrationError(
                     .badData, "\(place): its name is no UTF-8, which an archive cannot hold (rename it)")

@@ -31,8 +31,11 @@ package struct TargetAccess: Equatable, Sendable {
     }
 
     /// As it was recorded, in an archive.
-    package init(recorded: FileAccess, umask: UInt32 = TargetAccess.umask) {
-        wanted = FileAccess(mode: recorded.mode & 0o666, owner: recorded.owner, group: recorded.group)
+    /// `keepsExecution`: it is no image, and may be a program.
+    package init(recorded: FileAccess, keepsExecution: Bool = false, umask: UInt32 = TargetAccess.umask) {
+        wanted = FileAccess(
+            mode: recorded.mode & (keepsExecution ? 0o777 : 0o666), owner: recorded.owner,
+            group: recorded.group)
         mode = wanted.mode & ~umask
     }
 

@@ -20,6 +20,8 @@ struct RestorePlan: Sendable {
     let images: [Image]
     /// The layers that those need, in the archive's order.
     let needed: [Int]
+    /// Symbolic links among them.
+    var links: [Image] { images.filter { header.layers[$0.layer].link != nil } }
     /// The layers that others of the archive stand on: they get their times back, whether or not
     /// those others are restored with them.
     private let bases: Set<Int>
@@ -70,7 +72,7 @@ struct RestorePlan: Sendable {
                 if let next { take(next, as: header.layers[next].name) }
             }
         }
-        needed = seen.sorted()
+        needed = seen.filter { header.layers[$0].link == nil }.sorted()
         for image in images { take(image.layer, as: image.name) }
         self.names = names
         bases = Set(header.layers.compactMap(\.backing))
@@ -135,7 +137,7 @@ struct RestorePlan: Sendable {
             place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
             content: ImageContent(job: job, format: format.target),
             access: access(of: layer),
-            mtime: bases.contains(layer) ? described.time : nil,
+            mtime: bases.contains(layer) || described.isCompanion ? described.time : nil,
             policy: request.policy)
     }
 
@@ -151,7 +153,9 @@ struct RestorePlan: Sendable {
 
     /// Who may read `layer`, restored: as it is recorded, else whoever may read the archive.
     private func access(of layer: Int) -> TargetAccess {
-        if let recorded = header.layers[layer].access { return TargetAccess(recorded: recorded) }
+        if let recorded = header.layers[layer].access {
+            return TargetAccess(recorded: recorded, keepsExecution: header.layers[layer].isCompanion)
+        }
         return archiveAccess.map { TargetAccess(holding: [$0]) } ?? .personal
     }
 
@@ -194,6 +198,14 @@ struct RestorePlan: Sendable {
         let length = header.layers[layer].guestLength
         return try request.flattening?.format(for: TargetDisk(target: path, length: length))
             ?? RawTarget(fileLength: length)
+    }
+
+    /// Makes a symbolic link; false where it was there.
+    func restore(_ link: Image, in tree: FolderTree) throws -> Bool {
+        let layer = header.layers[link.layer]
+        guard let text = layer.link else { return false }
+        return try tree.linkPlace(for: link.name).makeLink(
+            to: text, mtime: layer.time, replaces: request.policy.force)
     }
 
     /// The archive's own file, which no target may be.

@@ -62,6 +62,9 @@ package struct Salvaging {
                 try checkGoesOn(options)
             }
         }
+        for link in plan.links {
+            if try plan.restore(link, in: tree) { result.restored += 1 } else { result.upToDate += 1 }
+        }
         // Index and trailer, and what follows them.
         let rest = try await RecordContent(
             reader, nil, options, log: log, references: scanned, places: places)

@@ -125,6 +125,9 @@ package struct Unpacking {
                 try rest.pass()
             }
         }
+        for link in plan.links {
+            if try plan.restore(link, in: tree) { result.restored += 1 } else { result.upToDate += 1 }
+        }
         // What follows the last layer must be the archive's own end.
         if index == nil { _ = try reader.next() }
         return result

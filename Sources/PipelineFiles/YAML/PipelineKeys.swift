@@ -29,7 +29,10 @@ enum PipelinePlace: String, CaseIterable {
                 "compression", "jobs", "rate",
             ]
         case .target:
-            ["directory", "name", "format", "keep-chain", "options", "archive", "since", "full-every"]
+            [
+                "directory", "name", "format", "keep-chain", "options", "archive", "since", "full-every",
+                "with",
+            ]
         case .options: ["layout", "alignment", "cluster_size", "compression"]
         }
     }

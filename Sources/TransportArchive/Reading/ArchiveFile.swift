@@ -24,6 +24,8 @@ package final class ArchiveFile: Sendable {
     /// Where its parent may lie; nil where nobody is to ask.
     private let ancestors: AncestorSearch?
     private let opened = Locked(ArchiveFile?.none)
+    /// Which archives of the line have the records of layers that are the parent's.
+    private let storedLayers = Locked([Int: (ArchiveFile, Int)]())
     /// Where records lie that were come upon; nil looks into the tables.
     private let places: RecordPlaces?
     private let tables = Locked(RecentlyUsed<Place, RecordTable>(keptTables))
@@ -149,23 +151,13 @@ package final class ArchiveFile: Sendable {
     /// The archive, of this one and those it stands on, that has the records of `layer`, and its number
     /// there.
     package func stored(_ layer: Int) throws -> (ArchiveFile, Int) {
-        var (archive, layer) = (self, layer)
-        while let same = archive.header.layers[layer].same {
-            try archive.openAncestors(of: [layer])
-            guard let parent = try archive.parent() else { break }
-            (archive, layer) = (parent, same)
-        }
-        return (archive, layer)
-    }
-
-    /// The digests of all layers, as the index has them.
-    package func digests() throws -> [ContentDigest] {
-        try index.layers.map {
-            guard let digest = ContentDigest(hex: $0.digest) else {
-                throw DiskImageError(.badData, file.path, "its index is no index")
-            }
-            return digest
-        }
+        guard let same = header.layers[layer].same else { return (self, layer) }
+        if let found = storedLayers.withLock({ $0[layer] }) { return found }
+        try openAncestors(of: [layer])
+        guard let parent = try parent() else { return (self, layer) }
+        let found = try parent.stored(same)
+        storedLayers.withLock { $0[layer] = found }
+        return found
     }
 
     /// What is wrong with an archive's bytes is said with its name.

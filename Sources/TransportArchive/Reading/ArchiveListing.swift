@@ -22,6 +22,9 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
         /// The name under which its data is counted, where this is a further one.
         package let sameAs: String?
         package let mtime: String
+        /// Whether it is a small file or a link that travels with the images; where that leads.
+        package let with: Bool
+        package let link: String?
     }
 
     package let archive: String
@@ -71,7 +74,8 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
                     inherited: entry.inherited,
                     stored: number > 0 ? 0 : entry.stored,
                     backing: layer.backing.map { reader.header.layers[$0].name },
-                    sameAs: number > 0 ? layer.name : nil, mtime: layer.mtime)
+                    sameAs: number > 0 ? layer.name : nil, mtime: layer.mtime,
+                    with: layer.isCompanion, link: layer.link)
             }
         }
     }

@@ -75,13 +75,20 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         package let group: UInt32?
         /// The parent's layer that it is, whole; such a layer has no records. Absent where it has some.
         package let same: Int?
+        /// True for a small file, or a link, that travels with the images; else absent.
+        package let with: Bool?
+        /// Where a symbolic link leads; absent of everything else.
+        package let link: String?
 
         /// `names` are the layer's and its further ones, at least one.
         package init(
             names: [String], format: FormatDescription, size: UInt64, mtime: String, backing: Int?,
-            isImage: Bool, access: FileAccess? = nil, same: Int? = nil
+            isImage: Bool, access: FileAccess? = nil, same: Int? = nil,
+            isCompanion: Bool = false, link: String? = nil
         ) {
             self.same = same
+            with = isCompanion ? true : nil
+            self.link = link
             (mode, owner, group) = (access?.mode, access?.owner, access?.group)
             name = names[0]
             also = names.count > 1 ? Array(names.dropFirst()) : nil
@@ -92,6 +99,8 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
             image = isImage
         }
 
+        /// Whether it is a small file or a link that travels with the images.
+        package var isCompanion: Bool { with == true }
         /// Whether it is a raw image.
         package var isRaw: Bool { layout == ImageFormat.raw.name }
 
@@ -189,6 +198,14 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
                     .damaged,
                     "\(layer.name) has the mtime \(layer.mtime); expected SECONDS.NANOSECONDS, nine digits of them"
                 )
+            }
+            if let link = layer.link {
+                guard layer.isRaw, layer.isCompanion, layer.size == 0, !link.isEmpty, link.utf8.count < 4096,
+                    !link.utf8.contains(0)
+                else { throw ArchiveError(.damaged, "\(layer.name) is a link that cannot be") }
+            }
+            if let backing = layer.backing, layers.indices.contains(backing), layers[backing].isCompanion {
+                throw ArchiveError(.damaged, "\(layer.name) stands on a file that is no image")
             }
             if let backing = layer.backing, backing < 0 || backing >= index {
                 throw ArchiveError(

@@ -43,6 +43,12 @@ package struct LayerDigest: Equatable, Sendable {
         if entry.digest == Entry.heldZeros { open = entry } else { chain(entry) }
     }
 
+    /// Adds a window of a raw layer's disk, all of its bytes.
+    package mutating func add(rawWindow number: UInt64, _ bytes: UnsafeRawBufferPointer) {
+        guard !ZeroScan.isZero(bytes) else { return }
+        add(Entry(first: number, digest: ContentDigest(of: bytes)))
+    }
+
     /// The digest of what was added.
     package var value: ContentDigest {
         var whole = self
@@ -202,8 +208,8 @@ package struct WindowDigester {
 package enum ArchiveState {
     /// The digest of `layers`, which hold what `digests` say. Of each layer, one behind the other and
     /// a NUL behind each: the number of its names and those, layout, size, alignment, mtime, mode,
-    /// owner, group, backing, image, and its digest; numbers in decimal, what is absent empty, an image
-    /// 1, else 0.
+    /// owner, group, backing, image, with, link, and its digest; numbers in decimal, what is absent empty;
+    /// image and with 1 or 0.
     package static func digest(of layers: [ArchiveHeader.Layer], holding digests: [ContentDigest])
         -> ContentDigest
     {
@@ -225,6 +231,8 @@ package enum ArchiveState {
             add(layer.group)
             add(layer.backing)
             add(layer.image ? "1" : "0")
+            add(layer.isCompanion ? "1" : "0")
+            add(layer.link ?? "")
             add(digest.description)
         }
         return ContentDigest(of: bytes)

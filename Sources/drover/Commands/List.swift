@@ -49,7 +49,7 @@ struct List: ParsableCommand {
         try output.line(row(["Size", "Data", "Shared", "Stored", "Ratio", "Layout"], "Name"))
         for layer in listing.layers {
             let link =
-                layer.sameAs.map { " = \(ErrorLine.escaped($0))" } ?? layer.backing.map {
+                layer.sameAs.map { " = \(ErrorLine.escaped($0))" } ?? (layer.link ?? layer.backing).map {
                     " -> \(ErrorLine.escaped($0))"
                 } ?? ""
             try output.line(
@@ -59,7 +59,7 @@ struct List: ParsableCommand {
                         HumanText.size(layer.shared &+ layer.inherited),
                         HumanText.size(layer.stored),
                         layer.sameAs == nil ? List.ratio(layer.stored, layer.data) : "-",
-                        ErrorLine.escaped(layer.layout),
+                        layer.link != nil ? "link" : layer.with ? "file" : ErrorLine.escaped(layer.layout),
                     ], ErrorLine.escaped(layer.name) + link))
         }
         let counted = listing.layers.filter { $0.sameAs == nil }

@@ -46,6 +46,12 @@ struct Pack: AsyncParsableCommand {
         completion: .file(), transform: FilePath.init(argument:))
     var since: FilePath?
 
+    @Option(
+        help: ArgumentHelp(
+            "Small files and symbolic links that travel with the images; the pattern counts from the deepest folder that all of those lie in. May be repeated.",
+            valueName: "pattern"))
+    var with: [String] = []
+
     @Flag(help: "Store what several images hold once for each of them, without references.") var noDedup =
         false
     @OptionGroup(title: "Copy options") var copyOptions: CopyOptions
@@ -113,6 +119,7 @@ struct Pack: AsyncParsableCommand {
         request.policy = StartPolicy(restart: restart, force: force)
         request.policy.reread = reread
         request.sharesContent = !noDedup
+        request.companions = with
         (request.since, request.ancestors) = (since, try imageOptions.ancestors())
         return request
     }

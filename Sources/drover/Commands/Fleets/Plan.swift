@@ -34,6 +34,10 @@ struct Plan: AsyncParsableCommand {
         case .human:
             for line in lines(plan, outlooks) where !verbosity.isQuiet { try output.line(line) }
             for line in summary.lines { try output.line(line) }
+            if let parent = plan.spec.target.parent {
+                let name = ErrorLine.escaped(plan.spec.shown(parent))
+                try output.line("stands on \(name): what changed since is stored")
+            }
         case .json: try output.json(PlanReport(plan, outlooks, summary))
         }
         try output.finish()
