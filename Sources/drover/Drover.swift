@@ -44,7 +44,7 @@ struct Drover: AsyncParsableCommand {
     private static func outcome(of arguments: [String]) async -> ExitCode {
         let command: any ParsableCommand
         do {
-            command = try await asyncParseAsRoot(Run.spelled(arguments))
+            command = try await asyncParseAsRoot(Pack.shortened(Run.spelled(arguments)))
         } catch {
             clinux_release_signals()
             return exitCode(for: error).isSuccess ? answer(error, arguments) : refuse(error, arguments)

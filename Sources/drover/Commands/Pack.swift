@@ -108,7 +108,7 @@ struct Pack: AsyncParsableCommand {
 
     private func request() throws -> PackRequest {
         var request = PackRequest(
-            archive: archive == "-" ? nil : archive, images: sources,
+            archive: archive == "-" ? nil : archive, images: try allSources(),
             options: { [imageOptions] in
                 var options = try imageOptions.chainOptions(for: $0)
                 options.settles = !MakeInvocation.isDryRun
@@ -126,9 +126,32 @@ struct Pack: AsyncParsableCommand {
 
     private func dryRun() async throws {
         OpenFiles.allowMany()
-        let images = "\(sources.count) \(sources.count == 1 ? "image" : "images")"
+        let count = try allSources().count
+        let images = "\(count) \(count == 1 ? "image" : "images")"
         try await DryRun.say("pack \(images) into \(archive)") {
             try await Packing(request(), MoveOptions(workers: WorkerSlots(limit: 1))).checkStart()
         }
+    }
+}
+
+extension Pack {
+    /// Of more images than these only the first go through the parser of arguments, whose time grows with
+    /// the square of their number.
+    private static let mostParsed = 256
+    private static let further = Locked([String]())
+
+    /// `arguments` without the images of a long list at their end, which are kept for `allSources`.
+    static func shortened(_ arguments: [String]) -> [String] {
+        guard arguments.first == configuration.commandName else { return arguments }
+        let images = arguments.reversed().prefix { !$0.hasPrefix("-") }.count
+        guard images > mostParsed else { return arguments }
+        let kept = arguments.count - images + mostParsed / 2
+        further.withLock { $0 = Array(arguments[kept...]) }
+        return Array(arguments[..<kept])
+    }
+
+    /// The images to pack, all of them.
+    private func allSources() throws -> [FilePath] {
+        try sources + Pack.further.withLock(\.self).map(FilePath.init(argument:))
     }
 }
