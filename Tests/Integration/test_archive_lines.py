@@ -12,7 +12,7 @@ from harness import SECTOR, DroverCase, binary, drover, required_tool
 from test_archive_sharing import shared_fleet
 
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
-LINES = int(os.environ.get("DROVER_LINES", "2"))
+LINES = int(os.environ.get("DROVER_LINES", "1"))
 NIGHTS = int(os.environ.get("DROVER_NIGHTS", "4"))
 
 

@@ -13,7 +13,7 @@ from cow_writer import CowWriter, set_mtime
 from harness import SECTOR, DroverCase, binary, drover
 
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
-ROUNDS = int(os.environ.get("DROVER_SHARED", "3"))
+ROUNDS = int(os.environ.get("DROVER_SHARED", "2"))
 BLOCK = 4096
 
 
