@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from archive_reader import read_archive
+from cow_writer import CowWriter, set_mtime
 from harness import SECTOR, DroverCase, binary, drover, required_tool
 from test_archive_sharing import shared_fleet
 
@@ -129,6 +130,28 @@ class LineTests(DroverCase):
         new, _ = self.pack("new.drover", images, "--since", full)
         self.assertEqual(self.state(new), self.state(full))
         self.assertLess(os.path.getsize(new), 4096 + 1024 * len(images), "what is the same is not stored")
+
+    def test_bases_of_one_size_are_not_taken_for_copies_by_a_flattened_archive(self):
+        """It has no layer of either base, and one of their size that is neither."""
+        (self.scratch / "fleet").mkdir()
+        rng, images = random.Random(SEED), []
+        for number in range(2):
+            base = self.scratch / "fleet" / f"base{number}.img"
+            base.write_bytes(rng.randbytes(64 * SECTOR))
+            set_mtime(base, 1_500_000_000)
+            writer = CowWriter("qemu-v2", 128 * SECTOR, str(base).encode(), 1_500_000_000)
+            writer.allocate(3, 1)
+            writer.write_data(3, rng.randbytes(SECTOR))
+            images.append(self.scratch / "fleet" / f"guest{number}.cow")
+            writer.save(str(images[-1]))
+        images.append(self.scratch / "fleet" / "other.img")
+        images[-1].write_bytes(rng.randbytes(64 * SECTOR))
+        full, _ = self.pack("flat.drover", images, "--flatten")
+        new, _ = self.pack("new.drover", images, "--since", full)
+        self.succeeds("unpack", "-C", self.path("out"), new)
+        for number in range(2):
+            was, now = (Path(folder, f"base{number}.img").read_bytes() for folder in (self.scratch / "fleet", self.path("out")))
+            self.assertTrue(was == now, number)
 
     def test_another_archive_of_the_name(self):
         images = shared_fleet(self.scratch / "fleet", SEED)

@@ -168,9 +168,10 @@ struct LayerCollection {
     private func areTwins(_ one: PlannedLayer, _ other: PlannedLayer, in parent: ParentArchive) throws
         -> Bool?
     {
-        guard try parent.isUnchanged(one.source.chain), try parent.isUnchanged(other.source.chain) else {
-            return nil
-        }
+        // A flattened archive has no layers of its sources.
+        guard !parent.archive.header.options.flatten, try parent.isUnchanged(one.source.chain),
+            try parent.isUnchanged(other.source.chain)
+        else { return nil }
         let kept = parent.rawLayers(size: one.size)
         if kept == 1 { return true }
         let files = layers.count { $0.source.isRaw && $0.size == one.size }
