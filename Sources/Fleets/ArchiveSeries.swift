@@ -1,7 +1,6 @@
 internal import DiskImages
 internal import Glibc
 internal import Linux
-internal import Manifests
 package import PipelineFiles
 internal import SystemPackage
 internal import TransportArchive

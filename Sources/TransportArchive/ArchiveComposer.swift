@@ -26,7 +26,6 @@ package struct ArchiveComposer: Sendable {
     private let header: ArchiveHeader
     /// What the parent's index says of its layers; nothing of an archive that stands alone.
     private let inherited: [ArchiveIndex.Layer]
-    private let layerCount: Int
     private let format: FrameFormat
 
     /// `inherited` is what the parent's index says of its layers, if it has one.
@@ -34,7 +33,6 @@ package struct ArchiveComposer: Sendable {
         (self.header, self.inherited) = (header, inherited)
         digests = header.layers.map { _ in LayerDigest() }
         headerBytes = try header.serialized()
-        layerCount = header.layers.count
         format = FrameFormat(compression: header.options.compression)
         guard headerBytes.count <= ArchiveHeader.longest, header.nameCount <= ArchiveHeader.mostLayers else {
             throw ArchiveError(
@@ -72,7 +70,7 @@ package struct ArchiveComposer: Sendable {
 
     /// The archive's end.
     package mutating func finish() throws -> [UInt8] {
-        while index.layers.count < layerCount { beginLayer() }
+        while index.layers.count < header.layers.count { beginLayer() }
         index.last = previous.description
         let held = try zip(header.layers, digests).map { layer, digest in
             guard let same = layer.same else { return digest.value }

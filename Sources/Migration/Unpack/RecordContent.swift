@@ -225,8 +225,8 @@ struct RecordContentReader: ContentReader {
         guard record.frame != nil || run.frameLength == 0 else { return record.planned }
         var planned = record.planned
         do {
-            let opened = try opener.open(
-                run, UnsafeRawBufferPointer(rebasing: record.frame?.bytes[..<run.frameLength] ?? run.noBytes))
+            let frame = record.frame.map { UnsafeRawBufferPointer(rebasing: $0.bytes[..<run.frameLength]) }
+            let opened = try opener.open(run, frame ?? UnsafeRawBufferPointer(start: nil, count: 0))
             content = opened.bytes
             if let first = opened.lost.first {
                 guard let log else { throw ArchiveError(.damaged, "\(first.reason)") }
@@ -283,10 +283,6 @@ extension Planned {
 }
 
 extension RunRecord {
-    fileprivate var noBytes: Slice<UnsafeMutableRawBufferPointer> {
-        UnsafeMutableRawBufferPointer(start: nil, count: 0)[...]
-    }
-
     /// The same stretch that holds no more than `runs`.
     fileprivate func holding(_ runs: [Run]) -> RunRecord {
         RunRecord(

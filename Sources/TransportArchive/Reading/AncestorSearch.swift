@@ -1,5 +1,4 @@
 package import DiskImages
-internal import Glibc
 internal import Linux
 package import SystemPackage
 
