@@ -1,12 +1,16 @@
 # Drover: build, test, install. `make` lists the targets.
 
 SWIFT   ?= swift
+SWIFTC  ?= $(SWIFT)c
 PYTHON  ?= python3
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CYCLES  ?= 100
 
 DROVER      := .build/release/drover
+PLUGIN      := .build/release/libnbdkit-drover-plugin.so
+# Where nbdkit looks for plugins; it is told by name where it does not look here (nbdkit --dump-config).
+PLUGINS     ?= $(if $(filter /usr,$(PREFIX)),$(shell pkg-config --variable=plugindir nbdkit),$(PREFIX)/lib/nbdkit/plugins)
 DEB         := .build/deb
 # Swift's runtime is in the binary, and no library is looked for beside it. What is generic is specialised across targets, too.
 BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization
@@ -15,11 +19,12 @@ SWIFT_CODE  := Sources Tests Package.swift
 # Swift's backtracer hangs under a sanitizer, which says itself where it was.
 sanitized-test = SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize $1 --scratch-path .build-$1 -Xswiftc -O && \
                  grep -q $2.module_ctor .build-$1/debug/droverPackageTests.xctest
-INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.gz share/man/man1/drover-*.1.gz \
+INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.gz share/man/man1/drover-*.1.gz share/man/man1/nbdkit-drover-plugin.1.gz \
                share/bash-completion/completions/drover share/zsh/site-functions/_drover share/fish/vendor_completions.d/drover.fish
 
 # The targets of `test` build on each other, and Swift uses every core by itself.
 .NOTPARALLEL:
+export SWIFTC
 # What is tested here must not take this make for a jobserver of its own.
 unexport MAKEFLAGS MFLAGS
 
@@ -31,9 +36,10 @@ help: ## list these targets
 	@echo "Drover moves herds of copy-on-write disk images. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build the release binary, .build/release/drover (installs missing build packages)
+build: ## build the release binary, .build/release/drover, and nbdkit's plugin beside it (installs missing build packages)
 	@.ci/packages build
 	$(BUILD)
+	@.ci/plugin .build/release
 
 demo: build ## migrate a small fleet of real guests into demo-out/, kill it on the way, resume, verify
 	@.ci/packages demo
@@ -76,16 +82,17 @@ bench: build ## time Drover beside the real programs (BENCH_SIZE=2G BENCH_ROUNDS
 	@.ci/packages bench
 	@$(PYTHON) Tests/Bench/bench.py
 
-install: $(DROVER) ## install binary, man pages, completions, documentation under DESTDIR and PREFIX (/usr/local)
+install: $(DROVER) $(PLUGIN) ## install binary, nbdkit's plugin, man pages, completions, documentation under DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $(DROVER) "$(DESTDIR)$(PREFIX)/bin/drover"
+	install -D -m 644 $(PLUGIN) "$(DESTDIR)$(PLUGINS)/nbdkit-drover-plugin.so"
 	@.ci/share $(DROVER) "$(DESTDIR)$(PREFIX)/share"
 
 uninstall: ## remove what install put there
-	rm -rf $(foreach path,$(INSTALLED),"$(DESTDIR)$(PREFIX)"/$(path))
+	rm -rf $(foreach path,$(INSTALLED),"$(DESTDIR)$(PREFIX)"/$(path)) "$(DESTDIR)$(PLUGINS)/nbdkit-drover-plugin.so"
 
-deb: build ## make the Debian package, .build/deb/drover_VERSION_ARCH.deb
+deb: build ## make the Debian packages of Drover and of nbdkit's plugin in .build/deb
 	@.ci/packages package
-	@.ci/deb $(DROVER) "$(DEB)"
+	@.ci/deb $(DROVER) $(PLUGIN) "$(DEB)"
 
 # Man pages and the package bear the date of the last commit, not that of the day they are made.
 install deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
@@ -94,6 +101,10 @@ install deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/
 $(DROVER):
 	@.ci/packages build
 	$(BUILD)
+	@.ci/plugin .build/release
+
+$(PLUGIN): $(DROVER)
+	@.ci/plugin .build/release
 
 packages: ## install the Debian packages that build, demo and test need
 	@.ci/packages build demo test

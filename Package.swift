@@ -16,14 +16,19 @@ let diskImages: [Target.Dependency] = linux + ["Linux", "ImageFormats"]
 let transportArchive: [Target.Dependency] = diskImages + ["DiskImages"]
 let manifests: [Target.Dependency] = diskImages + ["DiskImages"]
 let pipelineFiles: [Target.Dependency] = transportArchive + ["TransportArchive"]
+let serving: [Target.Dependency] = pipelineFiles + ["PipelineFiles"]
 let stages: [Target.Dependency] = linux + ["Linux"]
 let migration: [Target.Dependency] = manifests + ["TransportArchive", "Manifests", "Stages"]
 let fleets: [Target.Dependency] = migration + ["PipelineFiles", "Migration"]
-let drover: [Target.Dependency] = fleets + ["Fleets"]
+let drover: [Target.Dependency] = fleets + ["Fleets", "Serving"]
 
 let package = Package(
     name: "drover",
-    products: [.executable(name: "drover", targets: ["drover"])],
+    products: [
+        .executable(name: "drover", targets: ["drover"]),
+        // Make links it, with Swift's runtime in it, to what nbdkit loads.
+        .library(name: "NBDPlugin", type: .static, targets: ["NBDPlugin"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -45,6 +50,9 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "Manifests", dependencies: manifests, swiftSettings: settings),
         .target(name: "PipelineFiles", dependencies: pipelineFiles + ["CYAML"], swiftSettings: settings),
+        .target(name: "Serving", dependencies: serving, swiftSettings: settings),
+        .target(name: "CNBDKit"),
+        .target(name: "NBDPlugin", dependencies: serving + ["Serving", "CNBDKit"], swiftSettings: settings),
         .target(name: "Stages", dependencies: stages, swiftSettings: settings),
         .target(name: "Migration", dependencies: migration, swiftSettings: settings),
         .target(name: "Fleets", dependencies: fleets, swiftSettings: settings),
@@ -70,6 +78,8 @@ let package = Package(
         .testTarget(
             name: "PipelineFilesTests", dependencies: pipelineFiles + ["PipelineFiles", "TestSupport"],
             swiftSettings: settings),
+        .testTarget(
+            name: "ServingTests", dependencies: serving + ["Serving", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "StagesTests", dependencies: stages + ["Stages", "TestSupport"], swiftSettings: settings),
         .testTarget(

@@ -18,12 +18,12 @@ struct Drover: AsyncParsableCommand {
 
             For example: drover info --backing-chain guests/web-01.cow
             """,
-        version: "0.1.0",
+        version: Release.version,
         subcommands: [
             Info.self, Map.self, Check.self, Measure.self, Compare.self, Create.self, Rebase.self,
             Commit.self, Convert.self, Pack.self,
             Unpack.self, List.self,
-            Verify.self, Plan.self, Run.self, Status.self, Report.self,
+            Verify.self, Serve.self, Plan.self, Run.self, Status.self, Report.self,
         ])
 
     static func main() {

@@ -75,7 +75,7 @@ class ManualTests(InstalledCase):
     def test_every_command_has_a_page(self):
         self.assertGreater(len(commands()), 10)
         expected = ["drover.1", *(f"drover-{command}.1" for command in commands())]
-        self.assertEqual(sorted(os.listdir(self.pages)), sorted(expected))
+        self.assertEqual(sorted(os.listdir(self.pages)), sorted([*expected, "nbdkit-drover-plugin.1"]))
 
     def test_pages_have_every_option_and_all_sections(self):
         for command in commands():
@@ -202,6 +202,10 @@ class InstallTests(InstalledCase):
     def test_everything_is_there(self):
         share = self.prefix / "share"
         self.assertEqual(run(self.prefix / "bin/drover", "--version"), drover("--version").out)
+        plugin = self.prefix / "lib/nbdkit/plugins/nbdkit-drover-plugin.so"
+        self.assertEqual(run(self.prefix / "bin/drover", "serve", "--run", "nbdinfo --size $uri", REPOSITORY / "README.md", "-f", "raw").strip(),
+                         str((os.path.getsize(REPOSITORY / "README.md") + 511) // 512 * 512))
+        self.assertEqual(digest(plugin), digest(Path(binary()).with_name("libnbdkit-drover-plugin.so")))
         for name in ("README.md", "CHANGELOG.md", "Documentation/converting.md"):
             self.assertEqual(digest(share / "doc/drover" / name), digest(REPOSITORY / name))
         pipelines = [name for name in files(REPOSITORY / "Pipelines") if name != "demo.sh"]
@@ -220,6 +224,7 @@ class InstallTests(InstalledCase):
         make("uninstall", f"DESTDIR={root}", "PREFIX=/opt/drover")
         self.assertEqual(files(root), ["opt/drover/bin/other", "opt/drover/share/doc/other/README", "opt/drover/share/man/man1/other.1.gz"])
         self.assertFalse((root / "opt/drover/share/doc/drover").exists())
+        self.assertEqual(files(root / "opt/drover/lib"), [])
         make("uninstall", f"DESTDIR={root}", "PREFIX=/opt/drover")
 
     def test_the_changelog_names_the_version(self):
@@ -310,9 +315,33 @@ class DebianPackageTests(DroverCase):
         for line in run_tool("dpkg-deb", "--contents", self.package).splitlines():
             self.assertRegex(line, r"^(drwxr-xr-x|-rw[x-]r-[x-]r-[x-]) root/root ")
 
-    def test_the_same_source_gives_the_same_package(self):
+    def test_the_same_source_gives_the_same_packages(self):
         again = self.make_package(self.scratch, TZ="Asia/Tokyo")
-        self.assertEqual((again.name, digest(again)), (self.package.name, digest(self.package)))
+        for name in (self.package.name, self.plugin_package().name):
+            self.assertEqual(digest(again.with_name(name)), digest(self.package.with_name(name)))
+
+    def plugin_package(self):
+        return self.package.with_name(f"nbdkit-plugin-{self.package.name}")
+
+    def test_the_plugins_package(self):
+        run_tool("dpkg-deb", "--extract", self.plugin_package(), self.root)
+        folder = run_tool("pkg-config", "--variable=plugindir", "nbdkit").strip()
+        plugin = self.root / folder.lstrip("/") / "nbdkit-drover-plugin.so"
+        dumped = run_tool("nbdkit", plugin, "--dump-plugin")
+        self.assertIn("name=drover\n", dumped)
+        self.assertIn(f"version={drover('--version').out}", dumped)
+        needed = run_tool("readelf", "-d", plugin)
+        self.assertNotRegex(needed, "(?i)NEEDED.*(swift|foundation|dispatch|blocks)")
+        self.assertNotRegex(needed, "(?i)r(un)?path")
+        page = gzip.decompress((self.root / "usr/share/man/man1/nbdkit-drover-plugin.1.gz").read_bytes()).decode()
+        self.assertNotIn("@", page)
+        parameters = re.findall(r"^([a-z-]+)=", run_tool("nbdkit", plugin, "--help"), re.MULTILINE)
+        self.assertGreater(len(parameters), 8)
+        for name in parameters:
+            self.assertIn(".BI " + name.replace("-", "\\-") + "= ", page)
+        self.assertIn("nbdkit", run_tool("dpkg-deb", "--field", self.plugin_package(), "Depends").split(", "))
+        for name in ("copyright", "changelog.gz"):
+            self.assertTrue((self.root / "usr/share/doc/nbdkit-plugin-drover" / name).is_file())
 
 
 if __name__ == "__main__":

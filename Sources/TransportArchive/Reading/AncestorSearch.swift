@@ -7,12 +7,17 @@ package import SystemPackage
 package struct AncestorSearch: Sendable {
     private let folders: [FilePath]
     private let location: BackingLocation?
+    /// What is kept of all archives of the line.
+    let cache: ArchiveCache
     /// The archives of the line so far: none of them stands on itself.
     private var line: Set<FileID> = []
 
     /// Looks into `folders` too; what `location` does not allow is not opened.
-    package init(in folders: [FilePath] = [], allowedBy location: BackingLocation? = nil) {
-        (self.folders, self.location) = (folders, location)
+    package init(
+        in folders: [FilePath] = [], allowedBy location: BackingLocation? = nil,
+        keepingIn cache: ArchiveCache = ArchiveCache()
+    ) {
+        (self.folders, self.location, self.cache) = (folders, location, cache)
     }
 
     func including(_ file: ImageFile) -> AncestorSearch {

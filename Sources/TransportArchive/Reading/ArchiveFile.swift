@@ -9,12 +9,6 @@ internal import SystemPackage
 /// What it shares with its parent is read there: the archives of a line are opened together, once
 /// something of them is asked for.
 package final class ArchiveFile: Sendable {
-    /// Contents of records that are kept decoded; each has at most 1 MiB.
-    private static let keptContents = 16
-    /// Run records, and tables of them, that are kept.
-    private static let keptRecords = 64
-    private static let keptTables = 16
-
     package let file: ImageFile
     package let header: ArchiveHeader
     package let id: ContentDigest
@@ -28,38 +22,18 @@ package final class ArchiveFile: Sendable {
     private let storedLayers = Locked([Int: (ArchiveFile, Int)]())
     /// Where records lie that were come upon; nil looks into the tables.
     private let places: RecordPlaces?
-    private let tables = Locked(RecentlyUsed<Place, RecordTable>(keptTables))
-    private let records = Locked(RecentlyUsed<Place, StoredRun>(keptRecords))
-    private let contents = Locked(RecentlyUsed<Place, Locked<DecodedContent?>>(keptContents))
-    /// Buffers of contents that were dropped.
-    private let spare = SpareBuffers(most: ArchiveFile.keptContents)
-    /// Decoders that nobody uses now.
-    private let idle = Locked([Decoder]())
-
-    /// A table, or a record, of a layer by its number.
-    fileprivate struct Place: Hashable {
-        let layer: Int
-        let number: Int
-    }
+    /// What is kept of it, and under which number.
+    private let cache: ArchiveCache
+    private let number: Int
 
     /// A run record that was found.
     struct StoredRun {
-        fileprivate let place: Place
+        fileprivate let place: ArchiveCache.Place
         /// Where its frame lies.
         fileprivate let frame: UInt64
         let run: RunRecord
         /// Where each data run begins in the content, in the runs' order.
         let positions: [Int]
-    }
-
-    private final class Decoder {
-        let opener: FrameOpener
-        let frame: AlignedBuffer
-
-        init(_ format: FrameFormat) throws {
-            opener = try FrameOpener(format)
-            frame = try AlignedBuffer(capacity: FrameFormat.longest)
-        }
     }
 
     /// Opens the archive; throws `badData` where its beginning or its end is not sound.
@@ -80,6 +54,8 @@ package final class ArchiveFile: Sendable {
         (header, id, format) = (reader.header, reader.id, reader.format)
         anchors = ArchiveAnchors(index)
         self.ancestors = ancestors?.including(file)
+        cache = ancestors?.cache ?? ArchiveCache()
+        number = cache.newArchive()
     }
 
     /// The archive that `reader` goes through, as far as it has come: its index is not asked, and need not
@@ -94,6 +70,8 @@ package final class ArchiveFile: Sendable {
         index = ArchiveIndex(layers: [])
         anchors = ArchiveAnchors(index)
         self.ancestors = ancestors?.including(file)
+        cache = ancestors?.cache ?? parent?.cache ?? ArchiveCache()
+        number = cache.newArchive()
     }
 
     /// The archive that this one stands on; nil where it stands alone. Throws `unavailable` where that is
@@ -174,7 +152,7 @@ package final class ArchiveFile: Sendable {
         try ArchiveFile.naming(file) {
             let (place, entry) = try entry(of: layer, at: position)
             // What a table says of a place need not be true of its record, whoever asked for that first.
-            if let found = records.withLock({ $0[place] }), found.run.range.contains(position) {
+            if let found = cache.record(at: place), found.run.range.contains(position) {
                 return found
             }
             let stream = ByteStream(file)
@@ -195,18 +173,18 @@ package final class ArchiveFile: Sendable {
                 return length
             }
             let found = StoredRun(place: place, frame: stream.offset, run: run, positions: positions)
-            records.withLock { $0[place] = found }
+            cache.keep(found, at: place)
             return found
         }
     }
 
     /// The entry of the record of `layer` that has the byte at `position`.
-    private func entry(of layer: Int, at position: UInt64) throws -> (Place, RecordTable.Entry) {
+    private func entry(of layer: Int, at position: UInt64) throws -> (ArchiveCache.Place, RecordTable.Entry) {
         if let places {
             guard let (number, entry) = places.entry(of: layer, at: position) else {
                 throw ArchiveError(.damaged, "the records of \(header.layers[layer].name) are lost")
             }
-            return (Place(layer: layer, number: number), entry)
+            return (place(layer, number), entry)
         }
         let count = Int(
             (index.layers[layer].records + UInt64(RecordTable.longest) - 1) / UInt64(RecordTable.longest))
@@ -224,12 +202,12 @@ package final class ArchiveFile: Sendable {
         else {
             throw ArchiveError(.damaged, "its tables of records say nothing of \(header.layers[layer].name)")
         }
-        return (Place(layer: layer, number: low * RecordTable.longest + entry), table.entries[entry])
+        return (place(layer, low * RecordTable.longest + entry), table.entries[entry])
     }
 
     private func table(_ number: Int, of layer: Int) throws -> RecordTable {
-        let place = Place(layer: layer, number: number)
-        if let found = tables.withLock({ $0[place] }) { return found }
+        let place = place(layer, number)
+        if let found = cache.table(at: place) { return found }
         let entry = index.layers[layer]
         let (offset, overflow) = entry.tables.addingReportingOverflow(
             UInt64(number) * UInt64(RecordTable.recordLength(RecordTable.longest)))
@@ -248,7 +226,7 @@ package final class ArchiveFile: Sendable {
         guard table.layer == layer, table.number == UInt64(first), table.entries.count == count else {
             throw ArchiveError.damaged("there is another table of records", at: offset)
         }
-        tables.withLock { $0[place] = table }
+        cache.keep(table, at: place)
         return table
     }
 
@@ -299,39 +277,31 @@ package final class ArchiveFile: Sendable {
 
     /// The content of `stored`; its frame's digest was right.
     private func content(of stored: StoredRun) throws -> DecodedContent {
-        // Who comes while it is decoded waits for that.
-        let place = contents.withLock { contents in
-            if let found = contents[stored.place] { return found }
-            let new = Locked(DecodedContent?.none)
-            contents[stored.place] = new
-            return new
-        }
-        return try place.withLock { content in
-            if let content { return content }
-            let decoded = try decode(stored)
-            content = decoded
-            return decoded
+        try cache.content(at: stored.place) { buffer in
+            try cache.withDecoder(format) { try decode(stored, with: $0, into: buffer) }
         }
     }
 
-    private func decode(_ stored: StoredRun) throws -> DecodedContent {
+    private func decode(
+        _ stored: StoredRun, with decoder: RecordDecoder, into buffer: UnsafeMutableRawBufferPointer
+    ) throws {
         let run = stored.run
-        let decoder = try idle.withLock { $0.popLast() } ?? Decoder(format)
-        defer { idle.withLock { $0.append(decoder) } }
         let frame = UnsafeMutableRawBufferPointer(rebasing: decoder.frame.bytes[..<run.frameLength])
-        let content = DecodedContent(try spare.take(), returnedTo: spare)
         try ArchiveFile.naming(file) {
             let count = try file.readAvailable(into: frame, at: stored.frame)
             do {
                 try decoder.opener.open(
                     run, UnsafeRawBufferPointer(rebasing: frame[..<count]),
-                    into: UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[..<run.contentLength]))
+                    into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<run.contentLength]))
             } catch let error as ArchiveError {
                 let loss = ArchiveReader.Loss(layer: run.layer, range: run.range)
                 throw ArchiveError(error.kind, "\(header.describe(loss)): \(error)")
             }
         }
-        return content
+    }
+
+    private func place(_ layer: Int, _ number: Int) -> ArchiveCache.Place {
+        ArchiveCache.Place(archive: self.number, layer: layer, number: number)
     }
 }
 
@@ -363,65 +333,5 @@ extension [RunRecord.Run] {
             if self[middle].end > position { high = middle } else { low = middle + 1 }
         }
         return low
-    }
-}
-
-/// Buffers for contents: memory that is used again need not be given by the kernel page by page.
-private final class SpareBuffers: Sendable {
-    private let most: Int
-    private let buffers = Locked([AlignedBuffer]())
-
-    init(most: Int) { self.most = most }
-
-    func take() throws -> AlignedBuffer {
-        try buffers.withLock { $0.popLast() } ?? AlignedBuffer(capacity: RunRecord.longestContent)
-    }
-
-    func give(_ buffer: AlignedBuffer) {
-        buffers.withLock { if $0.count < most { $0.append(buffer) } }
-    }
-}
-
-/// A record's content, decoded and not written to any more.
-private final class DecodedContent: @unchecked Sendable {
-    let buffer: AlignedBuffer
-    private let spare: SpareBuffers
-
-    init(_ buffer: AlignedBuffer, returnedTo spare: SpareBuffers) {
-        (self.buffer, self.spare) = (buffer, spare)
-    }
-
-    deinit { spare.give(buffer) }
-
-    /// Fills `part` with the bytes from `start` on. Whoever drops the content meanwhile does not end it.
-    func copy(from start: Int, into part: UnsafeMutableRawBufferPointer) {
-        withExtendedLifetime(self) {
-            part.copyMemory(
-                from: UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<start + part.count]))
-        }
-    }
-}
-
-/// Some values by their keys; of more, those that were not asked for the longest are dropped.
-private struct RecentlyUsed<Key: Hashable, Value> {
-    private let most: Int
-    private var values: [Key: (value: Value, used: UInt64)] = [:]
-    private var clock: UInt64 = 0
-
-    init(_ most: Int) { self.most = most }
-
-    subscript(key: Key) -> Value? {
-        mutating get {
-            clock += 1
-            values[key]?.used = clock
-            return values[key]?.value
-        }
-        set {
-            clock += 1
-            values[key] = newValue.map { ($0, clock) }
-            while values.count > most, let oldest = values.min(by: { $0.value.used < $1.value.used }) {
-                values[oldest.key] = nil
-            }
-        }
     }
 }

@@ -42,24 +42,29 @@ package enum ArchivedImage {
         -> ImageChain?
     {
         guard let (archive, name) = try parts(of: path) else { return nil }
-        let opened = try ArchiveFile(location.open(named: archive), ancestors)
-        switch ArchiveNames(opened.header).find(name) {
-        case .one(let layer, let name):
-            try opened.openAncestors(of: opened.header.chain(of: layer))
-            return try opened.chain(of: layer, called: name)
-        case .several(let count):
-            throw DiskImageError(
-                .unavailable, archive,
-                "\(name) is the name of \(count) images (give the full name, as drover list prints it)")
-        case .none:
-            throw DiskImageError(
-                .unavailable, archive, "holds no image \(name) (drover list names them)",
-                cause: .noSuchFileOrDirectory)
-        }
+        return try ArchiveFile(location.open(named: archive), ancestors).chain(called: name)
     }
 }
 
 extension ArchiveFile {
+    /// The chain of the image that a user calls `name`. Throws `unavailable` where there is no such image,
+    /// or one that it stands on is missing.
+    package func chain(called name: String) throws -> ImageChain {
+        switch ArchiveNames(header).find(name) {
+        case .one(let layer, let name):
+            try openAncestors(of: header.chain(of: layer))
+            return try chain(of: layer, called: name)
+        case .several(let count):
+            throw DiskImageError(
+                .unavailable, file.path,
+                "\(name) is the name of \(count) images (give the full name, as drover list prints it)")
+        case .none:
+            throw DiskImageError(
+                .unavailable, file.path, "holds no image \(name) (drover list names them)",
+                cause: .noSuchFileOrDirectory)
+        }
+    }
+
     /// The chain of `layer`, to be read from the archive; `name` is one of its names, nil the first.
     package func chain(of layer: Int, called name: String? = nil) throws -> ImageChain {
         ImageChain(

@@ -44,14 +44,3 @@ enum ErrorLine {
         return scalar.movesWriting || ArgumentBytes.byte(of: scalar) != nil
     }
 }
-
-extension Unicode.Scalar {
-    /// Whether it is no character to be seen, but ends the line, moves the cursor, or turns or
-    /// hides the writing.
-    var movesWriting: Bool {
-        switch properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator: true
-        default: false
-        }
-    }
-}

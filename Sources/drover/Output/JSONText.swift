@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import Linux
 
 /// JSON for whoever reads it, a terminal too: in ASCII it says the same, and no control or format
 /// character turns or hides the writing.
