@@ -40,10 +40,12 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux"),
+        // Compiled with libcurl's header; the library is loaded where it is needed.
+        .target(name: "CCurl"),
         .target(name: "Linux", dependencies: linux, swiftSettings: settings),
         .target(name: "ImageFormats", swiftSettings: settings),
         .target(
-            name: "DiskImages", dependencies: diskImages + ["CXXHash", "CZlib", "CZstd"],
+            name: "DiskImages", dependencies: diskImages + ["CCurl", "CXXHash", "CZlib", "CZstd"],
             swiftSettings: settings),
         .target(
             name: "TransportArchive", dependencies: transportArchive + ["CLZ4", "CXXHash", "CZstd"],

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -49,6 +50,12 @@ int clinux_open_at(int folder, const char *name, int flags, unsigned mode) {
 }
 
 int clinux_open_unnamed(int folder) { return openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }
+
+int clinux_empty_file(void) {
+    int fd = memfd_create("drover", MFD_CLOEXEC);
+    if (fd >= 0) fchmod(fd, 0600);
+    return fd;
+}
 
 int clinux_open_folder(int folder, const char *name, int follows) {
     return openat(folder, name, O_PATH | O_DIRECTORY | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW));

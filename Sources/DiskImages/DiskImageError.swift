@@ -45,7 +45,9 @@ package struct DiskImageError: Advising {
         [.noSuchFileOrDirectory, .notDirectory, .fileNameTooLong, .tooManySymbolicLinkLevels].contains(cause)
     }
 
-    package var message: Message { "\(path): \(fact)" }
+    package var message: Message {
+        "\(RemoteFile.shown(path)): \(fact)"
+    }
 
     /// Bytes of `path` that a format does not allow.
     static func format(_ error: FormatError, _ path: FilePath) -> DiskImageError {

@@ -46,6 +46,20 @@ package struct FileIdentity: Equatable, Sendable {
     }
 }
 
+extension FileIdentity {
+    /// A file on a web server: its address is what it is known by.
+    init(remote: RemoteFile) {
+        var status = stat()
+        status.st_mode = S_IFREG | 0o600
+        status.st_dev = .max
+        let address = Array(remote.address.utf8)
+        status.st_ino = UInt(truncatingIfNeeded: address.withUnsafeBytes { ContentDigest(of: $0).low })
+        status.st_mtim.tv_sec = Int(remote.modified)
+        status.st_ctim = status.st_mtim
+        self.init(status, size: remote.length)
+    }
+}
+
 /// A file, whatever it is called and whatever its state.
 package struct FileID: Hashable, Sendable {
     private let device: UInt64

@@ -114,10 +114,9 @@ package final class ServedFile: Sendable {
     /// The archive that the file is as a whole; nil where it is none.
     private static func archive(_ options: ServingOptions, _ ancestors: AncestorSearch) throws -> ArchiveFile?
     {
-        guard try ImageFile.identity(at: options.file)?.isRegular == true else { return nil }
-        let file = try options.location.open(named: options.file)
-        guard try FrameFormat.reading(ByteStream(file)) != nil else { return nil }
-        let archive = try ArchiveFile(file, ancestors)
+        guard try ArchiveAddress.isArchiveFile(options.file) else { return nil }
+        let archive = try ArchiveFile(
+            ArchiveAddress.open(options.file, allowedBy: options.location), ancestors)
         // What is missing is said before anybody connects.
         try archive.openAncestors(of: archive.header.layers.indices)
         return archive

@@ -50,7 +50,8 @@ package struct ServingParameters: Sendable {
         switch key {
         case "file":
             guard file == nil else { throw Problem(description: "file= is given twice") }
-            file = try ServingParameters.path(bytes, key)
+            let path = FilePath(bytes: bytes)
+            file = ArchiveAddress.isRemote(path) ? path : try ServingParameters.path(bytes, key)
         case "image": image = text
         case "cache":
             guard let size = ByteSize(text: text) else {

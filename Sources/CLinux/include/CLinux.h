@@ -30,6 +30,8 @@ int clinux_open(const char *path, int flags, unsigned mode);
 int clinux_open_at(int folder, const char *name, int flags, unsigned mode);
 // Makes a file without a name in a folder; it goes away when it is closed.
 int clinux_open_unnamed(int folder);
+// An empty file in memory, of this user alone.
+int clinux_empty_file(void);
 // Opens a folder to look up names in (O_PATH), which it need not be readable for; whether a link at the end is followed.
 int clinux_open_folder(int folder, const char *name, int follows);
 // Opens whatever has the name, a link too, to ask for what it is (O_PATH); it need not be readable.

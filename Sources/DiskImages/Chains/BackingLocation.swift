@@ -24,6 +24,9 @@ package struct BackingLocation: Sendable {
     /// Directories, held open, outside of which no backing file is opened; nil allows every place.
     private let confinement: [Confinement]?
 
+    /// Whether not every place is allowed.
+    package var isConfined: Bool { confinement != nil }
+
     /// What is said of `image` where `place`, its backing file, cannot be opened: what to do
     /// depends on whether there is such a file.
     static func error(_ error: DiskImageError, opening place: FilePath, of image: FilePath) -> DiskImageError

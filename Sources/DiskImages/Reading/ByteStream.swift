@@ -15,6 +15,8 @@ package final class ByteStream: @unchecked Sendable {
     package let path: FilePath
     /// Where the next byte is read from. One task reads.
     package private(set) var offset: UInt64 = 0
+    /// Up to where all will be read, where somebody knows.
+    private var end: UInt64?
 
     /// Standard input. `isStopped` is asked while nothing comes.
     package init(isStopped: @escaping @Sendable () -> Bool) {
@@ -38,7 +40,7 @@ package final class ByteStream: @unchecked Sendable {
     package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         var done = 0
         switch source {
-        case .file(let file): done = try file.readAvailable(into: buffer, at: offset)
+        case .file(let file): done = try file.readAvailable(into: buffer, at: offset, upTo: end)
         case .pipe(let descriptor, let isStopped):
             while done < buffer.count {
                 try PipeWait.wait(for: descriptor, POLLIN, path, isStopped)
@@ -103,5 +105,8 @@ package final class ByteStream: @unchecked Sendable {
     }
 
     /// Goes on at `offset` of a file.
-    package func seek(to offset: UInt64) { self.offset = offset }
+    package func seek(to offset: UInt64) { (self.offset, end) = (offset, nil) }
+
+    /// All will be read up to `end`: a file that lies elsewhere is asked for in larger parts.
+    package func expect(upTo end: UInt64?) { self.end = end }
 }

@@ -15,6 +15,8 @@ package final class ImageFile: Sendable {
     /// The host's clock right before `identity` was taken.
     package let opened: Timestamp
     private let descriptor: CInt
+    /// Where a web server has it; `descriptor` is an empty file then, which nobody else knows.
+    private let remote: RemoteFile?
 
     /// Length in bytes when it was opened.
     package var length: UInt64 { identity.size }
@@ -43,7 +45,20 @@ package final class ImageFile: Sendable {
     }
 
     /// The same file by another name.
-    package func called(_ path: FilePath) throws -> ImageFile { try ImageFile(sharing: descriptor, path) }
+    package func called(_ path: FilePath) throws -> ImageFile {
+        try remote.map { try ImageFile($0, path) } ?? ImageFile(sharing: descriptor, path)
+    }
+
+    /// The file at the address that `path` is, on a web server.
+    package convenience init(at path: FilePath) throws { try self.init(RemoteFile(path), path) }
+
+    private init(_ remote: RemoteFile, _ path: FilePath) throws {
+        descriptor = clinux_empty_file()
+        guard descriptor >= 0 else { throw DiskImageError.system(path, "no file can stand for it") }
+        opened = SystemClock.now
+        identity = FileIdentity(remote: remote)
+        (self.path, self.remote) = (path, remote)
+    }
 
     private convenience init(
         _ path: FilePath, looking before: stat, _ synchronizing: Bool, _ open: (CInt) -> CInt
@@ -71,6 +86,7 @@ package final class ImageFile: Sendable {
         }
         self.path = path
         self.descriptor = descriptor
+        remote = nil
         // The name may mean another file by now than the one that was looked at.
         guard identity.isRegular || identity.isBlockDevice, identity.size <= UInt64(Int64.max) else {
             throw DiskImageError(
@@ -96,7 +112,8 @@ package final class ImageFile: Sendable {
 
     /// The file's present state; compare it with `identity` to learn whether it changed.
     package func currentIdentity() throws -> FileIdentity {
-        try ImageFile.identity(of: descriptor, path)
+        // A server is asked at every read.
+        try remote == nil ? ImageFile.identity(of: descriptor, path) : identity
     }
 
     /// The present state of whatever is called `path`, links followed, or nil where nothing is.
@@ -178,8 +195,12 @@ package final class ImageFile: Sendable {
 
     /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes there
     /// were. Throws `io` where nothing comes although the file system says that there is more: a
-    /// network file system's hiccup is no end.
-    package func readAvailable(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
+    /// network file system's hiccup is no end. `end`: up to there all will be read, which a server is
+    /// asked for in larger parts.
+    package func readAvailable(
+        into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, upTo end: UInt64? = nil
+    ) throws -> Int {
+        if let remote { return try remote.read(into: buffer, at: offset, upTo: end) }
         var done = 0
         while done < buffer.count {
             let count = pread(

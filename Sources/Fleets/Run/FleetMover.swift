@@ -5,6 +5,7 @@ internal import Migration
 internal import PipelineFiles
 internal import Stages
 internal import SystemPackage
+internal import TransportArchive
 
 /// Moves one item of a fleet, whatever an earlier run left of it, and records why where it fails.
 struct FleetMover {
@@ -156,7 +157,7 @@ struct FleetMover {
 
     private func verify() async throws -> FleetOutcome {
         tell(.began(index))
-        if try ArchiveVerification.isArchive(item.target) {
+        if try ArchiveAddress.isArchive(item.target) {
             let finding = try await ArchiveVerification(item.target).run(options)
             if let damage = finding.damage.first { throw MigrationError(.badData, Message(damage)) }
         } else {

@@ -30,7 +30,7 @@ struct KnownContent {
         func isMeant(_ size: UInt64, _ time: Timestamp?) -> Bool {
             size == base.file.length && time.map { UInt32(exactly: $0.seconds) == seconds } ?? false
         }
-        if try ArchiveVerification.isArchive(path) {
+        if try ArchiveAddress.isArchive(path) {
             let reader = try ArchiveReader(ByteStream(file))
             let index = try reader.readIndex(of: file)
             let found = reader.header.layers.firstIndex { layer in

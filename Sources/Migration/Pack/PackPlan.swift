@@ -81,11 +81,13 @@ struct PackPlan {
     private static func chains(
         _ image: FilePath, _ request: PackRequest, _ companions: inout [Companion]
     ) throws -> [ImageChain] {
+        guard !ArchiveAddress.isRemote(image) else {
+            throw DiskImageError(
+                .badData, image, "lies on a server; only files of this host are packed (fetch it first)")
+        }
         let options = try request.options(image)
-        if options.format == nil, try ImageFile.identity(at: image)?.isRegular == true,
-            try ArchiveVerification.isArchive(image)
-        {
-            let archive = try ArchiveFile(ImageFile(opening: image), request.ancestors)
+        if options.format == nil, try ArchiveAddress.isArchiveFile(image) {
+            let archive = try ArchiveFile(ArchiveAddress.open(image), request.ancestors)
             try archive.openAncestors(of: archive.header.layers.indices)
             companions += try Companion.all(of: archive, at: resolved(image))
             return try archive.images()

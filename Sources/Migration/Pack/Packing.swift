@@ -28,7 +28,7 @@ package struct Packing: TargetMove {
         let place = try TargetPlace(
             request.place ?? FilePlace(following: archive), called: archive,
             sources: plan.files.map(\.file.identity) + (plan.parent?.line ?? []).map(\.file.identity))
-        if place.existing?.size ?? 0 > 0, try !ArchiveVerification.isArchive(place.path) {
+        if place.existing?.size ?? 0 > 0, try !ArchiveAddress.isArchive(place.path) {
             throw MigrationError(
                 .target,
                 "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)"

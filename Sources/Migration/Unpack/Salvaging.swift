@@ -32,7 +32,7 @@ package struct Salvaging {
                 .usage, "\(archive): \(.salvage) restores the chains as they were (convert them afterwards)")
         }
         self.request = request
-        reader = try ArchiveReader.salvaging(try ImageFile(opening: archive))
+        reader = try ArchiveReader.salvaging(try ArchiveAddress.open(archive))
         plan = try RestorePlan(reader, request)
         anchors = reader.stream.file.flatMap { [reader] in reader.anchors(of: $0) }
         places = RecordPlaces(layers: reader.header.layers.count)

@@ -1,3 +1,4 @@
+internal import DiskImages
 package import ImageFormats
 internal import Manifests
 package import SystemPackage
@@ -40,7 +41,7 @@ package struct UnpackRequest: Sendable {
     package var isFlattened: Bool { flattening != nil }
 
     /// The archive's name in messages.
-    package var archiveName: String { archive?.description ?? "standard input" }
+    package var archiveName: String { archive.map(RemoteFile.shown) ?? "standard input" }
 }
 
 /// How unpacking ended.

@@ -21,7 +21,7 @@ package struct Unpacking {
         try self.init(
             request,
             ArchiveReader(
-                request.archive.map { ByteStream(try ImageFile(opening: $0)) }
+                request.archive.map { ByteStream(try ArchiveAddress.open($0)) }
                     ?? ByteStream { stop.isRequested }))
     }
 
@@ -39,6 +39,7 @@ package struct Unpacking {
         if let archive { reader.hold(to: archive.index.layers) }
         // All of it is read from front to back, which checks the index too.
         index = plan.needed.count < reader.header.layers.count ? archive?.index.layers : nil
+        if index == nil { reader.stream.expect(upTo: archive?.file.length) }
     }
 
     /// How a raw layer begins, of a file that can be read anywhere; nil where that is damaged,

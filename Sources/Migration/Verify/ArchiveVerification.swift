@@ -24,22 +24,17 @@ package struct ArchiveVerification: Sendable {
         (self.archive, self.ancestors) = (archive, ancestors)
     }
 
-    /// Whether a file begins as an archive does.
-    package static func isArchive(_ path: FilePath) throws -> Bool {
-        try FrameFormat.reading(ByteStream(ImageFile(opening: path))) != nil
-    }
-
     /// Reads everything, in a slot of the caller and what others there are. Damage is a finding;
     /// what cannot be read is thrown.
     package func run(_ options: MoveOptions) async throws -> Finding {
-        try await check(archive.map { try ImageFile(opening: $0) }, options).finding
+        try await check(archive.map { try ArchiveAddress.open($0) }, options).finding
     }
 
     /// Checks `file`, nil being standard input; returns what is lost of its layers, too.
     private func check(_ file: ImageFile?, _ options: MoveOptions) async throws -> (
         finding: Finding, losses: [ArchiveReader.Loss]
     ) {
-        let name = file?.path.description ?? "standard input"
+        let name = file.map { RemoteFile.shown($0.path) } ?? "standard input"
         let reader: ArchiveReader
         do {
             reader =
@@ -48,6 +43,7 @@ package struct ArchiveVerification: Sendable {
         } catch let error as ArchiveError where error.kind == .damaged {
             return (Finding(damage: ["\(name): \(error)"], intact: 0, length: 0), [])
         }
+        if let file { reader.stream.expect(upTo: file.length) }
         let log = DamageLog()
         let places = RecordPlaces(layers: reader.header.layers.count)
         let scanned = file.map { ArchiveFile($0, reader, scanned: places, ancestors) }

@@ -29,9 +29,8 @@ package struct AncestorSearch: Sendable {
     /// The archive of the state that `wanted` names, which `child` stands on: the one that still has its
     /// name, or another one, of which all is there that it stands on itself.
     func find(_ wanted: ArchiveHeader.Parent, of child: ArchiveFile) throws -> ArchiveFile {
-        let name = FilePath(wanted.name)
-        var named = [child.file.path.absolute.removingLastComponent().pushing(name)]
-        named += folders.map { $0.pushing(name) }
+        var named = [ArchiveAddress.beside(child.file.path, wanted.name)].compactMap(\.self)
+        named += folders.map { $0.pushing(FilePath(wanted.name)) }
         var other: FilePath?
         var broken: DiskImageError?
         for (path, isNamed) in named.map({ ($0, true) }) + (try further().map { ($0, false) }) {
@@ -72,14 +71,17 @@ package struct AncestorSearch: Sendable {
     /// The archive at `path`; nil where there is none, or one of the line. `named`: it is the one that is
     /// looked for, and what is wrong with it is said.
     private func opened(_ path: FilePath, named: Bool) throws -> ArchiveFile? {
-        guard let identity = try ImageFile.identity(at: path), identity.isRegular,
-            !line.contains(FileID(identity))
-        else { return nil }
+        guard try ArchiveAddress.isRemote(path) || ImageFile.identity(at: path)?.isRegular == true else {
+            return nil
+        }
         do {
-            let file = try location?.open(named: path) ?? ImageFile(opening: path)
-            guard try FrameFormat.reading(ByteStream(file)) != nil else { return nil }
+            let file = try ArchiveAddress.open(path, allowedBy: location)
+            guard !line.contains(FileID(file.identity)), try FrameFormat.reading(ByteStream(file)) != nil
+            else { return nil }
             return try ArchiveFile(file, self)
-        } catch let error as DiskImageError where !named && error.kind != .shortage {
+        } catch let error as DiskImageError
+            where error.isMissing || !named && error.kind != .shortage
+        {
             return nil
         }
     }

@@ -45,10 +45,10 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
 
     /// Reads the beginning and the end of `path`.
     package init(_ path: FilePath, _ ancestors: AncestorSearch = AncestorSearch()) throws {
-        let file = try ImageFile(opening: path)
+        let file = try ArchiveAddress.open(path)
         let reader = try ArchiveReader(ByteStream(file))
         let index = try reader.readIndex(of: file)
-        archive = path.description
+        archive = RemoteFile.shown(path)
         id = reader.id.description
         formatVersion = reader.header.version
         compression = reader.header.options.compression

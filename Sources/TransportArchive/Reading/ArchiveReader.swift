@@ -126,6 +126,7 @@ package final class ArchiveReader: @unchecked Sendable {
             throw ArchiveError(.damaged, "its index is no index")
         }
         stream.seek(to: entry.offset)
+        stream.expect(upTo: entry.offset &+ entry.length)
         self.layer = layer
         position = 0
         sequence = entry.sequence

@@ -5,23 +5,24 @@ package import SystemPackage
 
 /// `ARCHIVE::NAME`: an image in an archive, wherever an image is read.
 package enum ArchivedImage {
-    private static let separator = Array("::".utf8)
-
     /// The archive and the name that `path` means: a file of exactly that name is meant first, else
     /// it is split at the first `::` whose left side is a regular file that begins as an archive. nil
     /// where there is no such.
     package static func parts(of path: FilePath) throws -> (archive: FilePath, name: String)? {
-        let bytes = Array(path.string.utf8)
-        let starts = bytes.indices.dropFirst().dropLast(2).filter {
-            bytes[$0..<$0 + 2].elementsEqual(separator)
-        }
-        guard !starts.isEmpty, try ImageFile.identity(at: path) == nil else { return nil }
-        for start in starts {
-            let archive = FilePath(String(decoding: bytes[..<start], as: UTF8.self))
-            guard try ImageFile.identity(at: archive)?.isRegular == true,
-                try FrameFormat.reading(ByteStream(ImageFile(opening: archive))) != nil
-            else { continue }
-            return (archive, String(decoding: bytes[(start + 2)...], as: UTF8.self))
+        try split(path).map { ($0.archive.path, $0.name) }
+    }
+
+    private static func split(_ path: FilePath) throws -> (archive: ImageFile, name: String)? {
+        let splits = ArchiveAddress.splits(of: path)
+        let isRemote = ArchiveAddress.isRemote(path)
+        guard !splits.isEmpty, try isRemote || ImageFile.identity(at: path) == nil else { return nil }
+        let bytes = path.pathBytes
+        for start in splits {
+            let archive = FilePath(bytes: Array(bytes[..<start]))
+            guard try isRemote || ImageFile.identity(at: archive)?.isRegular == true else { continue }
+            let file = try ArchiveAddress.open(archive)
+            guard try FrameFormat.reading(ByteStream(file)) != nil else { continue }
+            return (file, String(decoding: bytes[(start + 2)...], as: UTF8.self))
         }
         return nil
     }
@@ -41,8 +42,18 @@ package enum ArchivedImage {
         throws
         -> ImageChain?
     {
-        guard let (archive, name) = try parts(of: path) else { return nil }
-        return try ArchiveFile(location.open(named: archive), ancestors).chain(called: name)
+        if ArchiveAddress.isRemote(path) { try ArchiveAddress.check(path, allowedBy: location) }
+        guard let (archive, name) = try split(path) else {
+            guard !ArchiveAddress.isRemote(path) else {
+                throw DiskImageError(
+                    .badData, path,
+                    "is an address, and what lies elsewhere is read of archives alone (ARCHIVE::NAME)")
+            }
+            return nil
+        }
+        // One that is confined is opened from the folder that is held.
+        let file = location.isConfined ? try ArchiveAddress.open(archive.path, allowedBy: location) : archive
+        return try ArchiveFile(file, ancestors).chain(called: name)
     }
 }
 

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import DiskImages
 internal import Migration
 internal import SystemPackage
+internal import TransportArchive
 
 /// `drover info`: what an image is. Works where the backing file is missing or changed, and says
 /// so.
@@ -26,9 +27,7 @@ struct Info: ParsableCommand {
         FilePath
 
     func run() throws {
-        if imageOptions.format == nil, try ImageFile.identity(at: image)?.isRegular == true,
-            try ArchiveVerification.isArchive(image)
-        {
+        if imageOptions.format == nil, try ArchiveAddress.isArchiveFile(image) {
             return try List.list(image, outputOptions)
         }
         let chain = try ImageChain.examine(image, imageOptions.chainOptions(for: image))

@@ -4,6 +4,7 @@ internal import Migration
 internal import PipelineFiles
 internal import Stages
 internal import SystemPackage
+internal import TransportArchive
 
 /// `drover verify`: a target read again and held against its manifest.
 struct Verify: AsyncParsableCommand {
@@ -46,7 +47,9 @@ struct Verify: AsyncParsableCommand {
         if MakeInvocation.isDryRun { return try await DryRun.say("verify \(file)") {} }
         let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
         let isNamed = file.lastComponent?.extension == "drover"
-        if manifest == nil, try file == "-" || isNamed || ArchiveVerification.isArchive(file) {
+        if manifest == nil,
+            try file == "-" || isNamed || ArchiveAddress.isRemote(file) || ArchiveAddress.isArchive(file)
+        {
             return try await verifyArchive(session)
         }
         let verification =

@@ -3,6 +3,7 @@ internal import DiskImages
 internal import Glibc
 internal import Linux
 internal import SystemPackage
+internal import TransportArchive
 
 /// The command line as strings from which file names come back byte by byte: Linux allows any bytes
 /// in them, a `String` does not.
@@ -67,7 +68,22 @@ extension FilePath {
     /// name but the empty one.
     init(argument: String) throws {
         guard !argument.isEmpty else { throw ValidationError("expected the name of a file") }
-        self.init(bytes: ArgumentBytes.bytes(of: argument))
+        let bytes = ArgumentBytes.bytes(of: argument)
+        for scheme in ["https:/", "http:/"] where bytes.starts(with: scheme.utf8) {
+            guard argument.hasPrefix("\(scheme)/") else {
+                // Of this host, whatever it looks like.
+                self.init(bytes: Array("./".utf8) + bytes)
+                return
+            }
+            let place = argument.dropFirst(scheme.count + 1)
+            guard !place.hasPrefix("/"), !place.contains("//"), !place.hasSuffix("/"), place.contains("/")
+            else {
+                throw ValidationError(
+                    "\(argument): expected an address of a file, without empty parts (%2F is a slash in a name)"
+                )
+            }
+        }
+        self.init(bytes: bytes)
     }
 
     /// The file that an argument names as one to be made. A slash at its end is kept, so that it is
@@ -89,5 +105,8 @@ extension FilePath {
     }
 
     /// The path as text for one line: what is no text in it is shown as `\xff`.
-    var printed: String { ErrorLine.escaped(ArgumentBytes.text(of: pathBytes)) }
+    var printed: String {
+        ErrorLine.escaped(
+            ArchiveAddress.isRemote(self) ? RemoteFile.shown(self) : ArgumentBytes.text(of: pathBytes))
+    }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import DiskImages
 internal import Linux
 internal import Migration
 internal import SystemPackage
@@ -11,10 +12,10 @@ struct ArchiveFailure: Error, CustomStringConvertible {
 
     init(_ archive: FilePath, _ error: any Error) {
         if let error = error as? ArchiveError {
-            description = "\(archive == "-" ? "standard input" : archive.description): \(error)"
+            description = "\(archive == "-" ? "standard input" : RemoteFile.shown(archive)): \(error)"
             code = .badData
         } else if let error = error as? Shortage {
-            description = archive == "-" ? error.description : "\(archive): \(error)"
+            description = archive == "-" ? error.description : "\(RemoteFile.shown(archive)): \(error)"
             code = .io
         } else {
             description = ErrorLine.text(of: error)
