@@ -25,6 +25,7 @@ INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.
 # The targets of `test` build on each other, and Swift uses every core by itself.
 .NOTPARALLEL:
 export SWIFTC
+export DROVER_VERSION ?= $(shell .ci/version)
 # What is tested here must not take this make for a jobserver of its own.
 unexport MAKEFLAGS MFLAGS
 

@@ -12,6 +12,9 @@ let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "s
 
 // Targets stand in one straight line: each may import only what comes before it here.
 let linux: [Target.Dependency] = ["CLinux", systemPackage]
+// Make says which version this is (.ci/version).
+let commit = Context.gitInformation.map { "~git.\($0.currentCommit.prefix(7))" } ?? ""
+let version = Context.environment["DROVER_VERSION"] ?? "0.1.0\(commit)"
 let diskImages: [Target.Dependency] = linux + ["Linux", "ImageFormats"]
 let transportArchive: [Target.Dependency] = diskImages + ["DiskImages"]
 let manifests: [Target.Dependency] = diskImages + ["DiskImages"]
@@ -42,7 +45,8 @@ let package = Package(
         .target(name: "CLinux"),
         // Compiled with libcurl's header; the library is loaded where it is needed.
         .target(name: "CCurl"),
-        .target(name: "Linux", dependencies: linux, swiftSettings: settings),
+        .target(name: "CRelease", cSettings: [.define("DROVER_VERSION", to: "\"\(version)\"")]),
+        .target(name: "Linux", dependencies: linux + ["CRelease"], swiftSettings: settings),
         .target(name: "ImageFormats", swiftSettings: settings),
         .target(
             name: "DiskImages", dependencies: diskImages + ["CCurl", "CXXHash", "CZlib", "CZstd"],

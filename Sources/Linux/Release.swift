@@ -1,4 +1,6 @@
-/// Which release of Drover this is.
+internal import CRelease
+
+/// Which release of Drover this is, or which commit on the way to it.
 package enum Release {
-    package static let version = "0.1.0"
+    package static var version: String { String(cString: crelease_version()) }
 }
