@@ -6,6 +6,8 @@ package enum Choice: Hashable, Sendable {
     /// Reading what somebody may write to all the same, at the end of what else one may do; going
     /// on although a time differs.
     case forceShare, ignoreMtime
+    /// Giving a base the time back that its overlays expect.
+    case repairMtime
     /// Where backing files are looked for, and where they may lie.
     case backingMap, backingSearch, confine
     /// What the image at a depth of the chain is: a format, or just the choice where that is nil.

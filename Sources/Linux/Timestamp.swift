@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// A moment of a file system's clock, since 1970.
 package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
     package let seconds: Int
@@ -31,6 +33,19 @@ package struct Timestamp: Equatable, Sendable, CustomStringConvertible {
         guard !digits.isEmpty, digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
         else { return nil }
         return Int(Substring(text))
+    }
+
+    /// `2026-11-22 21:41:00 UTC`, the seconds alone.
+    package var date: String { Timestamp.date(seconds) }
+
+    /// The same of seconds since 1970.
+    package static func date(_ seconds: Int) -> String {
+        var moment = time_t(seconds)
+        var parts = tm()
+        guard gmtime_r(&moment, &parts) != nil else { return "\(seconds) s since 1970" }
+        func digits(_ value: CInt) -> String { (value < 10 ? "0" : "") + String(value) }
+        let date = "\(Int(parts.tm_year) + 1900)-\(digits(parts.tm_mon + 1))-\(digits(parts.tm_mday))"
+        return "\(date) \(digits(parts.tm_hour)):\(digits(parts.tm_min)):\(digits(parts.tm_sec)) UTC"
     }
 
     /// The header's form of it: the seconds in 32 bits, or nil where they do not fit.

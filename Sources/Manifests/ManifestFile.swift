@@ -24,13 +24,14 @@ package final class ManifestFile: Sendable {
     /// another process has it. Without `usesLock`, for a file system that has none, the caller sees
     /// to it that there is no other.
     package convenience init(of target: FilePlace, usesLock: Bool = true) throws {
-        try self.init(at: ManifestFile.place(of: target), usesLock: usesLock)
+        try self.init(at: ManifestFile.place(of: target), called: target.path, usesLock: usesLock)
     }
 
-    /// As above, of the manifest at `place`, which need not lie beside its target.
-    package init(at place: FilePlace, usesLock: Bool = true) throws {
+    /// As above, of the manifest at `place`, which need not lie beside its target; `called` is what a user
+    /// is told where it cannot be made.
+    package init(at place: FilePlace, called name: FilePath? = nil, usesLock: Bool = true) throws {
         self.place = place
-        file = try LockedFile(place, usesLock: usesLock)
+        file = try LockedFile(place, called: name, usesLock: usesLock)
     }
 
     /// Reads and parses what is there.

@@ -142,6 +142,28 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             self.zeroRun = zeroRun
             self.segment = segment
         }
+
+        /// What differs, for people: "format raw, now qcow2; segment 1048576, now 67108864". Empty where
+        /// nothing does.
+        package func differences(from now: Options) -> String {
+            func text(_ value: (some CustomStringConvertible)?) -> String { value.map { "\($0)" } ?? "none" }
+            let fields: [(String, String, String)] = [
+                ("format", format, now.format), ("layout", layout, now.layout),
+                ("alignment", text(alignment), text(now.alignment)),
+                ("compression", text(compression), text(now.compression)),
+                ("made as a base", text(base), text(now.base)), ("depth", text(depth), text(now.depth)),
+                ("difference", text(diff), text(now.diff)),
+                (
+                    "backing file", text(backingName ?? backing?.path),
+                    text(now.backingName ?? now.backing?.path)
+                ),
+                ("shortest run of zeros", text(zeroRun), text(now.zeroRun)),
+                ("segment", text(segment), text(now.segment)),
+                ("salvaged", text(salvaged), text(now.salvaged)),
+            ]
+            return fields.filter { $0.1 != $0.2 }.map { "\($0.0) \($0.1), now \($0.2)" }.joined(
+                separator: "; ")
+        }
     }
 
     /// What is written.

@@ -1,3 +1,5 @@
+package import Linux
+
 /// Bytes that are not what an archive's format says they should be. The text names the place; the
 /// caller puts the archive's name before it.
 package struct ArchiveError: Error, Equatable, CustomStringConvertible {
@@ -11,6 +13,8 @@ package struct ArchiveError: Error, Equatable, CustomStringConvertible {
 
     package let kind: Kind
     package let description: String
+    /// Whether its end is missing: it was not sent to its end.
+    package private(set) var isCut = false
 
     package init(_ kind: Kind, _ description: String) {
         self.kind = kind
@@ -19,5 +23,19 @@ package struct ArchiveError: Error, Equatable, CustomStringConvertible {
 
     static func damaged(_ fact: String, at offset: UInt64) -> ArchiveError {
         ArchiveError(.damaged, "\(fact) at offset \(offset)")
+    }
+
+    /// The archive ends at `offset`, and should not.
+    static func cut(at offset: UInt64) -> ArchiveError {
+        var error = ArchiveError(.damaged, "is cut short at offset \(offset)")
+        error.isCut = true
+        return error
+    }
+
+    /// The line, and what to do about it.
+    package var message: Message {
+        isCut
+            ? "\(description) (fetch it again; unpack \(.salvage) restores what is there)"
+            : Message(description)
     }
 }

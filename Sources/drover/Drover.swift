@@ -40,8 +40,24 @@ struct Drover: AsyncParsableCommand {
         configuration.subcommands.compactMap { $0.configuration.commandName }
     }
 
+    /// What people call commands who come from other tools.
+    private static let synonyms = [
+        "extract": "unpack", "restore": "unpack", "copy": "convert", "backup": "pack", "merge": "commit",
+    ]
+
+    /// `arguments` with the command's own name, also behind `help`.
+    private static func named(_ arguments: [String]) -> [String] {
+        var arguments = arguments
+        let index = arguments.first == "help" ? 1 : 0
+        if arguments.indices.contains(index), let name = synonyms[arguments[index]] {
+            arguments[index] = name
+        }
+        return arguments
+    }
+
     /// Does what `arguments` ask for and says what became of it.
-    private static func outcome(of arguments: [String]) async -> ExitCode {
+    private static func outcome(of given: [String]) async -> ExitCode {
+        let arguments = named(given)
         let command: any ParsableCommand
         do {
             command = try await asyncParseAsRoot(Pack.shortened(Run.spelled(arguments)))
@@ -77,7 +93,7 @@ struct Drover: AsyncParsableCommand {
         case let command as Convert: command.source
         case let command as Pack: command.archive
         case let command as Unpack: command.archive
-        case let command as Verify: command.file
+        case let command as Verify: command.files.first
         case let command as Run: command.fleet.pipeline
         default: nil
         }
@@ -101,7 +117,7 @@ struct Drover: AsyncParsableCommand {
     private static func refuse(_ error: any Error, _ arguments: [String]) -> ExitCode {
         if let first = arguments.first, !first.hasPrefix("-"), first != "help", !commandNames.contains(first)
         {
-            let near = NearestKey.of(first, in: commandNames).map { "did you mean \($0)?" }
+            let near = NearestKey.of(first, in: commandNames + synonyms.keys.sorted()).map { "did you mean \($0)?" }
             StandardError.line("'\(first)' is no command (\(near ?? "see drover --help"))")
             return .usage
         }

@@ -120,7 +120,7 @@ package struct CowContent: LayerContent {
                     .mtime,
                     DiskImageError(
                         .badData, referrer,
-                        "backing file \(backing.path) has mtime \(mtime.seconds); the header expects \(header.mtime) (if its content is unchanged, \(.ignoreMtime) goes on)"
+                        "backing file \(backing.path) was modified \(mtime.date) (\(mtime.seconds)); the header expects \(Timestamp.date(Int(header.mtime))) (\(header.mtime)): if its bytes are unchanged, \(.repairMtime) gives it its time back where that can be proven, and \(.ignoreMtime) goes on without"
                     )))
         }
         return misfits

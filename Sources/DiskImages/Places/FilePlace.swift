@@ -79,7 +79,7 @@ package struct FilePlace: Sendable {
         try isLink() ? try ImageFile.identity(at: FilePlace(following: path).path) : try identity()
     }
 
-    func isLink() throws -> Bool { try status().map { $0.st_mode & S_IFMT == S_IFLNK } ?? false }
+    package func isLink() throws -> Bool { try status().map { $0.st_mode & S_IFMT == S_IFLNK } ?? false }
 
     func status() throws -> stat? {
         guard folder.exists else { return nil }

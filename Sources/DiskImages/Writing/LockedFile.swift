@@ -17,11 +17,21 @@ package final class LockedFile: @unchecked Sendable {
     /// Opens or creates the file at `place` and locks it. Throws `target` where another process
     /// holds the lock, the file is no regular one, or it has another name as well. Without
     /// `usesLock` the caller sees to it that no other process works on the file.
-    package init(_ place: FilePlace, usesLock: Bool = true) throws {
-        try place.folder.checkExists(for: place)
+    /// `called`: what the file is for, where that is what a user knows.
+    package init(_ place: FilePlace, called name: FilePath? = nil, usesLock: Bool = true) throws {
+        do {
+            try place.folder.checkExists(for: place)
+        } catch let error as DiskImageError {
+            throw DiskImageError(error.kind, name ?? error.path, error.fact, cause: error.cause)
+        }
         let descriptor = place.open(O_RDWR | O_CREAT | O_NONBLOCK, mode: 0o600)
         guard descriptor >= 0 else {
-            throw DiskImageError.system(place.path, "cannot be created", .current, .target)
+            let error = Errno.current
+            // What keeps this file from its folder keeps every other from it.
+            let isFolders = [.permissionDenied, .readOnlyFileSystem, .noSpace, .noSuchFileOrDirectory]
+                .contains(error)
+            let path = isFolders ? name ?? place.path : place.path
+            throw DiskImageError.system(path, "cannot be created", error, .target)
         }
         do {
             try place.checkIsOnlyName(of: descriptor)

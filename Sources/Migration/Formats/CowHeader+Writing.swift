@@ -46,7 +46,7 @@ extension CowHeader {
             guard let seconds = backing.mtime.headerSeconds else {
                 throw MigrationError(
                     .badData,
-                    "\(target): no COW layout can hold the mtime \(backing.mtime.seconds) of \(backing.path); expected 0 to \(UInt32.max) (name a copy that has another time, as drover convert makes one; with another time on that file itself, every overlay that it has would be refused)"
+                    "\(target): no COW layout can hold the mtime \(backing.mtime.seconds) (\(backing.mtime.date)) of \(backing.path); expected 0 to \(UInt32.max) (name a copy that has another time, as drover convert makes one; with another time on that file itself, every overlay that it has would be refused)"
                 )
             }
             return seconds

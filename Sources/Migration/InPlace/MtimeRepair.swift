@@ -61,12 +61,14 @@ package struct MtimeRepair: Sendable {
             return .left(
                 base: base.path,
                 why:
-                    "nothing proves that it is what it was at mtime \(expected): there is neither a manifest nor an archive of it from then (\(.known) names one)"
+                    "nothing proves that it is what it was on \(Timestamp.date(Int(expected))): there is neither a manifest nor an archive of it from then (\(.known) names one)"
             )
         }
         return .left(
             base: base.path,
-            why: "is not what it was at mtime \(expected), as \(other) says: its time differs rightly")
+            why:
+                "is not what it was on \(Timestamp.date(Int(expected))), as \(other) says: its time differs rightly"
+        )
     }
 
     /// Why the time cannot be given back, where its overlays expect several.
@@ -91,7 +93,7 @@ package struct MtimeRepair: Sendable {
         let parent = base.path.removingLastComponent()
         let folder: FilePath = parent.isEmpty ? "." : parent
         let beside = try FolderNames.all(in: folder).filter {
-            $0.hasSuffix(".manifest") || $0.hasSuffix(".drover")
+            ["manifest", "drover"].contains($0.extension)
         }
         return known + beside.map { folder.appending($0) }
     }

@@ -21,9 +21,9 @@ struct Siblings {
     func find(in folders: [FilePath]) throws -> [(path: FilePath, mtime: UInt32?)] {
         var found: [(FilePath, UInt32?)] = []
         var seen: Set<FileID> = [FileID(overlay), FileID(base.file.identity)]
-        var folderNames: Set<String> = []
+        var seenFolders: Set<FilePath> = []
         for folder in folders.map({ $0.isEmpty ? "." : $0 })
-        where folderNames.insert(try resolved(folder).string).inserted {
+        where seenFolders.insert(try resolved(folder)).inserted {
             for name in try FolderNames.all(in: folder) {
                 let path = folder.appending(name)
                 guard let file = try ImageFile.identity(at: path), file.isRegular,
@@ -43,24 +43,5 @@ struct Siblings {
         if let file = try? ImageFile.identity(at: place) { return file.isSameFile(as: base.file.identity) }
         return reference.path.lastComponent == base.path.lastComponent
             && reference.expects(base.file.identity.mtime)
-    }
-}
-
-/// The names in a folder.
-enum FolderNames {
-    /// In the order of their bytes. Throws `unavailable` where the folder cannot be read.
-    static func all(in folder: FilePath) throws -> [String] {
-        guard let stream = folder.withPlatformString({ opendir($0) }) else {
-            throw DiskImageError.system(folder, "cannot be searched for overlays", .current, .unavailable)
-        }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { FilePath(platformString: $0).string }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names.sorted()
     }
 }

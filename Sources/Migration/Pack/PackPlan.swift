@@ -100,7 +100,7 @@ struct PackPlan {
     var unrestorable: [Message] {
         let bases = Set(header.layers.compactMap(\.backing)).sorted().map { sources[$0].chain.top.file }
         return bases.filter { $0.identity.mtime.headerSeconds == nil }.map {
-            "\($0.path): its mtime, \($0.identity.mtime.seconds), fits no COW header: its overlays can be unpacked as raw images alone (unpack \(.written(.raw)))"
+            "\($0.path): its mtime, \($0.identity.mtime.date), fits no COW header: its overlays can be unpacked as raw images alone (unpack \(.written(.raw)))"
         }
     }
 

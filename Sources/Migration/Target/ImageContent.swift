@@ -47,7 +47,10 @@ struct ImageContent: TargetContent {
 
     func difference(from other: ManifestJob?) -> String {
         guard let other else { return "another job" }
-        if other.sources == job.sources { return "the same source with other options" }
+        if other.sources == job.sources {
+            let differences = other.options.differences(from: job.options)
+            return "the same source with other options" + (differences.isEmpty ? "" : ": " + differences)
+        }
         guard other.sources.map(\.path) == job.sources.map(\.path) else {
             return "another source, \(other.sources.first?.path ?? "")"
         }

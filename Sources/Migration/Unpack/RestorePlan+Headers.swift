@@ -36,7 +36,7 @@ extension RestorePlan {
         if let backing, backing.mtime.headerSeconds == nil {
             throw MigrationError(
                 .badData,
-                "\(described.name): no COW layout can hold \(backing.mtime.seconds), the mtime of its backing file (\(.written(.raw)) needs none)"
+                "\(described.name): no COW layout can hold \(backing.mtime), the mtime of its backing file (\(.written(.raw)) needs none)"
             )
         }
         // Where the bitmap begins is no part of the image; a huge alignment only wastes the disk.

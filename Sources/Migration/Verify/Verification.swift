@@ -128,7 +128,7 @@ package struct Verification: Sendable {
         guard let found = try ImageFile.identity(at: place) else { return nil }
         if let mtime = backing.mtime, !backing.expects(found.mtime) {
             return
-                "its backing file \(place) is not the one it was made for: its mtime is \(found.mtime.seconds); expected \(mtime)"
+                "its backing file \(place) is not the one it was made for: it was modified \(found.mtime.date); expected \(Timestamp.date(Int(mtime)))"
         }
         guard recorded.layout != ImageFormat.raw.name || found.size == recorded.size else {
             return

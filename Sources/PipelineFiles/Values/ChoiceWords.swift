@@ -9,6 +9,7 @@ package enum ChoiceWords {
         case .restart: "--restart"
         case .forceShare: ", or read it with --force-share"
         case .ignoreMtime: "--ignore-mtime"
+        case .repairMtime: "drover check -r mtime"
         case .backingMap: "--backing-map OLD=NEW"
         case .backingSearch: "--backing-search DIRECTORY"
         case .confine: "--confine"

@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import ImageFormats
 internal import Linux
 internal import SystemPackage
 
@@ -14,12 +15,29 @@ enum PipelineText {
         }
         guard identity.isRegular else { throw DiskImageError(.badData, file, "is no regular file") }
         let opened = try ImageFile(opening: file)
+        if let kind = try PipelineText.kind(of: opened) {
+            throw DiskImageError(.badData, file, "is \(kind), not a pipeline file")
+        }
         guard opened.length <= UInt64(longest) else { throw tooLong(file, "\(opened.length)") }
         // A byte more than allowed: some file systems say 0 for files that have content.
         var bytes = [UInt8](repeating: 0, count: longest + 1)
         let count = try bytes.withUnsafeMutableBytes { try opened.readAvailable(into: $0, at: 0) }
         guard count <= longest else { throw tooLong(file, "more than \(longest)") }
         return Array(bytes[..<count])
+    }
+
+    /// What people take for a pipeline file by mistake; nil of anything else.
+    private static func kind(of file: ImageFile) throws -> String? {
+        let start = try file.prefix(512)
+        if start.starts(with: "MOOO".utf8) || start.starts(with: "OOOM".utf8) { return "a disk image (COW)" }
+        switch ForeignFormat(recognising: start) {
+        case .archive?: return "an archive"
+        case .manifest?: return "a manifest"
+        case .qcow2?, .qcow?, .qed?, .vmdk?, .vdi?, .vhdx?, .vpc?, .parallels?, .bochs?: return "a disk image"
+        default: break
+        }
+        // A text has no NUL, and a raw disk begins with them, or has some in its boot sector.
+        return start.contains(0) && file.length > UInt64(longest) ? "a disk image (raw)" : nil
     }
 
     private static func tooLong(_ file: FilePath, _ length: String) -> DiskImageError {

@@ -143,7 +143,7 @@ package final class ArchiveFile: Sendable {
         do {
             return try body()
         } catch let error as ArchiveError {
-            throw DiskImageError(.badData, file.path, "\(error)")
+            throw DiskImageError(.badData, file.path, error.message)
         }
     }
 

@@ -43,8 +43,11 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
     package let missing: String?
     package let layers: [Layer]
 
-    /// Reads the beginning and the end of `path`.
-    package init(_ path: FilePath, _ ancestors: AncestorSearch = AncestorSearch()) throws {
+    /// Reads the beginning and the end of `path`. `names` are those that are meant: as they are listed, last
+    /// components that are unique, or patterns; none are all. Throws `unavailable` where one is not there.
+    package init(
+        _ path: FilePath, _ ancestors: AncestorSearch = AncestorSearch(), names: [String] = []
+    ) throws {
         let file = try ArchiveAddress.open(path)
         let reader = try ArchiveReader(ByteStream(file))
         let index = try reader.readIndex(of: file)
@@ -66,8 +69,10 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
             missing = error.description
         }
         (self.line, self.missing) = (line, missing)
+        let meant = names.isEmpty ? nil : try ArchiveListing.meant(by: names, in: reader.header, of: path)
         layers = zip(reader.header.layers, index.layers).flatMap { layer, entry in
-            layer.names.enumerated().map { number, name in
+            layer.names.enumerated().filter { meant?.contains(Array($0.element.utf8)) ?? true }.map {
+                number, name in
                 Layer(
                     name: name, image: layer.image, layout: layer.layout, virtualSize: layer.size,
                     data: entry.held, zeros: entry.zeros, shared: entry.shared,
@@ -78,5 +83,29 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
                     with: layer.isCompanion, link: layer.link)
             }
         }
+    }
+
+    /// The names, by their bytes, that `names` mean.
+    private static func meant(by names: [String], in header: ArchiveHeader, of path: FilePath) throws -> Set<
+        [UInt8]
+    > {
+        let known = ArchiveNames(header)
+        return try Set(
+            names.flatMap { name -> [[UInt8]] in
+                switch known.find(name) {
+                case .one(_, let name): return [Array(name.utf8)]
+                case .several(let count):
+                    throw DiskImageError(
+                        .unavailable, path,
+                        "\(name) is the name of \(count) images (give the full name, as drover list prints it)"
+                    )
+                case .none:
+                    let matches = known.matching(name)
+                    guard matches.isEmpty else { return matches.map { Array($0.name.utf8) } }
+                    throw DiskImageError(
+                        .unavailable, path, "holds no image \(name) (drover list names them)",
+                        cause: .noSuchFileOrDirectory)
+                }
+            })
     }
 }

@@ -54,10 +54,15 @@ extension ArchiveReader {
         record: ArchiveRecord, (index: ArchiveIndex, header: [UInt8])
     ) {
         let length = UInt64(ArchiveTrailer.recordLength)
-        guard file.length > length else { throw ArchiveError(.damaged, "it ends without a trailer") }
+        guard file.length > length else { throw ArchiveError.cut(at: file.length) }
         let stream = ByteStream(file)
         stream.seek(to: file.length - length)
-        let record = try readRecord(stream, longest: ArchiveTrailer.recordLength)
+        let record: ArchiveRecord
+        do {
+            record = try readRecord(stream, longest: ArchiveTrailer.recordLength)
+        } catch is ArchiveError {
+            throw ArchiveError.cut(at: file.length)
+        }
         let trailer = try ArchiveTrailer(parsing: record.body)
         guard record.kind == .trailer, trailer.length == file.length || isMoved,
             trailer.indexOffset < trailer.length,

@@ -108,7 +108,7 @@ package final class ArchiveReader: @unchecked Sendable {
         let offset = stream.offset
         let count = try stream.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<run.frameLength]))
         guard count == run.frameLength else {
-            throw ArchiveError.damaged("it ends within a frame", at: offset + UInt64(count))
+            throw ArchiveError.cut(at: offset + UInt64(count))
         }
     }
 
@@ -116,7 +116,7 @@ package final class ArchiveReader: @unchecked Sendable {
     package func skipFrame(of run: RunRecord) throws {
         let offset = stream.offset
         guard try stream.skip(UInt64(run.frameLength)) else {
-            throw ArchiveError.damaged("it ends within a frame", at: offset)
+            throw ArchiveError.cut(at: stream.file?.length ?? offset)
         }
     }
 
@@ -301,13 +301,13 @@ package final class ArchiveReader: @unchecked Sendable {
     static func readRecord(_ stream: ByteStream, longest: Int) throws -> ArchiveRecord {
         let offset = stream.offset
         let prefix = try stream.read(ArchiveRecord.prefixLength)
-        guard !prefix.isEmpty else { throw ArchiveError.damaged("it ends without a trailer", at: offset) }
+        guard !prefix.isEmpty else { throw ArchiveError.cut(at: offset) }
         guard let length = ArchiveRecord.length(of: prefix), length <= longest else {
             throw ArchiveError.damaged("there is no record", at: offset)
         }
         let rest = try stream.read(length - prefix.count)
         guard prefix.count + rest.count == length else {
-            throw ArchiveError.damaged("it ends within a record", at: offset)
+            throw ArchiveError.cut(at: offset + UInt64(prefix.count + rest.count))
         }
         return try ArchiveRecord(parsing: prefix + rest, at: offset)
     }

@@ -19,18 +19,24 @@ struct List: ParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
     @Argument(help: "The archive.", completion: .file(), transform: FilePath.init(argument:)) var archive:
         FilePath
+    @Argument(
+        help:
+            "Only these images: names as list prints them, their last components, or patterns such as 'guests/*'."
+    )
+    var names: [String] = []
 
-    func run() throws { try List.list(archive, outputOptions, archiveOptions.ancestors()) }
+    func run() throws { try List.list(archive, outputOptions, archiveOptions.ancestors(), names) }
 
     /// Says what `archive` holds.
     static func list(
-        _ archive: FilePath, _ outputOptions: OutputOptions, _ ancestors: AncestorSearch = AncestorSearch()
+        _ archive: FilePath, _ outputOptions: OutputOptions, _ ancestors: AncestorSearch = AncestorSearch(),
+        _ names: [String] = []
     )
         throws
     {
         let listing: ArchiveListing
         do {
-            listing = try ArchiveListing(archive, ancestors)
+            listing = try ArchiveListing(archive, ancestors, names: names)
         } catch {
             throw ArchiveFailure(archive, error)
         }

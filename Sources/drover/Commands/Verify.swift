@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DiskImages
+internal import Linux
 internal import Migration
 internal import PipelineFiles
 internal import Stages
@@ -33,24 +34,59 @@ struct Verify: AsyncParsableCommand {
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @Argument(
-        help: "An archive (- for standard input), or the target of an earlier move.", completion: .file(),
-        transform: FilePath.init(argument:)) var file: FilePath
+        help:
+            "Archives (- for standard input), targets of earlier moves, or directories: all of both in them.",
+        completion: .file(), transform: FilePath.init(argument:)) var files: [FilePath]
 
     func validate() throws {
         try CopyOptions.validate(rate: rate, jobs: jobs)
-        if deep, file == "-" {
+        if manifest != nil, files.count > 1 {
+            throw ValidationError("--manifest is of one FILE (give one)")
+        }
+        if files.contains("-"), files.count > 1 {
+            throw ValidationError("- is standard input, which is checked alone (give files)")
+        }
+        if deep, files == ["-"] {
             throw ValidationError("--deep looks for archives beside the one that is checked (give a file)")
         }
     }
 
     func run() async throws {
-        if MakeInvocation.isDryRun { return try await DryRun.say("verify \(file)") {} }
+        if MakeInvocation.isDryRun {
+            for file in files { try await DryRun.say("verify \(file)") {} }
+            return
+        }
         let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
+        let isMany =
+            try files.count > 1 || files.contains { try ImageFile.identity(at: $0)?.isDirectory == true }
+        guard isMany else { return try await verify(files[0], session) }
+        // The worst is what it ends with: damage, then what could not be checked.
+        var failure: ExitCode?
+        var count = 0
+        for file in try files.flatMap({ try VerifiableFiles.below($0) ?? [$0] }) {
+            guard !session.options.stop.isRequested else {
+                throw MigrationError(.stopped, "\(file): stopped by a signal")
+            }
+            do {
+                try await verify(file, session)
+                count += 1
+            } catch let code as ExitCode {
+                failure = code
+            } catch {
+                StandardError.line(ErrorLine.text(of: error))
+                failure = failure ?? ExitCode(for: error)
+            }
+        }
+        verbosity.tell("\(HumanText.count(count, "file")) sound")
+        if let failure { throw failure }
+    }
+
+    private func verify(_ file: FilePath, _ session: Session) async throws {
         let isNamed = file.lastComponent?.extension == "drover"
         if manifest == nil,
             try file == "-" || isNamed || ArchiveAddress.isRemote(file) || ArchiveAddress.isArchive(file)
         {
-            return try await verifyArchive(session)
+            return try await verifyArchive(file, session)
         }
         let verification =
             try manifest.map { try Verification(of: file, recordedIn: $0) } ?? Verification(of: file)
@@ -66,7 +102,7 @@ struct Verify: AsyncParsableCommand {
         verbosity.tell("\(file): is what was written (\(HumanText.size(finding.length)))")
     }
 
-    private func verifyArchive(_ session: Session) async throws {
+    private func verifyArchive(_ file: FilePath, _ session: Session) async throws {
         let finding: ArchiveVerification.Finding
         do {
             finding = try await session.during {

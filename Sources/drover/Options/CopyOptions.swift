@@ -55,10 +55,16 @@ struct CopyOptions: ParsableArguments {
 /// Whether and how a command shows how far it is.
 struct ProgressOptions: ParsableArguments {
     @Option(
+        name: .customLong("progress"),
         help: ArgumentHelp(
             "auto, a bar where standard error is a terminal; bar; json, a line a second; none.",
             valueName: "style"))
-    var progress = ProgressStyle.auto
+    var style = ProgressStyle.auto
+
+    @Flag(name: .customShort("p"), help: "Show a bar, as --progress bar does.") var showsBar = false
+
+    /// How progress is shown.
+    var progress: ProgressStyle { showsBar && style == .auto ? .bar : style }
 }
 
 /// The value of `--progress`.

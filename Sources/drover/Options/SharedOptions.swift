@@ -124,10 +124,10 @@ struct OutputOptions: ParsableArguments {
 
 /// How much a command says.
 struct VerbosityOptions: ParsableArguments {
-    @Flag(name: .customShort("q"), help: "Say nothing but errors.")
+    @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing but errors.")
     var isQuiet = false
 
-    @Flag(name: .customShort("v"), help: "Say more.")
+    @Flag(name: [.customShort("v"), .customLong("verbose")], help: "Say more.")
     var isVerbose = false
 
     func validate() throws {

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import DiskImages
 internal import Linux
 internal import Migration
+internal import PipelineFiles
 internal import SystemPackage
 internal import TransportArchive
 
@@ -12,7 +13,8 @@ struct ArchiveFailure: Error, CustomStringConvertible {
 
     init(_ archive: FilePath, _ error: any Error) {
         if let error = error as? ArchiveError {
-            description = "\(archive == "-" ? "standard input" : RemoteFile.shown(archive)): \(error)"
+            description =
+                "\(archive == "-" ? "standard input" : RemoteFile.shown(archive)): \(error.message.text(ChoiceWords.commandLine))"
             code = .badData
         } else if let error = error as? Shortage {
             description = archive == "-" ? error.description : "\(RemoteFile.shown(archive)): \(error)"

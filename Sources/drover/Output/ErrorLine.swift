@@ -20,6 +20,9 @@ enum ErrorLine {
             text += (text.hasSuffix(":") ? " " : ", ") + items.joined(separator: ", ")
         }
         if text.hasSuffix(".") { text.removeLast() }
+        if text.contains("is invalid for"), text.hasSuffix("<bytes>'") || text.hasSuffix("<size>'") {
+            text += " (expected \(ByteSize.forms))"
+        }
         return text.prefix(1).lowercased() + text.dropFirst()
     }
 

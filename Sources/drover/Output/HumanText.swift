@@ -39,16 +39,6 @@ enum HumanText {
         "\(number) \(noun)\(number == 1 ? "" : "s")"
     }
 
-    /// `2026-11-22 21:41:00 UTC`, of seconds since 1970.
-    static func time(_ seconds: Int) -> String {
-        var moment = time_t(seconds)
-        var parts = tm()
-        guard gmtime_r(&moment, &parts) != nil else { return "\(seconds) s since 1970" }
-        func digits(_ value: CInt) -> String { padded(String(value), to: 2, with: "0", atStart: true) }
-        let date = "\(Int(parts.tm_year) + 1900)-\(digits(parts.tm_mon + 1))-\(digits(parts.tm_mday))"
-        return "\(date) \(digits(parts.tm_hour)):\(digits(parts.tm_min)):\(digits(parts.tm_sec)) UTC"
-    }
-
     /// `0.43`, never negative and never longer than a number of seconds or a ratio should be.
     static func hundredths(_ number: Double) -> String {
         let hundredths = UInt64(min(max(number, 0) * 100, 1e12).rounded())

@@ -1,3 +1,5 @@
+internal import Linux
+
 extension ImageFacts {
     /// The facts for people, in `qemu-img info`'s words as far as it has them.
     var lines: [String] {
@@ -44,7 +46,7 @@ extension CowFacts {
                 case nil: ""
                 }
             lines.append(
-                "backing file mtime: \(backingMtime) (\(HumanText.time(Int(backingMtime))))\(verdict)")
+                "backing file mtime: \(backingMtime) (\(Timestamp.date(Int(backingMtime))))\(verdict)")
         }
         return lines
     }

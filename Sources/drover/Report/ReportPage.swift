@@ -1,4 +1,5 @@
 internal import DiskImages
+internal import Linux
 internal import SystemPackage
 
 /// A report as one HTML page that needs nothing else: no script, no network, no file beside it.
@@ -45,7 +46,7 @@ struct ReportPage {
     }
 
     private var header: HTML {
-        let time = HumanText.time(report.createdAt)
+        let time = Timestamp.date(report.createdAt)
         return """
             <header>
             <p class="brand">Drover report</p>
@@ -105,8 +106,8 @@ struct ReportPage {
             <section aria-labelledby="throughput">
             <h2 id="throughput">Throughput</h2>
             <figure>\(drawing.figure)
-            <figcaption>Guest disk in segments with data (of archives, bytes of the file) that became safe, by time of work: \(drawing.description) First checkpoint \(HumanText.time(start)), last \
-            \(HumanText.time(end)).</figcaption></figure>
+            <figcaption>Guest disk in segments with data (of archives, bytes of the file) that became safe, by time of work: \(drawing.description) First checkpoint \(Timestamp.date(start)), last \
+            \(Timestamp.date(end)).</figcaption></figure>
             </section>
             """
     }

@@ -123,7 +123,7 @@ struct CowTargetTests {
         for layout in CowLayout.writable {
             #expect(
                 try refusal(layout, over: base)
-                    == "badData: /images/out.cow: no COW layout can hold the mtime \(seconds) of \(base); expected 0 to 4294967295 (name a copy that has another time, as drover convert makes one; with another time on that file itself, every overlay that it has would be refused)"
+                    == "badData: /images/out.cow: no COW layout can hold the mtime \(seconds) (\(Timestamp.date(seconds))) of \(base); expected 0 to 4294967295 (name a copy that has another time, as drover convert makes one; with another time on that file itself, every overlay that it has would be refused)"
             )
         }
     }

@@ -155,7 +155,7 @@ struct TargetPlaceTests {
         let move = try chain(to: "folder/out")
         #expect(
             try await refusal(move)
-                == "target: \(move.manifest): cannot be created: No such file or directory")
+                == "target: \(move.target): cannot be created: No such file or directory")
     }
 
     @Test func aStagingFileOfAnotherKindIsNotReplaced() async throws {

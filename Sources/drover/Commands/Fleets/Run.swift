@@ -62,6 +62,7 @@ struct Run: AsyncParsableCommand {
     var rate: ByteSize?
     @Flag(help: "Go on where the file system has no locks; nothing else may run on the fleet then.")
     var noLock = false
+    @Flag(help: "Only say what would be done, as plan does.") var dryRun = false
     @Flag(help: CopyOptions.noReflinkHelp) var noReflink = false
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var progressOptions: ProgressOptions
@@ -85,7 +86,12 @@ struct Run: AsyncParsableCommand {
     }
 
     func run() async throws {
-        if MakeInvocation.isDryRun { return try await dryRun() }
+        if MakeInvocation.isDryRun { return try await sayCommands() }
+        if dryRun {
+            var plan = Plan()
+            (plan.outputOptions, plan.verbosity, plan.fleet) = (outputOptions, verbosity, fleet)
+            return try await plan.run()
+        }
         // A signal that comes while the fleet is looked at asks to stop, too.
         _ = SignalWatch.stopFlag()
         OpenFiles.allowMany()
@@ -140,7 +146,7 @@ struct Run: AsyncParsableCommand {
     }
 
     /// Under `make -n`: what is to be done, a line for each.
-    private func dryRun() async throws {
+    private func sayCommands() async throws {
         OpenFiles.allowMany()
         let plan = try fleet.plan(makes: true)
         let choice = try fleet.choice(of: plan)
