@@ -12,6 +12,8 @@ package struct FleetItem: Sendable {
         case image
         /// An archive of one image or of all.
         case archive
+        /// A target of an earlier run whose source is gone: it is looked at, and never made again.
+        case orphan
     }
 
     package let role: Role

@@ -72,6 +72,7 @@ extension FleetPlan {
         if let problem = item.problem {
             return FleetOutlook(index: index, state: nil, problem: problem, read: 0)
         }
+        if item.role == .orphan { return FleetOutlook(index: index, state: .upToDate, problem: nil, read: 0) }
         do {
             switch spec.operation {
             case .verify: return try verification(of: index)
@@ -79,7 +80,9 @@ extension FleetPlan {
                 let packing = try await Packing(
                     packing(at: index), MoveOptions(workers: WorkerSlots(limit: 1), stop: stop))
                 let state = try packing.state()
-                return try outlook(of: index, state) { try packing.dataLength() }
+                return try outlook(of: index, state, try state == .altered && !packing.isOfRecordedJob()) {
+                    try packing.dataLength()
+                }
             case .convert:
                 let request = try conversion(at: index)
                 // As long as its base is not there or will change, an overlay cannot be what it is
@@ -88,7 +91,8 @@ extension FleetPlan {
                 let state =
                     isBaseSettled && isThere
                     ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
-                return try outlook(of: index, state) { try dataLength(of: item, request.options) }
+                let isConflict = try state == .altered && !Conversion(request).isOfRecordedJob()
+                return try outlook(of: index, state, isConflict) { try dataLength(of: item, request.options) }
             }
         } catch {
             return FleetOutlook(index: index, state: nil, problem: FleetProblem(error), read: 0)
@@ -112,10 +116,10 @@ extension FleetPlan {
         return try item.stateWithoutJob()
     }
 
-    private func outlook(of index: Int, _ state: TargetState, _ read: () throws -> UInt64) throws
-        -> FleetOutlook
-    {
-        var problem: FleetProblem?
+    private func outlook(
+        of index: Int, _ state: TargetState, _ isConflict: Bool, _ read: () throws -> UInt64
+    ) throws -> FleetOutlook {
+        var problem = isConflict ? FleetProblem(conflict(at: index)) : nil
         if state == .foreign { problem = FleetProblem(foreign(at: index)) }
         let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
         if isToDo {
@@ -124,6 +128,16 @@ extension FleetPlan {
         }
         return FleetOutlook(
             index: index, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
+    }
+
+    /// A target that somebody has written to, and whose source has changed, too: whichever is kept, something
+    /// is lost, and that is not for a nightly run to decide.
+    func conflict(at index: Int) -> MigrationError {
+        // Not `target`, which is what is in the way of a move that has begun.
+        MigrationError(
+            .badData,
+            "\(items[index].target): was written to since it was completed, and its source, base or options changed since, too (\(command(.force, for: index)) makes it again, and what was written is lost; or keep it: under another name, and this one is made again, or with its source in 'exclude')"
+        )
     }
 
     /// What is wrong with a target that is not this fleet's own; `difference` is why it cannot be

@@ -1,5 +1,6 @@
 package import DiskImages
 internal import ImageFormats
+internal import Manifests
 package import Migration
 package import PipelineFiles
 internal import Stages
@@ -14,11 +15,41 @@ package struct FleetPlan: Sendable {
 
     /// Opens every chain once. What is wrong with one image is said in its item; throws where there
     /// can be no plan at all.
-    package init(_ spec: PipelineSpec, _ sources: [FleetSource]) throws {
+    /// `withOrphans`: the targets of earlier runs whose sources are gone come after the others.
+    package init(_ spec: PipelineSpec, _ sources: [FleetSource], withOrphans: Bool = false) throws {
         self.spec = spec
         var planner = FleetPlanner(spec, try spec.chainOptions())
         for source in sources { planner.open(source) }
-        items = planner.items()
+        let items = planner.items()
+        self.items = withOrphans ? try items + FleetPlan.orphans(of: spec, beside: items) : items
+    }
+
+    /// Targets in the pipeline's folder that are none of `items`, by their manifests, and whose sources are
+    /// not where they were.
+    private static func orphans(of spec: PipelineSpec, beside items: [FleetItem]) throws -> [FleetItem] {
+        guard spec.target.archive == nil else { return [] }
+        let known = Set(items.map(\.target.absolute))
+        return try VerifiableFiles.recorded(below: spec.target.directory).compactMap { target in
+            guard !known.contains(target.absolute), let source = try recordedSource(of: target),
+                try ImageFile.identity(at: source) == nil
+            else { return nil }
+            return FleetItem(
+                role: .orphan, name: spec.shown(source), sources: [source], target: target, base: nil,
+                chain: nil)
+        }
+    }
+
+    /// The first file that a manifest says was read; nil where it cannot be read itself.
+    private static func recordedSource(of target: FilePath) throws -> FilePath? {
+        do {
+            let path =
+                try ManifestFile.isOfArchive(target)
+                ? ManifestFile.readArchive(of: target)?.job?.sources.first?.path
+                : ManifestFile.readEnds(of: target)?.job?.sources.first?.path
+            return path.map { FilePath($0) }
+        } catch is ManifestError {
+            return nil
+        }
     }
 
     /// Where the target of the item at `index` goes: links are followed as long as they stay in the

@@ -117,7 +117,9 @@ struct Drover: AsyncParsableCommand {
     private static func refuse(_ error: any Error, _ arguments: [String]) -> ExitCode {
         if let first = arguments.first, !first.hasPrefix("-"), first != "help", !commandNames.contains(first)
         {
-            let near = NearestKey.of(first, in: commandNames + synonyms.keys.sorted()).map { "did you mean \($0)?" }
+            let near = NearestKey.of(first, in: commandNames + synonyms.keys.sorted()).map {
+                "did you mean \($0)?"
+            }
             StandardError.line("'\(first)' is no command (\(near ?? "see drover --help"))")
             return .usage
         }

@@ -113,6 +113,9 @@ struct FleetMover {
             if difference == nil { return .adopted }
             if isForced { tell(.replaces(index, state)) }
         }
+        if state == .altered, !isForced, try !Conversion(request).isOfRecordedJob() {
+            throw run.plan.conflict(at: index)
+        }
         guard try permit(state, difference, &request.policy) else { return try settled(state, difference) }
         if item.role == .base, try isStoodOn { request.policy.naming = .withFamilyUnlessSame }
         var conversion = try Conversion(request)
@@ -127,6 +130,9 @@ struct FleetMover {
         var request = try run.plan.packing(at: index, settles: true)
         request.policy.usesLock = run.options.usesLocks
         let state = try await self.state { try await Packing(request, options).state() }
+        if state == .altered, !isForced, try await !Packing(request, options).isOfRecordedJob() {
+            throw run.plan.conflict(at: index)
+        }
         guard try permit(state, nil, &request.policy) else { return try settled(state) }
         return try await move(Packing(request, options))
     }

@@ -47,6 +47,9 @@ package struct Conversion: TargetMove {
 
     package func state() throws -> TargetState { try target.state() }
 
+    /// Whether what is recorded of the target is this very move, or nothing is.
+    package func isOfRecordedJob() throws -> Bool { try target.isOfRecordedJob() }
+
     /// A backing file's proof is left out.
     package func checkStart() throws { try target.checkStart() }
 

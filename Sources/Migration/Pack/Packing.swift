@@ -61,6 +61,9 @@ package struct Packing: TargetMove {
     /// An archive on standard output is never there.
     package func state() throws -> TargetState { try target?.state() ?? .absent }
 
+    /// Whether what is recorded of the archive is this very move, or nothing is.
+    package func isOfRecordedJob() throws -> Bool { try target?.isOfRecordedJob() ?? true }
+
     package func run(_ options: MoveOptions, tell: (String) -> Void) async throws -> MoveResult {
         guard var target else {
             try await stream(options)

@@ -51,6 +51,12 @@ struct TargetTransaction<Content: TargetContent> {
             users: place.path, place.existing)
     }
 
+    /// Whether what is recorded is this very job, or nothing is.
+    func isOfRecordedJob() throws -> Bool {
+        let record = try findings.record
+        return record?.job == nil || content.isSameJob(as: record)
+    }
+
     /// Whether the target is there, whole and of this very job; nothing is locked or changed, and
     /// nothing need be writable.
     func isUpToDate() throws -> Bool {

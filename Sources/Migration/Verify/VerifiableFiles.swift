@@ -18,6 +18,15 @@ package enum VerifiableFiles {
         return found
     }
 
+    /// The targets below `folder` of which there is a manifest, in the order of their names; none where there is
+    /// no such directory.
+    package static func recorded(below folder: FilePath) throws -> [FilePath] {
+        guard try ImageFile.identity(at: folder)?.isDirectory == true else { return [] }
+        return try files(in: folder, depth: 0).filter {
+            try ImageFile.identity(at: ManifestFile.path(of: $0)) != nil
+        }
+    }
+
     private static func files(in folder: FilePath, depth: Int) throws -> [FilePath] {
         guard depth < 64 else { return [] }
         var found: Set<FilePath> = []

@@ -31,13 +31,13 @@ extension PipelineSpec {
     /// of their paths' bytes, without those excluded and without Drover's own. Throws everything
     /// that is wrong: a pattern without a match, a folder or a FIFO among them, one outside of
     /// `confine`.
-    package func findSources() throws(PipelineProblems) -> [FleetSource] {
+    package func findSources(mayBeNone: Bool = false) throws(PipelineProblems) -> [FleetSource] {
         var problems: [PipelineProblem] = []
         var found: [[UInt8]: (match: SourceGlob.Match, glob: SourceGlob)] = [:]
         for glob in sources {
             let matches = matches(of: glob, &problems)
             let images = matches?.filter { !SourceGlob.isDroversOwn($0.path) }
-            if let matches, images?.isEmpty == true {
+            if let matches, images?.isEmpty == true, !mayBeNone {
                 problems.append(PipelineProblem(line: glob.line, glob.nothing(matches.first?.path)))
             }
             for match in images ?? [] where found[match.path.pathBytes] == nil {
@@ -61,7 +61,7 @@ extension PipelineSpec {
                     PipelineProblem(.io, line: glob.line, "source \(shown(match.path)): \(error)"))
             }
         }
-        if fleet.isEmpty, problems.isEmpty {
+        if fleet.isEmpty, problems.isEmpty, !mayBeNone {
             problems.append(PipelineProblem(line: lines["exclude"], "'exclude' leaves no source"))
         }
         guard problems.isEmpty else { throw PipelineProblems(givenName, problems) }

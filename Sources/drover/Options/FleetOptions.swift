@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import DiskImages
 internal import Fleets
 internal import FoundationEssentials
 internal import Migration
@@ -29,10 +30,17 @@ struct FleetOptions: ParsableArguments {
 
     /// Reads the pipeline file and opens every chain once. `makes`: of archives that follow one another the
     /// next is meant, not the last. Throws everything that is wrong with the
-    /// file itself, or what the system is short of.
-    func plan(makes: Bool = false) throws -> FleetPlan {
+    /// file itself, or what the system is short of. `looks`: nothing is made, and what earlier runs made of
+    /// sources that are gone belongs to it; so it does to a verification.
+    func plan(makes: Bool = false, looks: Bool = false) throws -> FleetPlan {
         let spec = try PipelineSpec.load(pipeline).choosingArchive(makes: makes)
-        let plan = try FleetPlan(spec, try spec.findSources())
+        let looks = looks || spec.operation == .verify
+        let sources = try spec.findSources(mayBeNone: looks)
+        let plan = try FleetPlan(spec, sources, withOrphans: looks)
+        // Neither sources nor anything that came of them: what is wrong with the patterns is said.
+        let isThere =
+            try plan.spec.target.archive.map { try ImageFile.identity(at: $0) != nil } ?? !plan.items.isEmpty
+        if sources.isEmpty, !isThere { _ = try spec.findSources() }
         try FleetOptions.checkShortage(plan.items.map(\.problem))
         return plan
     }

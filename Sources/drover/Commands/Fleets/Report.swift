@@ -30,7 +30,7 @@ struct Report: AsyncParsableCommand {
 
     func run() async throws {
         OpenFiles.allowMany()
-        let plan = try fleet.plan()
+        let plan = try fleet.plan(looks: true)
         let places = plan.places(in: try fleet.choice(of: plan))
         let sources = plan.items.flatMap { $0.chain?.layers.map(\.identity) ?? [] }
         let targets = try plan.items.compactMap {

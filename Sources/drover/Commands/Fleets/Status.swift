@@ -39,7 +39,7 @@ struct Status: ParsableCommand {
     }
 
     func run() throws {
-        let plan = try fleet.plan()
+        let plan = try fleet.plan(looks: true)
         let statuses = plan.places(in: try fleet.choice(of: plan)).map { plan.status(of: $0) }
         let counts = statuses.reduce(into: [:]) { $0[FleetWords.state(of: $1).key, default: 0] += 1 }
         var output = Output()
@@ -53,7 +53,10 @@ struct Status: ParsableCommand {
             for line in table.lines where !verbosity.isQuiet { try output.line(line) }
             let order = ["done", "altered", "running", "held", "to-name", "interrupted", "failed", "waiting"]
             let words = order.compactMap { key in counts[key].map { "\($0) \(key)" } }
-            try output.line("\(HumanText.count(statuses.count, "target")): \(words.joined(separator: ", "))")
+            let orphans = statuses.count { plan.items[$0.index].role == .orphan }
+            let gone = orphans > 0 ? " (\(HumanText.count(orphans, "orphan")): the sources are gone)" : ""
+            try output.line(
+                "\(HumanText.count(statuses.count, "target")): \(words.joined(separator: ", "))\(gone)")
         case .json:
             let items = statuses.map { status in
                 let item = plan.items[status.index]
