@@ -30,7 +30,7 @@ export DROVER_VERSION ?= $(shell .ci/version)
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit-test integration-test crash-matrix powercut fuzz test-sanitizers lint format bench install uninstall deb \
+.PHONY: help build demo test unit-test integration-test crash-matrix powercut fuzz test-sanitizers lint format bench install uninstall deb release \
         packages clean
 
 help: ## list these targets
@@ -94,6 +94,10 @@ uninstall: ## remove what install put there
 deb: build ## make the Debian packages of Drover and of nbdkit's plugin in .build/deb
 	@.ci/packages package
 	@.ci/deb $(DROVER) $(PLUGIN) "$(DEB)"
+
+release: ## check that this commit is a release (tag, CHANGELOG, nothing uncommitted), and make its packages
+	@.ci/release
+	@$(MAKE) deb
 
 # Man pages and the package bear the date of the last commit, not that of the day they are made.
 install deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)

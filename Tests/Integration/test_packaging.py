@@ -234,6 +234,37 @@ class InstallTests(InstalledCase):
         self.assertRegex(drover("--version").out.strip(), rf"^{re.escape(release)}(~git(\d{{8}})?\.[0-9a-f]{{7,}})?$")
 
 
+class ReleaseTests(DroverCase):
+    def test_only_a_release_is_one(self):
+        """In a repository of its own: a day in the changelog, nothing uncommitted, a tag."""
+        tree = self.scratch / "tree"
+        (tree / ".ci").mkdir(parents=True)
+        for name in (".ci/release", ".ci/version"):
+            shutil.copy(REPOSITORY / name, tree / name)
+
+        def git(*arguments):
+            run_tool("git", "-C", tree, "-c", "user.name=x", "-c", "user.email=x@example.org", *arguments)
+
+        def release(code, expected):
+            done = subprocess.run([tree / ".ci/release"], capture_output=True, text=True)
+            self.assertEqual((done.returncode, expected in done.stdout + done.stderr), (code, True), f"{done.stdout}{done.stderr}")
+
+        changelog = tree / "CHANGELOG.md"
+        changelog.write_text("# Changelog\n\n## [Unreleased]\nTo become 0.1.0, the first version.\n")
+        git("init", "-q")
+        git("add", "-A")
+        git("commit", "-qm", "one")
+        self.assertRegex(run_tool(tree / ".ci/version"), r"^0\.1\.0~git\d{8}\.[0-9a-f]{7,}\n$")
+        release(1, "expected '## [VERSION]")
+        changelog.write_text("# Changelog\n\n## [0.1.0] - 2026-12-31\n")
+        release(1, "not committed")
+        git("commit", "-qam", "two")
+        release(1, "not tagged v0.1.0")
+        git("tag", "-a", "v0.1.0", "-m", "x")
+        release(0, "release: 0.1.0")
+        self.assertEqual(run_tool(tree / ".ci/version"), "0.1.0\n")
+
+
 class DebianPackageTests(DroverCase):
     """The package, made once, in a scratch root whose dpkg knows of this system's packages those that ours depends on."""
 
