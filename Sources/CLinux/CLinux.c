@@ -51,6 +51,10 @@ int clinux_open_at(int folder, const char *name, int flags, unsigned mode) {
 
 int clinux_open_unnamed(int folder) { return openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }
 
+int clinux_spawn_closes(posix_spawn_file_actions_t *actions, int fd) {
+    return posix_spawn_file_actions_addclosefrom_np(actions, fd);
+}
+
 int clinux_empty_file(void) {
     int fd = memfd_create("drover", MFD_CLOEXEC);
     if (fd >= 0) fchmod(fd, 0600);

@@ -64,6 +64,8 @@ extension PipelineSpec {
         compression = keys.compression(values["compression"], operation) ?? .lz4(level: 1)
         jobs = keys.count(values["jobs"], "'jobs'")
         rate = keys.rate(values["rate"])
+        metrics = keys.path(values["metrics"], "'metrics'")
+        hooks = keys.hooks(values["hooks"])
         lines = keys.lines
         guard keys.problems.isEmpty else { throw PipelineFault(problems: keys.problems) }
     }
@@ -105,6 +107,16 @@ extension PipelineKeys {
             report(node.line, "\(name) is an empty list; expected directories (or leave it out)")
         }
         return texts.compactMap { path($0.text, $0.line, "an element of \(name)") }
+    }
+
+    fileprivate mutating func hooks(_ node: PipelineNode?) -> PipelineSpec.Hooks {
+        guard let node else { return PipelineSpec.Hooks() }
+        let values = values(of: node, .hooks)
+        func paths(_ key: String, _ keys: inout PipelineKeys) -> [FilePath] {
+            let texts = keys.texts(values[key], "'\(key)'", "a list of programs such as [./notify.sh]") ?? []
+            return texts.compactMap { keys.path($0.text, $0.line, "an element of '\(key)'") }
+        }
+        return PipelineSpec.Hooks(after: paths("after", &self), error: paths("error", &self))
     }
 
     fileprivate mutating func moves(_ node: PipelineNode?) -> [BackingLocation.Move] {

@@ -39,6 +39,16 @@ package struct PipelineSpec: Equatable, Sendable {
         }
     }
 
+    /// Programs, by their absolute paths, in the order in which they are run.
+    package struct Hooks: Equatable, Sendable {
+        /// After every run that came to its end.
+        package var after: [FilePath] = []
+        /// After every run that did not do all that it should.
+        package var error: [FilePath] = []
+    }
+
+    /// What stands for the part of a fleet in the name of a file of figures.
+    package static let shard = "{shard}"
     /// What stands for the time of a run in the name of an archive.
     package static let time = "{time}"
 
@@ -66,6 +76,10 @@ package struct PipelineSpec: Equatable, Sendable {
     package var jobs: Int?
     /// Bytes read a second, more than 0.
     package var rate: UInt64?
+    /// Where the figures of a run are written; `PipelineSpec.shard` in it stands for the part of the fleet.
+    package var metrics: FilePath?
+    /// Programs that hear how a run ended.
+    package var hooks: Hooks
     /// The line of each key that is there: `jobs`, `target.name`, `options.layout`.
     package var lines: [String: Int]
 

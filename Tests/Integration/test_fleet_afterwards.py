@@ -89,7 +89,9 @@ class AfterwardsTests(DroverCase):
         for _ in range(3):
             result = drover("run", self.pipelines["convert"])
             self.assertEqual(result.code, 1, result)
-            self.assertIn("--force makes it again", result.out + result.err)
+            self.assertEqual((result.out + result.err).count("--force makes it again"), 1)  # told once
+            quiet = drover("run", "-q", self.pipelines["convert"])
+            self.assertEqual((quiet.code, quiet.out, quiet.err), (1, "", result.err))
             self.assertIn("exclude", result.out + result.err)
             self.assertEqual(digest(target), before)
         self.assertEqual(drover("plan", self.pipelines["convert"]).code, 1)

@@ -86,7 +86,7 @@ struct PipelineProblemsTests {
             "- a",
             [
                 "1: the pipeline is a list; expected a mapping of version, operation, sources, exclude, source-format, backing-format, confine, "
-                    + "backing-map, backing-search, ignore-mtime, target, compression, jobs, rate"
+                    + "backing-map, backing-search, ignore-mtime, target, compression, jobs, rate, metrics, hooks"
             ]
         ),
         ("# nothing\n", [" is empty; expected a pipeline (sources and target)"]),

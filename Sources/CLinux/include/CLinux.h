@@ -1,6 +1,7 @@
 // What Linux offers and Swift's Glibc module does not show: calls and constants behind _GNU_SOURCE, and variadic calls.
 #ifndef CLINUX_H
 #define CLINUX_H
+#include <spawn.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -30,6 +31,8 @@ int clinux_open(const char *path, int flags, unsigned mode);
 int clinux_open_at(int folder, const char *name, int flags, unsigned mode);
 // Makes a file without a name in a folder; it goes away when it is closed.
 int clinux_open_unnamed(int folder);
+// The program that is started has no open file from `fd` on.
+int clinux_spawn_closes(posix_spawn_file_actions_t *actions, int fd);
 // An empty file in memory, of this user alone.
 int clinux_empty_file(void);
 // Opens a folder to look up names in (O_PATH), which it need not be readable for; whether a link at the end is followed.

@@ -6,6 +6,7 @@ enum PipelinePlace: String, CaseIterable {
     case pipeline = "a pipeline"
     case target = "'target'"
     case options = "'options'"
+    case hooks = "'hooks'"
 
     /// What the names of its keys have before them in `PipelineSpec.lines`.
     var prefix: String { self == .pipeline ? "" : "\(word)." }
@@ -16,6 +17,7 @@ enum PipelinePlace: String, CaseIterable {
         case .pipeline: ""
         case .target: "target"
         case .options: "options"
+        case .hooks: "hooks"
         }
     }
 
@@ -26,13 +28,14 @@ enum PipelinePlace: String, CaseIterable {
                 "version", "operation", "sources", "exclude", "source-format", "backing-format", "confine",
                 "backing-map", "backing-search", "ignore-mtime",
                 "target",
-                "compression", "jobs", "rate",
+                "compression", "jobs", "rate", "metrics", "hooks",
             ]
         case .target:
             [
                 "directory", "name", "format", "keep-chain", "options", "archive", "since", "full-every",
                 "with",
             ]
+        case .hooks: ["after", "error"]
         case .options: ["layout", "alignment", "cluster_size", "compression"]
         }
     }

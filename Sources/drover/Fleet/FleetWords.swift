@@ -62,10 +62,10 @@ enum FleetWords {
         case .upToDate: ("up to date", "up-to-date")
         case .done(let resumed): (resumed > 0 ? "done, resumed" : "done", "done")
         case .staged: ("made", "held")
-        case .waits(let reason, _): ("made, waits for \(reason)", "held")
+        case .waits: ("made, waits", "held")
         case .adopted: ("adopted", "adopted")
-        case .leftAlone(let reason): ("left alone: \(reason)", "left-alone")
-        case .failed(let problem): ("failed: \(problem)", "failed")
+        case .leftAlone: ("left alone", "left-alone")
+        case .failed: ("failed", "failed")
         case .stopped: ("stopped", "stopped")
         }
     }

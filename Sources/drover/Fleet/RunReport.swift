@@ -18,8 +18,11 @@ struct RunReport: Encodable {
     let pipeline: String
     let items: [Item]
     let totals: [String: Int]
+    /// What the run ended with, for its hooks.
+    let exitCode: Int32?
 
-    init(_ plan: FleetPlan, _ results: [FleetResult]) {
+    init(_ plan: FleetPlan, _ results: [FleetResult], code: Int32? = nil) {
+        exitCode = code
         pipeline = plan.spec.file.description
         items = results.map { result in
             let item = plan.items[result.index]
@@ -38,7 +41,8 @@ struct RunReport: Encodable {
         totals = RunReport.counts(results)
     }
 
-    /// The table, without what was up to date, and a line of counts.
+    /// The table, without what was up to date, and a line of counts; reasons were said when they came up.
+    /// Nothing where nothing but errors is wanted.
     static func lines(_ plan: FleetPlan, _ results: [FleetResult], isQuiet: Bool) -> [String] {
         var table = TextTable([
             ("ROLE", .left), ("NAME", .left), ("WRITTEN", .right), ("SECONDS", .right), ("OUTCOME", .left),
@@ -57,7 +61,7 @@ struct RunReport: Encodable {
         let words = order.compactMap { key in counts[key].map { "\($0) \(key.replacing("-", with: " "))" } }
         let total =
             "\(HumanText.count(results.count, "target")): \(words.isEmpty ? "nothing" : words.joined(separator: ", "))"
-        return (shown.isEmpty || isQuiet ? [] : table.lines) + [total]
+        return isQuiet ? [] : (shown.isEmpty ? [] : table.lines) + [total]
     }
 
     private static func counts(_ results: [FleetResult]) -> [String: Int] {

@@ -24,11 +24,14 @@ struct Output {
 
     /// Writes `value` as a JSON document with `qemu-img`'s way of writing keys: `virtual-size` for
     /// `virtualSize`.
-    mutating func json(_ value: some Encodable) throws {
+    mutating func json(_ value: some Encodable) throws { try line(Output.document(value)) }
+
+    /// The document that `json` prints.
+    static func document(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.keyEncodingStrategy = .custom { path in JSONKey(words: path.last?.stringValue ?? "") }
-        try line(try JSONText.of(value, encoder))
+        return try JSONText.of(value, encoder)
     }
 
     /// Writes everything that is still held.

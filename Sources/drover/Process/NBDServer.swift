@@ -63,11 +63,7 @@ struct NBDServer {
         arguments += [Array("--run".utf8), command]
         // What this process ignores, the program would, too.
         for signal in [SIGPIPE, SIGXFSZ] { Glibc.signal(signal, SIG_DFL) }
-        let error = withArguments(arguments) { arguments in
-            _ = execv(arguments[0]!, arguments)
-            return Errno.current
-        }
-        throw DiskImageError.system(program, "cannot be run", error, .unavailable)
+        throw DiskImageError.system(program, "cannot be run", ChildProcess.become(arguments), .unavailable)
     }
 
     /// Serves until a signal asks for the end. `announce` gets the URI once clients may come. Throws where
@@ -94,7 +90,7 @@ struct NBDServer {
         let ready = folder.path.appending("ready")
         var arguments = listening(on: listener, in: folder.path)
         arguments += ["-f", "--exit-with-parent", "-P"].map { Array($0.utf8) } + [ready.pathBytes]
-        let child = try spawn(arguments, unblocking: before)
+        let child = try ChildProcess.start(arguments, unblocking: before)
         defer { if let socket { _ = socket.withPlatformString { unlink($0) } } }
         var isReady = false
         var asked: Int?
@@ -158,34 +154,6 @@ struct NBDServer {
             }
         return [program.pathBytes, Array("-r".utf8)] + place + [plugin.pathBytes]
             + parameters.map { Array("\($0.key)=".utf8) + $0.value }
-    }
-
-    private func withArguments<Result>(
-        _ arguments: [[UInt8]], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
-    ) -> Result {
-        let texts = arguments.map { strdup(($0 + [0]).map { CChar(bitPattern: $0) }) }
-        defer { for text in texts { free(text) } }
-        return (texts + [nil]).withUnsafeBufferPointer { body($0.baseAddress!) }
-    }
-
-    private func spawn(_ arguments: [[UInt8]], unblocking mask: sigset_t) throws -> pid_t {
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var mask = mask
-        var defaults = sigset_t()
-        sigfillset(&defaults)
-        posix_spawnattr_setsigmask(&attributes, &mask)
-        posix_spawnattr_setsigdefault(&attributes, &defaults)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-        var child: pid_t = 0
-        let failed = withArguments(arguments) {
-            posix_spawn(&child, $0[0]!, nil, &attributes, $0, environ)
-        }
-        guard failed == 0 else {
-            throw DiskImageError.system(program, "cannot be run", Errno(rawValue: failed), .unavailable)
-        }
-        return child
     }
 }
 

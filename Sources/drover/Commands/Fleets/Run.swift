@@ -97,12 +97,47 @@ struct Run: AsyncParsableCommand {
         OpenFiles.allowMany()
         let plan = try fleet.plan(makes: true)
         let choice = try fleet.choice(of: plan)
+        let metrics = try RunMetrics(of: plan.spec, choice.shard)
+        var results: [FleetResult] = []
+        var code = ExitCode.success
+        defer { afterwards(code, plan, results, metrics) }
+        do {
+            try await move(plan, choice, metrics, &results)
+        } catch {
+            code = (error as? ExitCode) ?? ExitCode(for: error)
+            throw error
+        }
+    }
+
+    /// Tells those who are to hear how the run ended; nothing of it changes that.
+    private func afterwards(
+        _ code: ExitCode, _ plan: FleetPlan, _ results: [FleetResult], _ metrics: RunMetrics?
+    ) {
+        let report = RunReport(plan, results, code: code.rawValue)
+        do {
+            try metrics?.write(
+                ended: code.rawValue, counts: report.totals, read: results.reduce(0) { $0 &+ $1.written })
+        } catch {
+            verbosity.warn(ErrorLine.text(of: error))
+        }
+        let hooks = RunHooks(hooks: plan.spec.hooks, verbosity: verbosity)
+        hooks.run(code.rawValue, (try? Output.document(report)) ?? "{}")
+    }
+
+    private func move(
+        _ plan: FleetPlan, _ choice: FleetChoice, _ metrics: RunMetrics?, _ results: inout [FleetResult]
+    ) async throws {
         let session = try await Session(
             progressOptions, verbosity, jobs: jobs ?? plan.spec.jobs,
             rate: rate ?? plan.spec.rate.map(ByteSize.init), isOneJob: false)
         let fleetRun = try FleetRun(plan, choice: choice, options: try options(choice, plan))
         await fleetRun.begin(session.options)
-        let results = try await session.during { [verbosity] options in
+        // Where no thread can be had for it, there are figures at the end alone.
+        let ticker = try? metrics.map { metrics in
+            try Ticker(every: .seconds(60)) { try? metrics.write(running: session.options.progress.snapshot) }
+        }
+        defer { ticker?.stop() }
+        results = try await session.during { [verbosity] options in
             try await fleetRun.run(options) { Run.tell($0, plan, verbosity) }
         }
         var output = Output()
