@@ -3,7 +3,7 @@
 BENCH_SIZE    the guest disk, half of which is data (2G)
 BENCH_ROUNDS  how often each program runs (7)
 BENCH_DISK    a directory on the disk to measure (/var/tmp); memory is /dev/shm
-BENCH_PARTS   which parts, by name (memory,disk,huge; archive when Drover can pack)
+BENCH_PARTS   which parts, by name (memory,disk,huge,archive,serving)
 DROVER        the binary (.build/release/drover)
 
 Ends with 1 if a promise was broken: on a busy machine, ask again before you believe it.
@@ -108,6 +108,30 @@ class Bench:
             self.promises.at_most(f"{self.place}: 7 TiB, {name}", times.median, 0.1, "s")
         self.limit_memory("7 TiB", results)
 
+    def serving(self) -> None:
+        """Whole disks by nbdcopy, out of chains, out of an archive, and of raw files by nbdkit's own plugin."""
+        plugin = str(Path(DROVER).with_name("libnbdkit-drover-plugin.so"))
+        raw, dense, archive = self.at("dense.raw"), self.at("dense.cow"), self.at("dense.drover")
+        subprocess.run(["cp", "--sparse=never", self.at("disk.raw"), raw], check=True)
+        subprocess.run([DROVER, "create", "-b", raw, dense], check=True)
+        subprocess.run([DROVER, "pack", "-q", archive, self.at("fine.raw")], check=True)
+
+        def served(name: str, *what: str) -> Contender:
+            return Contender(name, ["nbdkit", "-U", "-", *what, "--run", "nbdcopy $uri null:"])
+
+        results = race([
+            served("drover, a dense chain", plugin, dense),
+            served("drover, half of it holes", plugin, self.at("overlay.cow")),
+            served("drover, out of an archive", plugin, f"{archive}::fine.raw"),
+            served("nbdkit's file plugin, dense", "file", raw),
+            Contender("lz4 -dc", ["lz4", "-d", "-c", "-q", archive]),
+        ])  # fmt: skip
+        table(f"Whole disks over NBD ({self.place})", results, "drover, a dense chain")
+        file = ["nbdkit's file plugin, dense"]
+        self.promises.ratio("NBD: a dense chain, against nbdkit's file plugin", results, "drover, a dense chain", file, 1.25)
+        self.promises.ratio("NBD: half of it holes, against that", results, "drover, half of it holes", file, 1.0)
+        self.promises.ratio("NBD: out of an archive, against lz4 -dc", results, "drover, out of an archive", ["lz4 -dc"], 1.0)
+
     def limit_memory(self, what: str, results: dict) -> None:
         peak = max(times.peak for name, times in results.items() if name.startswith("drover"))
         self.promises.at_most(f"{self.place}: {what}, peak RSS", peak / (1 << 20), MEMORY_LIMIT, "MiB")
@@ -116,7 +140,7 @@ class Bench:
 def main() -> int:
     if not os.access(DROVER, os.X_OK):
         sys.exit(f"bench: {DROVER} is not there (make build)")
-    parts = os.environ.get("BENCH_PARTS", "memory,disk,huge,archive").split(",")
+    parts = os.environ.get("BENCH_PARTS", "memory,disk,huge,archive,serving").split(",")
     size = size_of(os.environ.get("BENCH_SIZE", "2G"))
     promises = Promises()
     places = [("memory", "/dev/shm"), ("disk", os.environ.get("BENCH_DISK", "/var/tmp"))]
@@ -130,6 +154,8 @@ def main() -> int:
             bench.fine()
             if "huge" in parts:
                 bench.huge()
+            if "serving" in parts and name == "memory":
+                bench.serving()
         finally:
             shutil.rmtree(directory)
     if "archive" in parts and archive.is_possible(DROVER):

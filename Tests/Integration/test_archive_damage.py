@@ -21,7 +21,7 @@ from reference import open_chain
 
 ALL = os.environ.get("DROVER_DAMAGE") == "all"
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
-FLIPS, CUTS = 300, 80
+FLIPS, CUTS = 200, 60
 UNPACKED = 1 if ALL else 8  # one in so many is unpacked too, which takes longer than to verify it
 MEMORY = 512 << 20
 SECONDS = 20
