@@ -83,8 +83,8 @@ def sampled_damages(layout, data):
 
     def is_chosen(damage):
         if damage.length is not None:
-            return damage.length in near or rng.random() < 0.004
-        return damage.offset in numbers | near or damage.offset >= header or rng.random() < 0.04
+            return damage.length in near or rng.random() < 0.002
+        return damage.offset in numbers | near or damage.offset >= header or rng.random() < 0.02
 
     return [damage for damage in all_damages(layout, data) if is_chosen(damage)]
 
