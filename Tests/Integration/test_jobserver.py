@@ -145,7 +145,7 @@ class JobserverTests(DroverCase):
     def test_the_second_signal_gives_them_back(self):
         made = self.jobserver()
         # Writes take seconds: workers are held where no request to stop reaches them.
-        under = [required_tool("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64:delay_enter=2000000"]
+        under = [required_tool("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64:delay_enter=4000000"]
         tracer = made.start("convert", self.image, self.path("out.raw"), under=under)
         process = self.child(tracer)
         while workers(process) < TOKENS + 1 or made.count() > 0:
