@@ -10,11 +10,12 @@ let settings: [SwiftSetting] = [
 
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
-// Targets stand in one straight line: each may import only what comes before it here.
-let linux: [Target.Dependency] = ["CLinux", systemPackage]
 // Make says which version this is (.ci/version).
 let commit = Context.gitInformation.map { "~git.\($0.currentCommit.prefix(7))" } ?? ""
 let version = Context.environment["DROVER_VERSION"] ?? "0.1.0\(commit)"
+
+// Targets stand in one straight line: each may import only what comes before it here.
+let linux: [Target.Dependency] = ["CLinux", systemPackage]
 let diskImages: [Target.Dependency] = linux + ["Linux", "ImageFormats"]
 let transportArchive: [Target.Dependency] = diskImages + ["DiskImages"]
 let manifests: [Target.Dependency] = diskImages + ["DiskImages"]

@@ -121,7 +121,6 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *context) 
     if (answer->status != 206) return 0;
     if (length > room) {
         answer->has_more = 1;
-        length = 0;
         return 0;
     }
     memcpy(transfer->buffer + answer->received, bytes, length);

@@ -38,8 +38,6 @@ int cnbdkit_add_export(struct nbdkit_exports *exports, const char *name, const c
     return nbdkit_add_export(exports, name, description);
 }
 
-const char *cnbdkit_export_name(void) { return nbdkit_export_name(); }
-
 const char *cnbdkit_copy(const char *text) { return nbdkit_strdup_intern(text); }
 
 int cnbdkit_wants_one(uint32_t flags) { return (flags & NBDKIT_FLAG_REQ_ONE) != 0; }

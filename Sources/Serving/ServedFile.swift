@@ -66,10 +66,9 @@ package final class ServedFile: Sendable {
             format: options.format, backingFormat: options.backingFormat, location: options.location,
             ignoreMtime: options.ignoreMtime, forceShare: options.forceShare)
         chainOptions.archived = { try ArchivedImage.open($0, ancestors, options.location) }
-        let isArchived = try ArchivedImage.parts(of: options.file) != nil
         let chain = try ImageChain.open(options.file, chainOptions)
         content = .disk(
-            ServedDisk(chain, isChecked: !isArchived && !options.forceShare),
+            ServedDisk(chain, isChecked: chain.top.content.archived == nil && !options.forceShare),
             Export(name: "", description: chain.top.layoutName))
     }
 
@@ -114,9 +113,10 @@ package final class ServedFile: Sendable {
     /// The archive that the file is as a whole; nil where it is none.
     private static func archive(_ options: ServingOptions, _ ancestors: AncestorSearch) throws -> ArchiveFile?
     {
-        guard try ArchiveAddress.isArchiveFile(options.file) else { return nil }
-        let archive = try ArchiveFile(
-            ArchiveAddress.open(options.file, allowedBy: options.location), ancestors)
+        guard let file = try ArchiveAddress.archive(at: options.file, allowedBy: options.location) else {
+            return nil
+        }
+        let archive = try ArchiveFile(file, ancestors)
         // What is missing is said before anybody connects.
         try archive.openAncestors(of: archive.header.layers.indices)
         return archive

@@ -17,9 +17,6 @@ int cnbdkit_add_extent(struct nbdkit_extents *extents, uint64_t start, uint64_t 
 /* Adds an export to what a client sees; -1 where there is no memory. */
 int cnbdkit_add_export(struct nbdkit_exports *exports, const char *name, const char *description);
 
-/* The export that the client has asked for; nil where there is no memory. */
-const char *cnbdkit_export_name(void);
-
 /* `text` in memory that nbdkit frees when the connection ends. */
 const char *cnbdkit_copy(const char *text);
 

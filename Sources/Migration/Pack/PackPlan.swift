@@ -86,8 +86,8 @@ struct PackPlan {
                 .badData, image, "lies on a server; only files of this host are packed (fetch it first)")
         }
         let options = try request.options(image)
-        if options.format == nil, try ArchiveAddress.isArchiveFile(image) {
-            let archive = try ArchiveFile(ArchiveAddress.open(image), request.ancestors)
+        if options.format == nil, let file = try ArchiveAddress.archive(at: image) {
+            let archive = try ArchiveFile(file, request.ancestors)
             try archive.openAncestors(of: archive.header.layers.indices)
             companions += try Companion.all(of: archive, at: resolved(image))
             return try archive.images()

@@ -243,21 +243,12 @@ extension RestorePlan {
     /// patterns.
     private static func find(_ names: [String], in header: ArchiveHeader, _ archive: String) throws -> [Image]
     {
-        let known = ArchiveNames(header)
-        var seen: Set<[UInt8]> = []
-        return try names.flatMap { name -> [Image] in
-            switch known.find(name) {
-            case .one(let layer, let name): return [Image(layer: layer, name: name)]
-            case .several(let count):
-                throw MigrationError(
-                    .usage,
-                    "\(archive): \(name) is the name of \(count) images (give the full name, as drover list prints it)"
-                )
-            case .none:
-                let matches = known.matching(name)
-                guard matches.isEmpty else { return matches.map { Image(layer: $0.layer, name: $0.name) } }
-                throw MigrationError(.usage, "\(archive): holds no image \(name) (drover list names them)")
+        do {
+            return try ArchiveNames(header).all(meantBy: names, in: FilePath(archive)).map {
+                Image(layer: $0.layer, name: $0.name)
             }
-        }.filter { seen.insert(Array($0.name.utf8)).inserted }
+        } catch let error as DiskImageError {
+            throw MigrationError(.usage, "\(archive): \(error.fact)")
+        }
     }
 }

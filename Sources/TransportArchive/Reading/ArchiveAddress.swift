@@ -30,9 +30,17 @@ package enum ArchiveAddress {
     }
 
     /// As above; false, too, where `path` means no regular file. An address with `::` means an image.
-    package static func isArchiveFile(_ path: FilePath) throws -> Bool {
-        guard !isRemote(path) else { return try splits(of: path).isEmpty && isArchive(path) }
-        return try ImageFile.identity(at: path)?.isRegular == true && isArchive(path)
+    package static func isArchiveFile(_ path: FilePath) throws -> Bool { try archive(at: path) != nil }
+
+    /// The file that `path` means, opened, where it begins as an archive does; nil where it does not, or means
+    /// something else.
+    package static func archive(at path: FilePath, allowedBy location: BackingLocation? = nil) throws
+        -> ImageFile?
+    {
+        guard try isRemote(path) ? splits(of: path).isEmpty : ImageFile.identity(at: path)?.isRegular == true
+        else { return nil }
+        let file = try open(path, allowedBy: location)
+        return try FrameFormat.reading(ByteStream(file)) != nil ? file : nil
     }
 
     /// Where the bytes of `path` may be split into an archive and the name of an image.
@@ -54,17 +62,6 @@ package enum ArchiveAddress {
         }
         // A query goes with one file.
         guard !path.pathBytes.contains(UInt8(ascii: "?")) else { return nil }
-        return path.removingLastComponent().pushing(FilePath(percentEncoded(name)))
-    }
-
-    /// `name` as a component of an address (RFC 3986).
-    private static func percentEncoded(_ name: String) -> String {
-        name.utf8.map { byte in
-            let character = Character(UnicodeScalar(byte))
-            if character.isASCII, character.isLetter || character.isNumber || "-._~".contains(character) {
-                return String(character)
-            }
-            return "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
-        }.joined()
+        return path.removingLastComponent().pushing(FilePath(name.utf8.percentEncoded()))
     }
 }

@@ -69,7 +69,10 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
             missing = error.description
         }
         (self.line, self.missing) = (line, missing)
-        let meant = names.isEmpty ? nil : try ArchiveListing.meant(by: names, in: reader.header, of: path)
+        let meant =
+            names.isEmpty
+            ? nil
+            : try Set(ArchiveNames(reader.header).all(meantBy: names, in: path).map { Array($0.name.utf8) })
         layers = zip(reader.header.layers, index.layers).flatMap { layer, entry in
             layer.names.enumerated().filter { meant?.contains(Array($0.element.utf8)) ?? true }.map {
                 number, name in
@@ -83,29 +86,5 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
                     with: layer.isCompanion, link: layer.link)
             }
         }
-    }
-
-    /// The names, by their bytes, that `names` mean.
-    private static func meant(by names: [String], in header: ArchiveHeader, of path: FilePath) throws -> Set<
-        [UInt8]
-    > {
-        let known = ArchiveNames(header)
-        return try Set(
-            names.flatMap { name -> [[UInt8]] in
-                switch known.find(name) {
-                case .one(_, let name): return [Array(name.utf8)]
-                case .several(let count):
-                    throw DiskImageError(
-                        .unavailable, path,
-                        "\(name) is the name of \(count) images (give the full name, as drover list prints it)"
-                    )
-                case .none:
-                    let matches = known.matching(name)
-                    guard matches.isEmpty else { return matches.map { Array($0.name.utf8) } }
-                    throw DiskImageError(
-                        .unavailable, path, "holds no image \(name) (drover list names them)",
-                        cause: .noSuchFileOrDirectory)
-                }
-            })
     }
 }

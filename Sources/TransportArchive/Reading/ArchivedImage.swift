@@ -61,19 +61,9 @@ extension ArchiveFile {
     /// The chain of the image that a user calls `name`. Throws `unavailable` where there is no such image,
     /// or one that it stands on is missing.
     package func chain(called name: String) throws -> ImageChain {
-        switch ArchiveNames(header).find(name) {
-        case .one(let layer, let name):
-            try openAncestors(of: header.chain(of: layer))
-            return try chain(of: layer, called: name)
-        case .several(let count):
-            throw DiskImageError(
-                .unavailable, file.path,
-                "\(name) is the name of \(count) images (give the full name, as drover list prints it)")
-        case .none:
-            throw DiskImageError(
-                .unavailable, file.path, "holds no image \(name) (drover list names them)",
-                cause: .noSuchFileOrDirectory)
-        }
+        let (layer, name) = try ArchiveNames(header).one(called: name, in: file.path)
+        try openAncestors(of: header.chain(of: layer))
+        return try chain(of: layer, called: name)
     }
 
     /// The chain of `layer`, to be read from the archive; `name` is one of its names, nil the first.
@@ -136,6 +126,32 @@ package struct ArchiveNames {
 
     private static func matches(_ pattern: String, _ name: String) -> Bool {
         fnmatch(pattern, name, FNM_PATHNAME) == 0
+    }
+
+    /// The layers that `names` mean: full names, last components that are unique, or patterns; each once.
+    /// Throws `unavailable` where one means nothing, or several.
+    package func all(meantBy names: [String], in archive: FilePath) throws -> [(layer: Int, name: String)] {
+        var seen: Set<[UInt8]> = []
+        return try names.flatMap { name in
+            let matches =
+                if case .none = find(name) { matching(name) } else { [(layer: Int, name: String)]() }
+            return try matches.isEmpty ? [one(called: name, in: archive)] : matches
+        }.filter { seen.insert(Array($0.name.utf8)).inserted }
+    }
+
+    /// The layer that `name` means. Throws as above.
+    func one(called name: String, in archive: FilePath) throws -> (layer: Int, name: String) {
+        switch find(name) {
+        case .one(let layer, let name): return (layer, name)
+        case .several(let count):
+            throw DiskImageError(
+                .unavailable, archive,
+                "\(name) is the name of \(count) images (give the full name, as drover list prints it)")
+        case .none:
+            throw DiskImageError(
+                .unavailable, archive, "holds no image \(name) (drover list names them)",
+                cause: .noSuchFileOrDirectory)
+        }
     }
 
     /// A full name, or a last component that is unique.

@@ -28,22 +28,11 @@ enum ErrorLine {
 
     /// `text` without anything that would end the line, move the cursor or turn the writing round.
     static func escaped(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: needsEscape) else { return text }
-        var line = ""
-        for scalar in text.unicodeScalars {
-            if let byte = ArgumentBytes.byte(of: scalar) {
-                line += "\\x\(String(byte, radix: 16))"
-            } else if needsEscape(scalar) {
-                line += scalar.escaped(asASCII: true)
-            } else {
-                line.unicodeScalars.append(scalar)
-            }
+        guard text.unicodeScalars.contains(where: { ArgumentBytes.byte(of: $0) != nil }) else {
+            return text.onOneLine
         }
-        return line
-    }
-
-    private static func needsEscape(_ scalar: Unicode.Scalar) -> Bool {
-        if scalar.isASCII { return scalar.value < 0x20 || scalar.value == 0x7f }
-        return scalar.movesWriting || ArgumentBytes.byte(of: scalar) != nil
+        return text.unicodeScalars.map { scalar in
+            ArgumentBytes.byte(of: scalar).map { "\\x\(String($0, radix: 16))" } ?? String(scalar)
+        }.joined().onOneLine
     }
 }

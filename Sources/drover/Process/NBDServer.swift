@@ -132,14 +132,7 @@ struct NBDServer {
         if case .tcp(let address, let port) = listener {
             return "nbd://\(address.contains(":") ? "[\(address)]" : address):\(port)"
         }
-        let path = (socket?.pathBytes ?? []).map { byte in
-            let isPlain =
-                UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte
-                || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || "/-._~".utf8.contains(byte)
-            let hex = String(byte, radix: 16, uppercase: true)
-            return isPlain ? String(UnicodeScalar(byte)) : "%" + (hex.count < 2 ? "0" : "") + hex
-        }
-        return "nbd+unix:///?socket=\(path.joined())"
+        return "nbd+unix:///?socket=\((socket?.pathBytes ?? []).percentEncoded(keeping: "/"))"
     }
 
     /// The program's arguments but for what is to become of the process. `folder` is nil where nbdkit makes
