@@ -13,6 +13,8 @@ package struct FleetOutlook: Sendable {
     /// What is there; nil where a problem keeps it from being found out.
     package let state: TargetState?
     package let problem: FleetProblem?
+    /// What changed since it was made, or begun, where that is known.
+    package var change: JobDifference? = nil
     /// Whether the family that it belongs to is whole, so that a run begins with its names.
     package var isNaming = false
     /// Bytes of data that would be read; at most as many are written, and fewer where there are
@@ -79,8 +81,7 @@ extension FleetPlan {
             case .pack:
                 let packing = try await Packing(
                     packing(at: index), MoveOptions(workers: WorkerSlots(limit: 1), stop: stop))
-                let state = try packing.state()
-                return try outlook(of: index, state, try state == .altered && !packing.isOfRecordedJob()) {
+                return try outlook(of: index, packing.state(), packing.difference()) {
                     try packing.dataLength()
                 }
             case .convert:
@@ -88,11 +89,16 @@ extension FleetPlan {
                 // As long as its base is not there or will change, an overlay cannot be what it is
                 // to be.
                 let isThere = try request.backing.map { try ImageFile.identity(at: $0.path) != nil } ?? true
-                let state =
-                    isBaseSettled && isThere
-                    ? try Conversion(request).state() : try stateBeforeBase(of: item, request)
-                let isConflict = try state == .altered && !Conversion(request).isOfRecordedJob()
-                return try outlook(of: index, state, isConflict) { try dataLength(of: item, request.options) }
+                guard isBaseSettled, isThere else {
+                    return try outlook(
+                        of: index, stateBeforeBase(of: item, request),
+                        items[index].base.map { .changed(items[$0].target.description) }
+                    ) { try dataLength(of: item, request.options) }
+                }
+                let conversion = try Conversion(request)
+                return try outlook(of: index, conversion.state(), conversion.difference()) {
+                    try dataLength(of: item, request.options)
+                }
             }
         } catch {
             return FleetOutlook(index: index, state: nil, problem: FleetProblem(error), read: 0)
@@ -117,9 +123,10 @@ extension FleetPlan {
     }
 
     private func outlook(
-        of index: Int, _ state: TargetState, _ isConflict: Bool, _ read: () throws -> UInt64
+        of index: Int, _ state: TargetState, _ change: JobDifference?, _ read: () throws -> UInt64
     ) throws -> FleetOutlook {
-        var problem = isConflict ? FleetProblem(conflict(at: index)) : nil
+        var problem: FleetProblem?
+        if state == .altered, let change { problem = FleetProblem(conflict(at: index, change)) }
         if state == .foreign { problem = FleetProblem(foreign(at: index)) }
         let isToDo = [.absent, .unfinished, .outdated, .stale].contains(state)
         if isToDo {
@@ -127,16 +134,18 @@ extension FleetPlan {
             problem = try overlayInTheWay(of: index, FleetRun.Options())
         }
         return FleetOutlook(
-            index: index, state: state, problem: problem, read: isToDo && problem == nil ? try read() : 0)
+            index: index, state: state, problem: problem,
+            change: [.stale, .outdated].contains(state) ? change : nil,
+            read: isToDo && problem == nil ? try read() : 0)
     }
 
     /// A target that somebody has written to, and whose source has changed, too: whichever is kept, something
     /// is lost, and that is not for a nightly run to decide.
-    func conflict(at index: Int) -> MigrationError {
+    func conflict(at index: Int, _ change: JobDifference) -> MigrationError {
         // Not `target`, which is what is in the way of a move that has begun.
         MigrationError(
             .badData,
-            "\(items[index].target): was written to since it was completed, and its source, base or options changed since, too (\(command(.force, for: index)) makes it again, and what was written is lost; or keep it: under another name, and this one is made again, or with its source in 'exclude')"
+            "\(items[index].target): was written to since it was completed, and \(change.change), too (\(command(.force, for: index)) makes it again, and what was written is lost; or keep it: under another name, and this one is made again, or with its source in 'exclude')"
         )
     }
 

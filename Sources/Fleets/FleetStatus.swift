@@ -9,8 +9,7 @@ package struct FleetStatus: Sendable {
     package enum State: Sendable {
         /// Whole; `isAltered` where somebody has written to the target since.
         case done(isAltered: Bool)
-        /// A process works on it; bytes of guest disk (or of archive) a second, nil as long as that
-        /// is unknown.
+        /// A process works on it; bytes of data (or of archive) a second, nil as long as that is unknown.
         case running(rate: Double?)
         /// Whole, but without its name until its family is whole. `isNaming`: it is, and the next
         /// run gives the names.
@@ -23,9 +22,11 @@ package struct FleetStatus: Sendable {
 
     /// A moment at which bytes were recorded.
     package struct Sample: Sendable {
+        /// What was recorded within so many seconds was made durable by one sync.
+        fileprivate static let together = 0.05
         /// Seconds since 1970.
         package let time: Double
-        /// Bytes of guest disk that held data, or of archive.
+        /// Bytes of data that were moved, or of archive.
         package let bytes: UInt64
     }
 
@@ -74,9 +75,7 @@ extension FleetPlan {
         let found = try samples ? ManifestFile.read(of: target) : ManifestFile.readEnds(of: target)
         guard let found else { return FleetStatus(index, isHeld ? .running(rate: nil) : problem(of: index)) }
         let parts = found.segments.compactMap { segment in
-            segment.time.map {
-                FleetStatus.Sample(time: $0, bytes: segment.kind == "data" ? segment.count * 512 : 0)
-            }
+            segment.time.map { FleetStatus.Sample(time: $0, bytes: segment.moved) }
         }.sorted { $0.time < $1.time }
         let covered = found.segments.reduce(0) { $0 + $1.count * 512 }
         let length = found.job?.target.length
@@ -135,11 +134,12 @@ extension FleetStatus {
 }
 
 extension [FleetStatus.Sample] {
-    /// Bytes a second over the last ten seconds that were recorded.
+    /// Bytes a second over the last ten seconds that were recorded; nil as long as that is less than one.
     fileprivate var rate: Double? {
-        guard let last else { return nil }
-        let recent = filter { $0.time > last.time - 10 }
-        guard let first = recent.first, last.time > first.time else { return nil }
-        return Double(recent.dropFirst().reduce(0) { $0 + $1.bytes }) / (last.time - first.time)
+        guard let last, let first = first(where: { $0.time > last.time - 10 }), last.time >= first.time + 1
+        else { return nil }
+        // What was recorded with the first one was moved before it.
+        let later = filter { $0.time > first.time + FleetStatus.Sample.together }
+        return Double(later.reduce(0) { $0 &+ $1.bytes }) / (last.time - first.time)
     }
 }

@@ -14,15 +14,21 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
     /// The digests of its chunks, one behind the other, where they are recorded: of a base, parts of
     /// which many targets will have.
     package let chunks: String?
+    /// Bytes of data that were read for it; nil where it has none, and in records of before.
+    package var read: UInt64? = nil
     /// When it was recorded, in seconds since 1970.
     package var time: Double? = nil
 
-    package init(_ range: Range<UInt64>, _ outcome: Outcome, chunks: [ContentDigest]? = nil) {
+    /// `read`: bytes of data that were read for it.
+    package init(
+        _ range: Range<UInt64>, _ outcome: Outcome, chunks: [ContentDigest]? = nil, read: UInt64 = 0
+    ) {
         start = range.lowerBound / 512
         count = (range.upperBound - range.lowerBound) / 512
         kind = outcome.kind
         digest = outcome.digest.description
         self.chunks = chunks?.map(\.description).joined()
+        self.read = read > 0 ? read : nil
     }
 
     /// What the chunk at `offset`, in bytes, holds; nil where that is not recorded.
@@ -39,6 +45,9 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
     package static func == (a: ManifestSegment, b: ManifestSegment) -> Bool {
         a.start == b.start && a.count == b.count && a.kind == b.kind && a.digest == b.digest
     }
+
+    /// Bytes of data that were moved for it, as far as that is recorded: else all of it, where it is no hole.
+    package var moved: UInt64 { min(read ?? .max, kind == "data" ? count &* 512 : 0) }
 
     /// The range in bytes, or nil where it passes 2^63.
     package var range: Range<UInt64>? {

@@ -19,7 +19,7 @@ struct MapDrawingTests {
         let markup = figure(picture)
         #expect(
             markup.contains(
-                "<path class=\"s0\" d=\"M0 36h384v36H0z\"/><path class=\"s1\" d=\"M0 0h384v36H0z\"/></g>"))
+                "<path class=\"s1\" d=\"M0 72V0h384V72z\"/><path class=\"s0\" d=\"M0 72V36h384V72z\"/></g>"))
         #expect(
             markup.contains("<desc id=\"md\">25 % layer 0, layer0, 25 % layer 1, layer1, 50 % holes.</desc>"))
     }
@@ -27,7 +27,7 @@ struct MapDrawingTests {
     @Test func neighboursThatLookAlikeAreOneShape() {
         var picture = BlockPicture(guestLength: 256 * 512, layerCount: 1, cells: 256)
         picture.add(.data(depth: 0), 0..<256 * 512)
-        #expect(figure(picture).contains("d=\"M0 0h768v72H0z\""))
+        #expect(figure(picture).contains("d=\"M0 72V0h768V72z\""))
     }
 
     @Test func theLeastBitOfDataIsSeen() {
@@ -35,7 +35,16 @@ struct MapDrawingTests {
         picture.add(.hole, 0..<1 << 62)
         picture.add(.data(depth: 0), 1 << 62..<1 << 62 + 512)
         picture.add(.hole, 1 << 62 + 512..<1 << 63)
-        #expect(figure(picture).contains("d=\"M384 70h3v2H384z\""))
+        #expect(figure(picture).contains("d=\"M384 72V69h3V72z\""))
+    }
+
+    @Test func theLeastChangeIsSeenInTheSmallDrawingToo() {
+        var picture = BlockPicture(guestLength: 1 << 30, layerCount: 2, cells: 1)
+        picture.add(.data(depth: 1), 0..<1 << 29)
+        picture.add(.data(depth: 0), 1 << 29..<1 << 29 + 512)
+        picture.add(.hole, 1 << 29 + 512..<1 << 30)
+        #expect(figure(picture).contains("<path class=\"s1\" d=\"M0 72V24h768V72z\"/>"))
+        #expect(figure(picture).contains("<path class=\"s0\" d=\"M0 72V36h768V72z\"/>"))
     }
 
     @Test func manyLayersShareTheHeight() {
@@ -43,10 +52,9 @@ struct MapDrawingTests {
         for depth in 0..<64 {
             picture.add(.data(depth: depth), UInt64(depth) * 512..<UInt64(depth + 1) * 512)
         }
-        for match in figure(picture).matches(of: /M0 (-?\d+)h768v(\d+)/) {
-            #expect(
-                (0...72).contains(Int(match.output.1) ?? -1) && (1...2).contains(Int(match.output.2) ?? 0))
-        }
+        let tops = figure(picture).matches(of: /M0 72V(-?\d+)h768/).map { Int($0.output.1) ?? -1 }
+        #expect(tops.count == 64 && tops.first == 0 && tops.allSatisfy { (0..<72).contains($0) })
+        #expect(zip(tops, tops.dropFirst()).allSatisfy { (1...2).contains($1 - $0) })
     }
 
     @Test func aDiskOfNoSizeIsAnEmptyDrawing() {

@@ -33,7 +33,7 @@ struct PageElements {
                 continue
             }
             let tag = String(piece[..<end])
-            if piece[end...].dropFirst().contains(">"), open.last != "style", !tag.hasPrefix("style") {
+            if piece[end...].dropFirst().contains(">"), !["style", "script"].contains(tag) {
                 problems.append("bare >: \(piece.prefix(80))")
             }
             if tag.hasPrefix("/") {

@@ -102,7 +102,7 @@ struct FleetMover {
         request.policy.usesLock = run.options.usesLocks
         request.options.settles = true
         request.sharesExtents = run.options.sharesExtents
-        let state = try await self.state { try Conversion(request).state() }
+        let (state, change) = try await stands { try Conversion(request) }
         if state == .held, item.role == .base || request.policy.naming == .withFamily {
             return .staged(resumed: item.chain?.guestLength ?? 0)
         }
@@ -113,10 +113,9 @@ struct FleetMover {
             if difference == nil { return .adopted }
             if isForced { tell(.replaces(index, state)) }
         }
-        if state == .altered, !isForced, try !Conversion(request).isOfRecordedJob() {
-            throw run.plan.conflict(at: index)
+        guard try permit(state, change, difference, &request.policy) else {
+            return try settled(state, difference)
         }
-        guard try permit(state, difference, &request.policy) else { return try settled(state, difference) }
         if item.role == .base, try isStoodOn { request.policy.naming = .withFamilyUnlessSame }
         var conversion = try Conversion(request)
         if let base = conversion.shareableBase {
@@ -129,11 +128,8 @@ struct FleetMover {
     private func pack() async throws -> FleetOutcome {
         var request = try run.plan.packing(at: index, settles: true)
         request.policy.usesLock = run.options.usesLocks
-        let state = try await self.state { try await Packing(request, options).state() }
-        if state == .altered, !isForced, try await !Packing(request, options).isOfRecordedJob() {
-            throw run.plan.conflict(at: index)
-        }
-        guard try permit(state, nil, &request.policy) else { return try settled(state) }
+        let (state, change) = try await stands { try await Packing(request, options) }
+        guard try permit(state, change, nil, &request.policy) else { return try settled(state) }
         return try await move(Packing(request, options))
     }
 
@@ -175,47 +171,49 @@ struct FleetMover {
         return .done(resumed: 0)
     }
 
-    /// What is there; where checkpoints are to be forgotten, or what is there is compared, one that
+    /// What is there, and in what what is recorded differs; where checkpoints are to be forgotten, or what is there is compared, one that
     /// cannot be read is as good as one of another job.
-    private func state(_ look: () async throws -> TargetState) async throws -> TargetState {
+    private func stands(_ look: () async throws -> some TargetMove) async throws -> (
+        state: TargetState, change: JobDifference?
+    ) {
         do {
-            let state = try await look()
-            return (state == .unfinished || state == .held) && run.options.restart ? .outdated : state
+            let move = try await look()
+            let state = try move.state()
+            let isForgotten = (state == .unfinished || state == .held) && run.options.restart
+            return (isForgotten ? .outdated : state, try move.difference())
         } catch let error as ManifestError where run.options.restart || run.options.adopts {
             // Nothing says that a target that is there is still as it was completed.
-            if try ImageFile.identity(at: item.target) != nil { return .foreign }
+            if try ImageFile.identity(at: item.target) != nil { return (.foreign, nil) }
             guard run.options.restart else { throw error }
-            return .outdated
+            return (.outdated, nil)
         }
     }
 
     /// Whether there is anything to do, and what the move needs to be allowed to do it.
-    /// `difference` is why the target cannot be adopted.
-    private func permit(_ state: TargetState, _ difference: String?, _ policy: inout StartPolicy) throws
-        -> Bool
-    {
+    /// `change` is in what what is recorded differs, `difference` why the target cannot be adopted.
+    private func permit(
+        _ state: TargetState, _ change: JobDifference?, _ difference: String?, _ policy: inout StartPolicy
+    ) throws -> Bool {
         policy.reread = run.options.rereads
         let existing = try ImageFile.identity(at: item.target)
         switch state {
         case .upToDate: return run.options.rereads
         case .inUse: return false
         case .absent: return true
-        case .altered where !isForced: return false
+        case .altered where !isForced:
+            if let change { throw run.plan.conflict(at: index, change) }
+            return false
         case .foreign where !isForced: throw run.plan.foreign(at: index, difference)
         case .unfinished, .held, .stale, .outdated, .altered, .foreign:
             if let problem = try run.plan.overlayInTheWay(of: index, run.options) { throw problem.cause }
-            let readsDevice =
-                item.readsDevice ? "nothing proves that the block device it is made from is unchanged" : nil
-            if state == .stale {
-                tell(
-                    .beganAnew(
-                        index, readsDevice ?? "its source, base or options changed since it was completed"))
-            }
-            if state == .outdated {
-                let changed = readsDevice ?? "its source, base or options changed since it was interrupted"
-                let reason = run.options.restart ? "its checkpoint is forgotten" : changed
-                tell(.beganAnew(index, reason))
-                policy.restart = true
+            if state == .stale || state == .outdated {
+                let reason =
+                    item.readsDevice
+                    ? "nothing proves that the block device it is made from is unchanged"
+                    : (change ?? .unknown).change
+                let isForgotten = state == .outdated && run.options.restart
+                tell(.beganAnew(index, isForgotten ? "its checkpoint is forgotten" : reason))
+                if state == .outdated { policy.restart = true }
             }
             if state == .altered || state == .foreign { policy.restart = true }
             if isForced { policy.force = true } else { policy.only = existing }

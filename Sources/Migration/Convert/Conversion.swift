@@ -47,8 +47,7 @@ package struct Conversion: TargetMove {
 
     package func state() throws -> TargetState { try target.state() }
 
-    /// Whether what is recorded of the target is this very move, or nothing is.
-    package func isOfRecordedJob() throws -> Bool { try target.isOfRecordedJob() }
+    package func difference() throws -> JobDifference? { try target.difference() }
 
     /// A backing file's proof is left out.
     package func checkStart() throws { try target.checkStart() }

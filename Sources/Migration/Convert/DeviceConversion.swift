@@ -43,6 +43,8 @@ package struct DeviceConversion: TargetMove {
         try ManifestFile.read(at: manifest).map(isResumable) == true ? .unfinished : .stale
     }
 
+    package func difference() -> JobDifference? { nil }
+
     package func checkStart() throws {
         if let record = try ManifestFile.read(at: manifest), !request.policy.restart { try check(record) }
     }
@@ -61,7 +63,7 @@ package struct DeviceConversion: TargetMove {
         else { return }
         throw MigrationError(
             .badData,
-            "\(manifest.path): holds a checkpoint of \(ImageContent(job: job, format: plan.format).difference(from: recorded)) (\(.restart) forgets it)"
+            "\(manifest.path): holds a checkpoint of \(ImageContent(job: job, format: plan.format).difference(from: recorded).recorded) (\(.restart) forgets it)"
         )
     }
 

@@ -35,10 +35,12 @@ final class Checkpointer {
     func run(_ finished: BoundedChannel<Finished>) async throws -> [ManifestSegment] {
         var recorded: [ManifestSegment] = []
         while let next = try await finished.receive() {
-            if case .chunk(_, _, _, let range?) = next { startWriteback(range) }
+            if let range = next.fileRange { startWriteback(range) }
             if let whole = collector.add(next) {
                 unsynced.append(
-                    ManifestSegment(whole.range, whole.outcome, chunks: recordsChunks ? whole.chunks : nil))
+                    ManifestSegment(
+                        whole.range, whole.outcome, chunks: recordsChunks ? whole.chunks : nil,
+                        read: whole.read))
             }
             // A sync stops the writers for a moment, so that one serves all that was finished since
             // the last.

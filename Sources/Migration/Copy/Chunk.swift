@@ -43,7 +43,7 @@ package struct KnownStretch: Sendable {
     let finished: [Finished]
     /// The layer that has it, at the same place.
     let layer: ImageLayer
-    /// What else could be done with it: where it cannot be shared, it is read.
+    /// What of it the layer's file has, and what is done where it cannot be shared.
     let runs: [TargetRun]
     /// The whole disk's length, and a segment's.
     let length: UInt64
@@ -57,9 +57,20 @@ package struct KnownStretch: Sendable {
     }
 
     /// Bytes of data in it.
-    var dataLength: Int {
-        runs.reduce(0) { if case .data = $1.kind { $0 + Int($1.end - $1.start) } else { $0 } }
+    var dataLength: Int { Int(dataLength(in: range)) }
+
+    /// Bytes of data in `part` of it.
+    private func dataLength(in part: Range<UInt64>) -> UInt64 {
+        runs.reduce(0) { total, run in
+            guard case .data = run.kind, run.start < part.upperBound, run.end > part.lowerBound else {
+                return total
+            }
+            return total + min(run.end, part.upperBound) - max(run.start, part.lowerBound)
+        }
     }
+
+    /// What is known, where all of it is shared: as much counts as read as there is data.
+    var shared: [Finished] { finished.map { Finished($0.content, read: dataLength(in: $0.content.range)) } }
 }
 
 /// What the planner hands to the workers.
@@ -70,8 +81,31 @@ package enum Planned: Sendable {
 }
 
 /// What the workers hand to the checkpointer when the target's file has it.
-package enum Finished: Sendable {
-    case chunk(Segment, index: Int, Outcome, fileRange: Range<UInt64>?)
-    /// Whole segments of one kind without data, or one whose content was known.
-    case whole(Range<UInt64>, Outcome)
+package struct Finished: Sendable {
+    package enum Content: Sendable {
+        case chunk(Segment, index: Int, Outcome)
+        /// Whole segments of one kind without data, or one whose content was known.
+        case whole(Range<UInt64>, Outcome)
+
+        /// Bytes of guest disk.
+        var range: Range<UInt64> {
+            switch self {
+            case .whole(let range, _): range
+            case .chunk(let segment, let index, _):
+                segment.start
+                    + UInt64(index * Limits.chunk)..<min(
+                        segment.start + UInt64((index + 1) * Limits.chunk), segment.end)
+            }
+        }
+    }
+
+    package let content: Content
+    /// Bytes of data that were read for it.
+    var read: UInt64 = 0
+    /// Where in the target's file it was written, more or less; nil where nothing was.
+    var fileRange: Range<UInt64>? = nil
+
+    init(_ content: Content, read: UInt64 = 0, fileRange: Range<UInt64>? = nil) {
+        (self.content, self.read, self.fileRange) = (content, read, fileRange)
+    }
 }

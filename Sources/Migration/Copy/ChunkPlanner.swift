@@ -76,7 +76,7 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
             guard segment.end <= min(ownEnd, stop), let outcome = known.digests.outcome(of: segment) else {
                 break
             }
-            done.append(.whole(segment.range, outcome))
+            done.append(Finished(.whole(segment.range, outcome)))
             try collect(&runs, reached..<segment.end)
             reached = segment.end
         }

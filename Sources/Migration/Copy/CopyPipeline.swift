@@ -93,11 +93,15 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
             let result = try writer.write(chunk, from: reader, through: window)
             options.progress.add(covered: UInt64(chunk.length), written: result.written)
             if writer.sink != nil { try FailPoint.written.pass() }
-            return [.chunk(chunk.segment, index: chunk.index, result.outcome, fileRange: result.fileRange)]
+            return [
+                Finished(
+                    .chunk(chunk.segment, index: chunk.index, result.outcome), read: UInt64(chunk.readLength),
+                    fileRange: result.fileRange)
+            ]
         case .span(let span):
             try writer.write(span)
             options.progress.add(covered: span.length)
-            return [.whole(span.range, span.outcome)]
+            return [Finished(.whole(span.range, span.outcome))]
         case .known(let stretch):
             guard try writer.sink?.share(stretch.range, of: stretch.layer.file) == true else {
                 var planner = stretch.planner(source.scope)
@@ -109,7 +113,7 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
             options.progress.add(
                 covered: stretch.range.upperBound - stretch.range.lowerBound, read: length, written: length)
             try FailPoint.written.pass()
-            return stretch.finished
+            return stretch.shared
         }
     }
 

@@ -133,7 +133,7 @@ struct KnownBottom: Sendable {
                 length: Int(min(UInt64(Limits.chunk), segment.end - position)))
             let next = position + UInt64(chunk.length)
             guard next <= end, let outcome = digests.outcome(ofChunk: position..<next) else { break }
-            finished.append(.chunk(segment, index: chunk.index, outcome, fileRange: nil))
+            finished.append(Finished(.chunk(segment, index: chunk.index, outcome)))
             position = next
         }
         return (finished, position)

@@ -3,7 +3,7 @@ internal import Manifests
 
 /// Puts finished chunks together, in any order, until what a segment holds can be told.
 struct SegmentCollector {
-    private var open: [Segment: SegmentDigest] = [:]
+    private var open: [Segment: (digest: SegmentDigest, read: UInt64)] = [:]
 
     /// What is whole: some segments that hold nothing, or one.
     struct Whole {
@@ -11,18 +11,21 @@ struct SegmentCollector {
         let outcome: Outcome
         /// The digests of its chunks, where it was put together from them.
         var chunks: [ContentDigest]? = nil
+        /// Bytes of data that were read for it.
+        let read: UInt64
     }
 
     /// The segments that are whole with `finished`; nil where none is.
     mutating func add(_ finished: Finished) -> Whole? {
-        switch finished {
-        case .chunk(let segment, let index, let outcome, _):
-            guard let whole = open[segment, default: SegmentDigest(segment)].add(outcome, at: index) else {
-                return nil
-            }
+        switch finished.content {
+        case .chunk(let segment, let index, let outcome):
+            open[segment, default: (SegmentDigest(segment), 0)].read += finished.read
+            guard let whole = open[segment]?.digest.add(outcome, at: index) else { return nil }
+            let parts = open.removeValue(forKey: segment)
             return Whole(
-                range: segment.range, outcome: whole, chunks: open.removeValue(forKey: segment)?.chunks)
-        case .whole(let range, let outcome): return Whole(range: range, outcome: outcome)
+                range: segment.range, outcome: whole, chunks: parts?.digest.chunks, read: parts?.read ?? 0)
+        case .whole(let range, let outcome):
+            return Whole(range: range, outcome: outcome, read: finished.read)
         }
     }
 }

@@ -41,7 +41,9 @@ struct ArchiveContent: TargetContent {
 
     var isNamedByFamilyAlone: Bool { false }
 
-    func difference(from job: ArchiveManifest.Job?) -> String { "another archive or of changed sources" }
+    func difference(from other: ArchiveManifest.Job?) -> JobDifference {
+        other.map { JobDifference(from: $0.sources, to: job.sources) } ?? .unknown
+    }
 
     func metadataDigest(of file: ImageFile) -> ContentDigest? { nil }
 }

@@ -61,8 +61,7 @@ package struct Packing: TargetMove {
     /// An archive on standard output is never there.
     package func state() throws -> TargetState { try target?.state() ?? .absent }
 
-    /// Whether what is recorded of the archive is this very move, or nothing is.
-    package func isOfRecordedJob() throws -> Bool { try target?.isOfRecordedJob() ?? true }
+    package func difference() throws -> JobDifference? { try target?.difference() }
 
     package func run(_ options: MoveOptions, tell: (String) -> Void) async throws -> MoveResult {
         guard var target else {

@@ -45,17 +45,10 @@ struct ImageContent: TargetContent {
         return try format.metadataDigest(in: ImageFile(opening: place)) == format.metadataDigest
     }
 
-    func difference(from other: ManifestJob?) -> String {
-        guard let other else { return "another job" }
-        if other.sources == job.sources {
-            let differences = other.options.differences(from: job.options)
-            return "the same source with other options" + (differences.isEmpty ? "" : ": " + differences)
-        }
-        guard other.sources.map(\.path) == job.sources.map(\.path) else {
-            return "another source, \(other.sources.first?.path ?? "")"
-        }
-        let changed = zip(other.sources, job.sources).first { $0 != $1 }?.0.path ?? "a file"
-        return "this job before \(changed) changed"
+    func difference(from other: ManifestJob?) -> JobDifference {
+        guard let other else { return .unknown }
+        return JobDifference(
+            from: other.sources, to: job.sources, options: other.options.differences(from: job.options))
     }
 
     func metadataDigest(of file: ImageFile) throws -> ContentDigest? { try format.metadataDigest(in: file) }

@@ -22,8 +22,8 @@ protocol TargetContent: Sendable {
     var isNamedByFamilyAlone: Bool { get }
     /// Whether it is recorded which file has the name in the end.
     var recordsName: Bool { get }
-    /// What a person would call the difference between this job and the recorded one.
-    func difference(from job: Record.Job?) -> String
+    /// In what the recorded job differs from this one, which is another.
+    func difference(from job: Record.Job?) -> JobDifference
     /// The digest of what `file`, which is written, has before its data; nil where it has nothing.
     func metadataDigest(of file: ImageFile) throws -> ContentDigest?
 }

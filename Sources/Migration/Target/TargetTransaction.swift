@@ -51,10 +51,11 @@ struct TargetTransaction<Content: TargetContent> {
             users: place.path, place.existing)
     }
 
-    /// Whether what is recorded is this very job, or nothing is.
-    func isOfRecordedJob() throws -> Bool {
+    /// In what the recorded job differs from this one; nil where it is this very one, or there is none.
+    func difference() throws -> JobDifference? {
         let record = try findings.record
         return record?.job == nil || content.isSameJob(as: record)
+            ? nil : content.difference(from: record?.job)
     }
 
     /// Whether the target is there, whole and of this very job; nothing is locked or changed, and
@@ -149,7 +150,7 @@ struct TargetTransaction<Content: TargetContent> {
         {
             throw MigrationError(
                 .badData,
-                "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(content.difference(from: record?.job)) (\(.restart) forgets it)"
+                "\(ManifestFile.path(of: place.path)): holds a checkpoint of \(content.difference(from: record?.job).recorded) (\(.restart) forgets it)"
             )
         }
         try replacement.accept(findings.existing) { existing in

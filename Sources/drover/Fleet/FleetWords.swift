@@ -5,6 +5,7 @@ internal import Migration
 enum FleetWords {
     /// What a plan's table says.
     static func state(of outlook: FleetOutlook) -> String {
+        let change = (outlook.change ?? .unknown).change
         if outlook.problem != nil { return "wrong" }
         if outlook.isNaming { return "to get its name: its family is whole" }
         switch outlook.state {
@@ -12,8 +13,8 @@ enum FleetWords {
         case .upToDate: return "up to date"
         case .unfinished: return "to go on with"
         case .held: return "made: waits for its family"
-        case .outdated: return "to begin anew: changed since it was interrupted"
-        case .stale: return "to do again: changed since it was completed"
+        case .outdated: return "to begin anew: \(change) since it was interrupted"
+        case .stale: return "to do again: \(change)"
         case .altered: return "left alone: altered since it was completed"
         case .inUse: return "left alone: in use"
         case .foreign, nil: return "wrong"

@@ -14,6 +14,7 @@ extension FleetReport {
         let statuses = places.map { plan.status(of: $0, samples: true) }
         let cells = FleetReport.cellsPerMap(imageCount: places.count)
         var images: [Image] = []
+        var stored = StoredLayers()
         for (outlook, status) in zip(outlooks, statuses) {
             let item = plan.items[outlook.index]
             let state = State(outlook, status)
@@ -21,11 +22,12 @@ extension FleetReport {
             for source in item.sources {
                 // What cannot be opened has no map; why is in its state.
                 let chain = try? plan.openChain(of: item, source)
+                if let chain { try stored.add(chain) }
                 images.append(
                     Image(
                         name: FilePath(plan.spec.shown(source)), source: source,
                         target: item.target.isEmpty ? nil : item.target,
-                        role: item.role == .base ? .base : .image, state: state,
+                        role: Image.Role(item.role), state: state,
                         guestLength: chain?.guestLength, sourceBytes: try chain?.top.allocatedBytes(),
                         targetBytes: item.sources.count == 1
                             ? try FleetReport.bytesTaken(by: item.target) : nil,
@@ -39,8 +41,15 @@ extension FleetReport {
             createdAt: Int(Date().timeIntervalSince1970),
             operation: FleetReport.operation(of: plan.spec), directory: plan.spec.target.directory,
             images: images,
-            throughput: statuses.flatMap { $0.samples.map { Sample(time: $0.time, bytes: $0.bytes) } })
-        savings = try savings(of: plan, places)
+            throughput: statuses.flatMap(FleetReport.samples))
+        savings = try savings(of: plan, places, stored.bytes)
+    }
+
+    /// What was recorded when; what was read for the first checkpoint was read from the beginning on.
+    private static func samples(_ status: FleetStatus) -> [Sample] {
+        guard !status.samples.isEmpty else { return [] }
+        return (status.began.map { [Sample(time: $0, bytes: 0)] } ?? [])
+            + status.samples.map { Sample(time: $0.time, bytes: $0.bytes) }
     }
 
     /// `convert to cow, bases kept`.
@@ -62,7 +71,7 @@ extension FleetReport {
     }
 
     /// Where the space went, once all is there.
-    private func savings(of plan: FleetPlan, _ places: [Int]) throws -> Savings? {
+    private func savings(of plan: FleetPlan, _ places: [Int], _ layers: UInt64) throws -> Savings? {
         let isWhole = images.allSatisfy { image in
             switch image.state {
             case .done, .changed, .stale: true
@@ -75,7 +84,8 @@ extension FleetReport {
         let result = try places.reduce(UInt64(0)) {
             $0 &+ (try FleetReport.bytesTaken(by: plan.items[$1].target) ?? 0)
         }
-        let stored = try plan.bytesStored(at: places, flattened: flattened)
+        let isShared = plan.spec.target.keepChain || plan.spec.target.archive != nil
+        let stored = isShared ? layers : flattened
         return Savings(
             guest: guests.reduce(0) { $0 &+ ($1.guestLength ?? 0) }, flattened: flattened,
             sharing: flattened > stored ? flattened - stored : 0,
@@ -93,10 +103,20 @@ extension FleetReport.State {
         case (_, .none): self = outlook.problem.map { .failed(reason: $0.description) } ?? .waiting
         case (.done(isAltered: true), _): self = .changed(reason: "written to since it was completed")
         case (.done, .stale):
-            self = .stale(reason: "its source, base or options changed since it was completed")
+            self = .stale(reason: (outlook.change ?? .unknown).change)
         case (.done, _): self = .done
         case (.interrupted, _), (.held, _): self = .interrupted(percent: Int((status.fraction ?? 0) * 100))
         case (.waiting, _): self = .waiting
+        }
+    }
+}
+
+extension FleetReport.Image.Role {
+    fileprivate init(_ role: FleetItem.Role) {
+        switch role {
+        case .base: self = .base
+        case .orphan: self = .orphan
+        case .image, .archive: self = .image
         }
     }
 }
@@ -122,23 +142,17 @@ extension FleetPlan {
         (options.format, options.backingFormat) = (chain.bottom.format, nil)
         return try ImageChain.open(chain.bottom.path, options)
     }
+}
 
-    /// Bytes of data that the targets hold, before compression: every shared file once where chains
-    /// are kept.
-    fileprivate func bytesStored(at places: [Int], flattened: UInt64) throws -> UInt64 {
-        guard spec.target.keepChain || spec.target.archive != nil else { return flattened }
-        var seen: Set<String> = []
-        var total: UInt64 = 0
-        for index in places {
-            for source in items[index].sources {
-                for layer in try openChain(of: items[index], source).layers {
-                    let id = layer.file.identity
-                    if seen.insert("\(id.device) \(id.inode)").inserted {
-                        total &+= try layer.allocatedBytes()
-                    }
-                }
-            }
+/// Bytes of data in the files of many chains, each file once.
+private struct StoredLayers {
+    private var seen: Set<String> = []
+    private(set) var bytes: UInt64 = 0
+
+    mutating func add(_ chain: ImageChain) throws {
+        for layer in chain.layers {
+            let id = layer.file.identity
+            if seen.insert("\(id.device) \(id.inode)").inserted { bytes &+= try layer.allocatedBytes() }
         }
-        return total
     }
 }

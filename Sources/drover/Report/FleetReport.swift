@@ -26,6 +26,8 @@ extension FleetReport {
     struct Image {
         enum Role: String {
             case base, image
+            /// What earlier runs made of a source that is gone.
+            case orphan
         }
 
         /// The source's name, from the pipeline's folder.
@@ -69,7 +71,7 @@ extension FleetReport {
         var reason: String
     }
 
-    /// Bytes of guest disk that became safe at a moment.
+    /// Bytes of data that became safe at a moment.
     struct Sample {
         /// Seconds since 1970.
         var time: Double
@@ -96,20 +98,11 @@ extension FleetReport {
         }
     }
 
+    /// The largest fleet whose images are each shown by themselves, too.
+    static let mostDetailed = 100
+
     /// How finely the maps are to be drawn, so that a page of any fleet stays small.
     static func cellsPerMap(imageCount: Int) -> Int {
-        imageCount <= 100 ? 256 : imageCount <= 400 ? 192 : 128
-    }
-
-    /// What went wrong, the fleet's own failures first.
-    var failures: [Failure] {
-        problems
-            + images.compactMap { image in
-                if case .failed(let reason) = image.state {
-                    Failure(name: image.name, reason: reason)
-                } else {
-                    nil
-                }
-            }
+        imageCount <= mostDetailed ? 256 : imageCount <= 400 ? 96 : 40
     }
 }

@@ -35,11 +35,11 @@ struct MapDrawing {
         """
     }
 
-    /// The same drawing once more, small and without words: for a table that says the rest in
-    /// numbers.
-    var thumbnail: HTML {
+    /// The same drawing, small and without words: for a table that says the rest in numbers. `repeats`: the
+    /// figure is on the page, too.
+    func thumbnail(repeats: Bool) -> HTML {
         """
-        <svg class="strip" viewBox="\(MapDrawing.viewBox)" preserveAspectRatio="none" aria-hidden="true"><use href="#\(id)"/></svg>
+        <svg class="strip" viewBox="\(MapDrawing.viewBox)" preserveAspectRatio="none" aria-hidden="true">\(repeats ? "<use href=\"#\(id)\"/>" : shapes)</svg>
         """
     }
 
@@ -63,24 +63,33 @@ struct MapDrawing {
         }
     }
 
-    /// One path for each source; neighbouring columns that look alike are one rectangle.
+    /// One path for each source, the topmost first: each covers what lies below it, too, and the next one
+    /// is drawn over that.
     private var shapes: HTML {
-        let columns = (0..<picture.cellCount).map(column)
+        let columns = (0..<picture.cellCount).map(tops)
         var shapes: HTML = ""
-        for (number, source) in drawn.enumerated() {
-            var path = ""
-            var cell = 0
-            while cell < columns.count {
-                let part = columns[cell][number]
-                let first = cell
-                while cell < columns.count, columns[cell][number] == part { cell += 1 }
-                guard !part.isEmpty else { continue }
-                let (left, right) = (place(of: first), place(of: cell))
-                path += "M\(left) \(part.lowerBound)h\(right - left)v\(part.count)H\(left)z"
-            }
-            if !path.isEmpty { shapes += "<path class=\"\(style(of: source))\" d=\"\(path)\"/>" }
+        for (number, source) in drawn.enumerated().reversed() {
+            guard columns.contains(where: { $0[number] < (number == 0 ? MapDrawing.height : $0[number - 1]) })
+            else { continue }
+            shapes += "<path class=\"\(style(of: source))\" d=\"\(steps(columns.map { $0[number] }))\"/>"
         }
         return shapes
+    }
+
+    /// The area below `tops`, one for each column, as steps; neighbours of the same height are one.
+    private func steps(_ tops: [Int]) -> String {
+        var path = ""
+        var (cell, height) = (0, MapDrawing.height)
+        while cell < tops.count {
+            let (first, top) = (cell, tops[cell])
+            while cell < tops.count, tops[cell] == top { cell += 1 }
+            let (left, right) = (place(of: first), place(of: cell))
+            if height == MapDrawing.height, top < height { path += "M\(left) \(height)" }
+            if top != height { path += "V\(top)" }
+            if top < MapDrawing.height { path += "h\(right - left)" } else if height < top { path += "z" }
+            height = top
+        }
+        return height < MapDrawing.height ? path + "V\(MapDrawing.height)z" : path
     }
 
     /// What is drawn, from the bottom up.
@@ -90,15 +99,21 @@ struct MapDrawing {
 
     private func place(of cell: Int) -> Int { cell * MapDrawing.width / max(picture.cellCount, 1) }
 
-    /// Where each of `drawn` lies in the column of `cell`, counted from the top. What is there at
-    /// all is two units high at least.
-    private func column(of cell: Int) -> [Range<Int>] {
+    /// How high at least what is there at all is drawn: a change over a base so that it is seen in the
+    /// small drawing, too.
+    private func least(_ source: BlockPicture.Source) -> Int {
+        if case .data(let depth) = source, depth < picture.layerCount - 1 { return 12 }
+        return 3
+    }
+
+    /// Where the top of each of `drawn` lies in the column of `cell`, counted from the drawing's top.
+    private func tops(of cell: Int) -> [Int] {
         let range = picture.range(of: cell)
         let length = Double(range.upperBound - range.lowerBound)
         var heights = drawn.map { source in
             let bytes = picture.bytes(of: source, in: cell)
             return bytes == 0
-                ? 0 : max(2, Int((Double(bytes) / length * Double(MapDrawing.height)).rounded()))
+                ? 0 : max(least(source), Int((Double(bytes) / length * Double(MapDrawing.height)).rounded()))
         }
         // What the small ones got too much, the largest gives.
         while heights.reduce(0, +) > MapDrawing.height,
@@ -108,8 +123,8 @@ struct MapDrawing {
         }
         var bottom = MapDrawing.height
         return heights.map { height in
-            defer { bottom -= height }
-            return bottom - height..<bottom
+            bottom -= height
+            return bottom
         }
     }
 }

@@ -1,54 +1,94 @@
 internal import DiskImages
 
-/// The fleet's table, and each image by itself.
+/// The fleet's tables, one for each state, and each image by itself.
 extension ReportPage {
-    /// Fleets that are no larger show every image at once.
+    /// Fleets that are no larger show everything at once.
     private static let mostOpen = 4
 
     var fleet: HTML {
-        let rows = report.images.enumerated().map { number, image in row(of: image, number) }
-        guard !rows.isEmpty else {
+        guard !report.images.isEmpty else {
             return "<section id=\"fleet\"><h2>Images</h2><p>The pipeline has none.</p></section>"
         }
+        let images = report.images.enumerated().map { (number: $0, image: $1, mark: StateMark($1)) }
+        let groups = StateMark.all.compactMap { mark -> HTML? in
+            let all = images.filter { $0.mark.word == mark.word }
+            guard !all.isEmpty else { return nil }
+            return group(
+                of: mark, bases: all.count { $0.image.role == .base },
+                all.map { row(of: $0.image, $0.number, $0.mark) })
+        }
+        let note: HTML =
+            isLarge
+            ? " Of so many images there is no picture for each; a page of some of them has one: <code>drover report PIPELINE NAME…</code>."
+            : ""
         return """
             <section aria-labelledby="fleet">
             <h2 id="fleet" tabindex="-1">Images</h2>
-            <div class="scroll" role="region" aria-label="Table of images" tabindex="0"><table class="fleet" role="table">
-            <caption>Data is what the image's own file holds, its bases not counted. In the map, from start to end of the disk, the base lies at the \
-            bottom, changes above it; holes are empty.</caption>
+            <div class="tools" hidden><label>Filter <input type="search" autocomplete="off" spellcheck="false"></label> \
+            <label>Order <select><option value="">as in the pipeline</option><option value="0">name</option><option value="2">guest disk</option>\
+            <option value="3">data</option><option value="4">target</option><option value="5">time</option></select></label> <output></output></div>
+            \(HTML.joined(groups))
+            <p class="note">Data is what the image's own file holds, its bases not counted. In the map, from start to end of the disk, the base lies at \
+            the bottom, changes above it; holes are empty.\(note)</p>
+            </section>
+            """
+    }
+
+    private var isSmall: Bool { report.images.count { $0.role != .base } <= ReportPage.mostOpen }
+
+    /// All images in one state; folded up where nobody need do anything about them.
+    private func group(of mark: StateMark, bases: Int, _ rows: [HTML]) -> HTML {
+        let isOpen = mark.isOpen || isSmall
+        let count: HTML =
+            bases == 0
+            ? "\(rows.count) \(mark.word)"
+            : bases == rows.count
+                ? "\(HumanText.count(bases, "base")) \(mark.word)"
+                : "\(rows.count - bases) \(mark.word), and \(HumanText.count(bases, "base"))"
+        return """
+            <details class="group \(mark.style)"\(isOpen ? " open" : "")><summary id="\(mark.id)"><h3><span aria-hidden="true">\(mark.symbol)</span> \
+            \(count)</h3></summary>
+            <div class="scroll" role="region" aria-label="Images: \(mark.word)" tabindex="0"><table class="fleet" role="table">
+            <caption class="unseen">Images: \(mark.word)</caption>
             <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">Image</th><th role="columnheader" scope="col">State</th>\
             <th role="columnheader" scope="col" class="n">Guest disk</th><th role="columnheader" scope="col" class="n">Data</th>\
             <th role="columnheader" scope="col" class="n">Target</th><th role="columnheader" scope="col" class="n">Time</th>\
             <th role="columnheader" scope="col">Map</th></tr></thead>
             <tbody role="rowgroup">
             \(HTML.joined(rows))</tbody>
-            </table></div>
-            </section>
+            </table></div></details>
+
             """
     }
 
-    private func row(of image: FleetReport.Image, _ number: Int) -> HTML {
+    private func row(of image: FleetReport.Image, _ number: Int, _ mark: StateMark) -> HTML {
         func cell(_ text: String?) -> HTML {
-            text.map { "<td role=\"cell\" class=\"n\">\($0)</td>" } ?? "<td role=\"cell\" class=\"n\">–</td>"
+            text.map { "<td role=\"cell\" class=\"n\">\($0)</td>" }
+                ?? "<td role=\"cell\" class=\"n none\">–</td>"
         }
-        let map =
-            image.map.map { MapDrawing(picture: $0, chain: image.chain, id: "m\(number)").thumbnail } ?? "–"
+        let map: HTML =
+            image.map.map {
+                MapDrawing(picture: $0, chain: image.chain, id: "m\(number)").thumbnail(repeats: !isLarge)
+            }.map { "<td role=\"cell\">\($0)</td>" } ?? "<td role=\"cell\" class=\"none\">–</td>"
         let role: HTML = image.role == .base ? " <span class=\"note\">base</span>" : ""
+        let name: HTML = isLarge ? "\(image.name)" : "<a href=\"#i\(number)\">\(image.name)</a>"
+        let reason: HTML = mark.reason.map { "<p class=\"why\">\($0)</p>" } ?? ""
         return """
-            <tr role="row"><th role="rowheader" scope="row"><a href="#i\(number)">\(image.name)</a>\(role)</th><td role="cell">\(StateMark(image.state).badge)</td>\
+            <tr role="row"><th role="rowheader" scope="row">\(name)\(role)\(reason)</th><td role="cell">\(mark.badge)</td>\
             \(cell(image.guestLength.map(HumanText.size)))\(cell(image.sourceBytes.map(HumanText.size)))\(cell(image.targetBytes.map(HumanText.size)))\
-            \(cell(image.seconds.map(ThroughputDrawing.duration)))<td role="cell">\(map)</td></tr>
+            \(cell(image.seconds.map(ThroughputDrawing.duration)))\(map)</tr>
 
             """
     }
 
-    /// Every image with its chain and its map, folded up where there are many.
+    /// Every image with its chain and its map, folded up where there are more than a few; nothing where
+    /// there are too many.
     var details: HTML {
-        guard !report.images.isEmpty else { return "" }
-        let isOpen = report.images.count <= ReportPage.mostOpen
+        guard !report.images.isEmpty, !isLarge else { return "" }
+        let isOpen = isSmall
         let items = report.images.enumerated().map { number, image -> HTML in
             """
-            <details class="card"\(isOpen ? " open" : "")><summary><h3>\(image.name)</h3> \(StateMark(image.state).badge)</summary>
+            <details class="card"\(isOpen ? " open" : "")><summary><h3>\(image.name)</h3> \(StateMark(image).badge)</summary>
             <div id="i\(number)" class="inside">\(facts(of: image))\(map(of: image, number))</div></details>
 
             """
@@ -65,7 +105,7 @@ extension ReportPage {
             value.map { "<div><dt>\(name)</dt><dd>\($0)</dd></div>" } ?? ""
         }
         func code(_ text: String) -> HTML { "<code>\(text)</code>" }
-        let reason: HTML = StateMark(image.state).reason.map { "<p class=\"reason\">\($0)</p>" } ?? ""
+        let reason: HTML = StateMark(image).reason.map { "<p class=\"reason\">\($0)</p>" } ?? ""
         return reason + """
             <dl>\(fact("Source", code(image.source.printed)))\(fact("Target", image.target.map { code($0.printed) }))\
             \(fact("Guest disk", image.guestLength.map { "\(HumanText.size($0))" }))\

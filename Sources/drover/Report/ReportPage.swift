@@ -2,16 +2,16 @@ internal import DiskImages
 internal import Linux
 internal import SystemPackage
 
-/// A report as one HTML page that needs nothing else: no script, no network, no file beside it.
+/// A report as one HTML page that needs nothing else: no network, no file beside it. It is whole without
+/// its script, which only sorts and filters.
 struct ReportPage {
     /// How every page begins, so that a later one may replace it: nothing else begins like this.
     static let marker: HTML = "<!DOCTYPE html>\n<!-- drover report -->\n"
 
     let report: FleetReport
 
-    /// Whether a browser is to leave out what is off the screen until it is scrolled to: else a
-    /// thousand images take seconds to lay out.
-    private var isLarge: Bool { report.images.count > 100 }
+    /// Whether there are too many images to show each by itself, or to lay out what is off the screen.
+    var isLarge: Bool { report.images.count > FleetReport.mostDetailed }
 
     /// The whole page, in the order in which it is read.
     var html: HTML {
@@ -20,7 +20,7 @@ struct ReportPage {
             <head>
             <meta charset="utf-8">
             <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+            <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-\(ReportScript.digest)'">
             <meta name="color-scheme" content="light dark">
             <meta name="generator" content="drover">
             <title>\(report.title): Drover report</title>
@@ -32,13 +32,14 @@ struct ReportPage {
             \(header)
             <main>
             \(summary)
-            \(failures)
+            \(problems)
+            \(fleet)
             \(savings)
             \(throughput)
-            \(fleet)
             \(details)
             </main>
             <footer><p>Made by <code>drover report</code>. The page needs no network and holds everything it shows.</p></footer>
+            <script>\(ReportScript.text)</script>
             </body>
             </html>
 
@@ -60,54 +61,56 @@ struct ReportPage {
     /// How many images are how far.
     private var summary: HTML {
         let tiles = StateMark.all.compactMap { mark -> HTML? in
-            let count = report.images.count { StateMark($0.state).word == mark.word }
-            guard count > 0 || mark.isAlwaysCounted else { return nil }
+            let all = report.images.filter { StateMark($0).word == mark.word }
+            guard !all.isEmpty || mark.isAlwaysCounted else { return nil }
+            let bases = all.count { $0.role == .base }
+            let note: HTML =
+                bases > 0 ? " <span class=\"note\">and \(HumanText.count(bases, "base"))</span>" : ""
+            let name: HTML = all.isEmpty ? "\(mark.word)" : "<a href=\"#\(mark.id)\">\(mark.word)</a>"
             return """
-                <li class="\(mark.style)\(count == 0 ? " none" : "")"><strong>\(count)</strong> <span class="mark" aria-hidden="true">\(mark.symbol)</span> \
-                \(mark.word)</li>
+                <li class="\(mark.style)\(all.isEmpty ? " none" : "")"><strong>\(all.count - bases)</strong> \
+                <span class="mark" aria-hidden="true">\(mark.symbol)</span> \(name)\(note)</li>
                 """
         }
+        let bases = report.images.count { $0.role == .base }
+        let count = HumanText.count(report.images.count - bases, "image")
         return """
             <section aria-labelledby="summary">
-            <h2 id="summary" class="quiet">\(report.images.count) \(report.images.count == 1 ? "image" : "images")</h2>
+            <h2 id="summary" class="quiet">\(bases > 0 ? "\(count), \(HumanText.count(bases, "base"))" : count)</h2>
             <ul class="tiles">\(HTML.joined(tiles))</ul>
             </section>
             """
     }
 
-    /// What went wrong, before everything else; nothing where nothing did.
-    private var failures: HTML {
-        let failures =
-            report.problems.map { ReportPage.failure("\($0.name)", $0.reason) }
-            + report.images.enumerated().compactMap { number, image -> HTML? in
-                guard case .failed(let reason) = image.state else { return nil }
-                return ReportPage.failure("<a href=\"#i\(number)\">\(image.name)</a>", reason)
-            }
-        guard !failures.isEmpty else { return "" }
+    /// What went wrong with the fleet as a whole; nothing where nothing did.
+    private var problems: HTML {
+        guard !report.problems.isEmpty else { return "" }
+        let items = report.problems.map { problem -> HTML in
+            "<li><b>\(problem.name)</b> \(problem.reason)</li>\n"
+        }
         return """
             <section class="failures" aria-labelledby="failures">
-            <h2 id="failures">\(failures.count) \(failures.count == 1 ? "failure" : "failures")</h2>
-            <ul>\(HTML.joined(failures))</ul>
+            <h2 id="failures">Not about one image</h2>
+            <ul>\(HTML.joined(items))</ul>
             </section>
             """
-    }
-
-    private static func failure(_ name: HTML, _ reason: String) -> HTML {
-        "<li><b>\(name)</b> \(reason)</li>\n"
     }
 
     private var throughput: HTML {
         let series = ThroughputSeries(report.throughput)
         guard series.bytes > 0 else { return "" }
-        let drawing = ThroughputDrawing(series: series)
         // Times are a manifest's: any number.
         let (start, end) = (Int(min(max(series.start, 0), 1e11)), Int(min(max(series.end, 0), 1e11)))
+        let drawing = ThroughputDrawing(series: series, isNarrow: false)
+        let figures: HTML =
+            series.isWorthDrawing
+            ? drawing.figure + ThroughputDrawing(series: series, isNarrow: true).figure : ""
         return """
             <section aria-labelledby="throughput">
             <h2 id="throughput">Throughput</h2>
-            <figure>\(drawing.figure)
-            <figcaption>Guest disk in segments with data (of archives, bytes of the file) that became safe, by time of work: \(drawing.description) First checkpoint \(Timestamp.date(start)), last \
-            \(Timestamp.date(end)).</figcaption></figure>
+            <figure>\(figures)
+            <figcaption>Data (of archives, bytes of the file) that became safe, by time of work: \(drawing.description) Began \(Timestamp.date(start)), last \
+            checkpoint \(Timestamp.date(end)).</figcaption></figure>
             </section>
             """
     }

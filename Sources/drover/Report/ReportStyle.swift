@@ -48,6 +48,7 @@ enum ReportStyle {
         .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
         .note{color:var(--soft);font-size:.875rem}
         .fleet tbody th{font-weight:500;min-width:11rem}
+        @media (min-width:72rem){.fleet{table-layout:fixed}.fleet thead th:nth-child(2){width:9rem}.fleet thead th.n{width:6.6rem}.fleet thead th:nth-child(7){width:13rem}}
         .shares{max-width:46rem}.shares tbody th{min-width:12rem}
         figure{margin:0}figcaption{color:var(--soft);font-size:.875rem;margin-top:.4rem}
         svg{display:block}.bar,.map,.strip,.key{outline:1px solid var(--edge);outline-offset:-1px}
@@ -56,7 +57,7 @@ enum ReportStyle {
         .axis{display:flex;justify-content:space-between;color:var(--soft);font-size:.875rem;font-variant-numeric:tabular-nums;margin:.2rem 0 1rem}
         .strip{width:11rem;height:1.5rem;background:var(--empty);border-radius:3px}
         .key{display:inline-block;width:1rem;height:1rem;margin-right:.55rem;vertical-align:-.15rem;background:var(--empty);border-radius:3px}
-        .chart{width:100%;min-width:36rem;height:auto;background:var(--card);border:1px solid var(--line);border-radius:8px}
+        .chart{width:100%;height:auto;background:var(--card);border:1px solid var(--line);border-radius:8px}
         .chart text{fill:var(--soft);font:12px system-ui,sans-serif;font-variant-numeric:tabular-nums}
         .grid{stroke:var(--line);fill:none}.line{stroke:var(--c0);stroke-width:1.75;fill:none;stroke-linejoin:round}
         .area{fill:var(--c0);opacity:.16}.pause{stroke:var(--soft);stroke-dasharray:3 4;fill:none}
@@ -64,6 +65,14 @@ enum ReportStyle {
         .sh{fill:none}.r3{fill:var(--empty);stroke:none}
         .defs path{stroke:var(--mark);stroke-width:1.5;fill:none}.defs circle{fill:var(--mark)}
         .b1{fill:var(--c1)}.b2{fill:var(--c2)}.b3{fill:var(--c3)}.b4{fill:var(--c4)}.b5{fill:var(--c5)}.bz{fill:var(--cz)}
+        .narrow{display:none}[hidden]{display:none!important}
+        .unseen{position:absolute;left:-99rem}
+        .tools{display:flex;flex-wrap:wrap;gap:.5rem 1.25rem;align-items:baseline;margin:0 0 1rem}.tools output{color:var(--soft)}
+        .tools input,.tools select{font:inherit;color:inherit;background:var(--card);border:1px solid var(--edge);border-radius:6px;padding:.2rem .5rem;max-width:100%}
+        .group table{color:var(--text)}
+        .group{margin:0 0 .75rem}.group>summary{padding:.5rem .25rem;color:inherit}.group h3{color:var(--text)}
+        .why{margin:.25rem 0 0;font-weight:400;font-size:.875rem;max-width:38rem}.failed .why{color:var(--bad)}.changed .why,.stale .why{color:var(--old)}
+        .tiles a{color:inherit}
         .card{background:var(--card);border:1px solid var(--line);border-radius:8px;margin:0 0 .5rem}
         summary{padding:.6rem 1rem;cursor:pointer}summary .badge{margin-left:.5rem}
         .inside{padding:.25rem 1rem 1rem;scroll-margin-top:4rem}
@@ -74,19 +83,18 @@ enum ReportStyle {
         footer{margin-top:3rem;color:var(--soft);font-size:.875rem}
         @media (max-width:44rem){body{padding:1.25rem 1rem 2rem}section{margin-top:2rem}
         .tiles{grid-template-columns:repeat(auto-fit,minmax(6.2rem,1fr));gap:.5rem}.tiles li{padding:.5rem .7rem}
-        .fleet{display:block;background:none;border:0}.fleet caption{display:block;padding:0 0 .75rem}
+        .fleet{display:block;background:none;border:0}
         .fleet thead{position:absolute;left:-99rem}
         .fleet tbody{display:block}.fleet tr{display:grid;grid-template-columns:1fr 1fr;gap:.15rem 1rem;background:var(--card);border:1px solid var(--line);
         border-radius:8px;padding:.7rem .9rem;margin-bottom:.6rem}
-        .large .fleet tr{content-visibility:auto;contain-intrinsic-size:auto 13rem}
+        .large .group.done tr{content-visibility:auto;contain-intrinsic-size:auto 13rem}
         .fleet tr>*{border:0;padding:0;text-align:left}.fleet tbody th{grid-column:1/-1;font-weight:600}
         .fleet td:nth-child(2),.fleet td:nth-child(7){grid-column:1/-1;margin:.15rem 0}
         .fleet td.n::before{display:block;color:var(--soft);font-size:.8125rem}
         .fleet td:nth-child(3)::before{content:"Guest disk"}.fleet td:nth-child(4)::before{content:"Data"}
         .fleet td:nth-child(5)::before{content:"Target"}.fleet td:nth-child(6)::before{content:"Time"}
-        .strip{width:100%}.shares .note{display:block;padding-left:1.55rem}.shares tbody th{min-width:9rem}th,td{padding:.45rem .6rem}}
-        .large .card{content-visibility:auto;contain-intrinsic-size:auto 3rem}
-        @media print{.large .card,.large .fleet tr{content-visibility:visible}body{max-width:none;background:none}.scroll{overflow:visible}}
+        .fleet td.none{display:none}.strip{width:100%}.wide{display:none}.narrow{display:block}.shares .note{display:block;padding-left:1.55rem}.shares tbody th{min-width:9rem}th,td{padding:.45rem .6rem}}
+        @media print{.large .group.done tr{content-visibility:visible}body{max-width:none;background:none}.scroll{overflow:visible}}
         @media (forced-colors:active){svg{forced-color-adjust:none}.badge{border:1px solid}}
         """
 

@@ -1,15 +1,15 @@
 /// The throughput as an SVG chart.
 struct ThroughputDrawing {
-    private static let width = 768
     private static let height = 200
     /// What the numbers beside and below the curve need.
     private static let (left, right, top, bottom) = (74, 8, 10, 26)
 
     let series: ThroughputSeries
+    /// For a phone, where a wide one's numbers would be too small to read.
+    let isNarrow: Bool
 
-    private var plotWidth: Double {
-        Double(ThroughputDrawing.width - ThroughputDrawing.left - ThroughputDrawing.right)
-    }
+    private var width: Int { isNarrow ? 328 : 768 }
+    private var plotWidth: Double { Double(width - ThroughputDrawing.left - ThroughputDrawing.right) }
     private var plotHeight: Double {
         Double(ThroughputDrawing.height - ThroughputDrawing.top - ThroughputDrawing.bottom)
     }
@@ -17,12 +17,14 @@ struct ThroughputDrawing {
 
     var figure: HTML {
         """
-        <div class="scroll" role="region" aria-label="Throughput chart" tabindex="0"><svg class="chart" viewBox="0 0 \(ThroughputDrawing.width) \
-        \(ThroughputDrawing.height)" role="img" aria-labelledby="tt td"><title id="tt">Throughput over time</title>\
-        <desc id="td">\(description)</desc>\(grid)<path class="area" d="\(curve)V\(base)H\(ThroughputDrawing.left)z"/>\
-        <path class="line" d="\(curve)"/>\(pauses)\(times)</svg></div>
+        <svg class="chart \(isNarrow ? "narrow" : "wide")" viewBox="0 0 \(width) \(ThroughputDrawing.height)" role="img" \
+        aria-labelledby="\(id)t \(id)d"><title id="\(id)t">Throughput over time</title>\
+        <desc id="\(id)d">\(description)</desc>\(grid)<path class="area" d="\(curve)V\(base)H\(ThroughputDrawing.left)z"/>\
+        <path class="line" d="\(curve)"/>\(pauses)\(times)</svg>
         """
     }
+
+    private var id: String { isNarrow ? "n" : "t" }
 
     /// What the curve shows, in words.
     var description: String {
@@ -30,9 +32,10 @@ struct ThroughputDrawing {
         let paused =
             series.pauses.isEmpty
             ? "" : ", \(series.pauses.count) pause\(series.pauses.count == 1 ? "" : "s") left out"
+        let peak =
+            series.isWorthDrawing ? ", \(ThroughputDrawing.rate(series.peak)) at most" : ""
         return
-            "\(HumanText.size(series.bytes)) in \(ThroughputDrawing.duration(series.seconds)) of work\(mean), "
-            + "\(ThroughputDrawing.rate(series.peak)) at most\(paused)."
+            "\(HumanText.size(series.bytes)) in \(ThroughputDrawing.duration(series.seconds)) of work\(mean)\(peak)\(paused)."
     }
 
     /// Where the axis ends: the least round number that is not below the peak.
@@ -79,7 +82,7 @@ struct ThroughputDrawing {
 
     private var times: HTML {
         HTML.joined(
-            (0...4).map { step in
+            stride(from: 0, through: 4, by: isNarrow ? 2 : 1).map { step in
                 let seconds = series.seconds * Double(step) / 4
                 let anchor = step == 0 ? "start" : step == 4 ? "end" : "middle"
                 return """

@@ -8,6 +8,8 @@ struct ThroughputSeries: Equatable {
     static let mostColumns = 240
     /// Seconds.
     static let longestWait = 300.0
+    /// Seconds below which there is no curve: a few checkpoints are needles.
+    static let shortest = 3.0
 
     /// A time that was cut out.
     struct Pause: Equatable {
@@ -45,8 +47,9 @@ struct ThroughputSeries: Equatable {
             before = sample.time
             bytes = bytes.addingReportingOverflow(sample.bytes).partialValue
         }
-        // Fewer samples than columns would be needles with nothing between them.
-        let count = min(ThroughputSeries.mostColumns, max(1, samples.count / 4))
+        // Fewer samples than columns would be needles with nothing between them, and so would columns that
+        // are shorter than a few checkpoints.
+        let count = min(ThroughputSeries.mostColumns, max(1, samples.count / 4), max(1, Int(seconds / 2)))
         let width = max(seconds / Double(count), 1e-3)
         rates = [Double](repeating: 0, count: count)
         for (sample, moment) in zip(samples, moments) {
@@ -56,6 +59,9 @@ struct ThroughputSeries: Equatable {
 
     /// Bytes a second over the whole time of work; nil where that was too short to say.
     var mean: Double? { seconds > 0 ? Double(bytes) / seconds : nil }
+
+    /// Whether it took long enough to be shown as a curve.
+    var isWorthDrawing: Bool { seconds >= ThroughputSeries.shortest }
 
     var peak: Double { rates.max() ?? 0 }
 }

@@ -68,9 +68,9 @@ struct KnownDigestsTests {
                 position = stretch.range.upperBound
                 known += 1
                 for finished in stretch.finished {
-                    switch finished {
+                    switch finished.content {
                     case .whole(let range, let outcome): #expect(outcome == whole[range.lowerBound])
-                    case .chunk(let segment, let index, let outcome, _):
+                    case .chunk(let segment, let index, let outcome):
                         let start = segment.start + UInt64(index) << 20
                         var digest = SegmentDigest(Segment(start: start, length: 1 << 20))
                         #expect(digest.add(outcome, at: 0) == single[start])
