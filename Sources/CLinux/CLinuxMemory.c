@@ -129,3 +129,22 @@ int posix_memalign(void **memory, size_t alignment, size_t length) {
     return 0;
 }
 #endif
+
+int clinux_cached(int fd, off_t offset, size_t length, size_t granule, uint64_t *bits) {
+    enum { AT_ONCE = 4096 };
+    unsigned char pages[AT_ONCE];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *memory = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, offset);
+    if (memory == MAP_FAILED) return -1;
+    int result = 0;
+    for (size_t start = 0; start < length && result == 0; start += AT_ONCE * page) {
+        size_t part = length - start < AT_ONCE * page ? length - start : AT_ONCE * page;
+        result = mincore(memory + start, part, pages);
+        for (size_t i = 0; result == 0 && i < part / page; i++) {
+            size_t bit = (start + i * page) / granule;
+            if (pages[i] & 1) bits[bit / 64] |= (uint64_t)1 << (bit % 64);
+        }
+    }
+    munmap(memory, length);
+    return result;
+}

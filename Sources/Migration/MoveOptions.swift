@@ -1,3 +1,4 @@
+internal import DiskImages
 package import Stages
 
 /// How a move works, whatever is moved: how many workers, how fast, who looks on, who stops it.
@@ -8,6 +9,8 @@ package struct MoveOptions: Sendable {
     package var rate: RateLimit?
     package var progress: Progress
     package var stop: StopFlag
+    /// Whether what is read and written may stay in the host's page cache, where it was not before.
+    package var keepsCache = false
 
     package init(
         workers: WorkerSlots, rate: RateLimit? = nil, progress: Progress = Progress(isShown: false),
@@ -21,11 +24,23 @@ package struct MoveOptions: Sendable {
 
     /// The same for one target of several: it counts for them all.
     package var within: MoveOptions {
-        MoveOptions(workers: workers, rate: rate, progress: Progress(within: progress), stop: stop)
+        with(Progress(within: progress))
     }
 
     /// The same work, which nobody looks at.
     package var unseen: MoveOptions {
-        MoveOptions(workers: workers, rate: rate, progress: Progress(isShown: false), stop: stop)
+        with(Progress(isShown: false))
+    }
+
+    private func with(_ progress: Progress) -> MoveOptions {
+        var options = self
+        options.progress = progress
+        return options
+    }
+
+    /// From now on, what is read of `files` passes the host's page cache, unless it may stay.
+    func passCache(_ files: [ImageFile]) {
+        guard !keepsCache else { return }
+        for file in files { file.passesCache() }
     }
 }

@@ -34,6 +34,11 @@ class CountingResult(unittest.TextTestResult):
 
     passed = 0
 
+    def _exc_info_to_string(self, error, test):
+        """Of what the machine lacks one line says all."""
+        kind, reason, _ = error
+        return f"{reason}\n" if kind.__name__ == "Missing" else super()._exc_info_to_string(error, test)
+
     def addSuccess(self, test):
         super().addSuccess(test)
         self.passed += 1

@@ -17,6 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import needs
 from harness import required_tool
 
 CONFIGURATION = """\
@@ -133,6 +134,7 @@ class LocalSlurm:
         key.chmod(0o400)
         ports = self._free_ports(self.count + 1)
         host = socket.gethostname().split(".")[0]
+        needs.host_name(host)
         text = CONFIGURATION.format(root=self.root, host=host, port=ports[0])
         for name, port in zip(self.names, ports[1:]):
             text += f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={self.processors} RealMemory=1000 State=UNKNOWN\n"

@@ -6,8 +6,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import needs
 from chains import random_chain
-from devices import attach, left_out, mount
+from devices import attach, mount
 from harness import MIB, SECTOR, DroverCase, drover, run_tool, start
 from moves import make_image
 
@@ -17,8 +18,7 @@ OLD = b"\xaa"
 class DeviceTests(DroverCase):
     def setUp(self):
         super().setUp()
-        if left_out(self):
-            self.skipTest("no root, or no loop devices")
+        needs.loop_devices()
         self.disk, self.manifest = self.path("disk"), self.path("disk.manifest")
 
     def device(self, length):

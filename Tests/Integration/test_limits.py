@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import needs
 from harness import MIB, DroverCase, binary
 from moves import data_segments, make_image
 
@@ -41,8 +42,7 @@ TARGETS = ("a.raw", "a.cow", "a.drover", "a/image.cow", "a/base.raw", "b/image.c
 class LimitTests(DroverCase):
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0:
-            raise AssertionError("only root can become a user who has no processes yet (run as root)")
+        needs.root()
         cls.folder = Path(tempfile.mkdtemp(prefix="drover-limits-")).resolve()
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.folder.chmod(0o755)

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 from chains import random_chain
+import needs
 from cow_writer import CowWriter, set_mtime
-from filesystems import can_mount, mounted
+from filesystems import mounted
 from harness import MIB, SECTOR, DroverCase, binary, drover, manifest_of, records, run_tool
 
 OLD = 1_450_000_000
@@ -23,8 +24,7 @@ def shared(path):
 class ReflinkTests(DroverCase):
     def setUp(self):
         super().setUp()
-        if not can_mount():
-            self.skipTest("no root, or no loop devices")
+        needs.loop_devices()
         disk = mounted("xfs", str(self.scratch))
         self.disk = Path(disk.__enter__())
         self.addCleanup(disk.__exit__, None, None, None)

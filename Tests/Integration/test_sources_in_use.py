@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from devices import attach, holding, left_out, lock, mount, open_lock, unmount
+import needs
+from devices import attach, holding, lock, mount, open_lock, unmount
 from harness import MIB, DroverCase, drover, records, run_tool, start, stop
 
 
@@ -115,8 +116,7 @@ class DevicesTests(DroverCase):
         return path
 
     def test_a_mounted_device_and_the_file_under_it_are_in_use(self):
-        if left_out(self):
-            return
+        needs.loop_devices()
         device = attach(self, self.file)
         mount(self, device, self.path("m"))
         for command in (
@@ -135,14 +135,12 @@ class DevicesTests(DroverCase):
         self.fails(66, "convert", self.file, self.path("other.raw"))
 
     def test_a_loop_device_that_is_read_only_passes_no_writes_on(self):
-        if left_out(self):
-            return
+        needs.loop_devices()
         attach(self, self.file, "-r")
         self.succeeds("convert", self.file, self.out)
 
     def test_nobody_mounts_a_device_while_it_is_read_and_two_sources_may_be_one_device(self):
-        if left_out(self):
-            return
+        needs.loop_devices()
         device = attach(self, self.file)
         image = self.path("web.cow")
         self.succeeds("create", "-b", device, image)
@@ -157,8 +155,7 @@ class DevicesTests(DroverCase):
         self.succeeds("pack", self.path("b.drover"), device, image)
 
     def test_a_move_from_a_device_begins_anew_and_is_never_up_to_date(self):
-        if left_out(self):
-            return
+        needs.loop_devices()
         device = attach(self, self.file)
         with open(device, "r+b") as file:
             file.write(os.urandom(16 * MIB))
@@ -178,8 +175,7 @@ class DevicesTests(DroverCase):
         self.fails(73, "pack", self.path("a.drover"), device)
 
     def test_a_fleet_makes_it_again_and_says_why(self):
-        if left_out(self):
-            return
+        needs.loop_devices()
         device = attach(self, self.file)
         fleet = self.fleet(device)
         self.succeeds("run", fleet)

@@ -2,6 +2,8 @@
 #ifndef CLINUX_MEMORY_H
 #define CLINUX_MEMORY_H
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 // To be called first in main. Makes sure of the stack that main needs, and keeps the heaps few, because each reserves 64 MiB of
 // addresses. Where there is no room it says so in a line and ends the process with 74, as any later allocation does that fails:
@@ -10,6 +12,9 @@ void clinux_prepare_memory(void);
 // `length` bytes of zeros on a page boundary, or NULL with errno. Unlike an allocation it may fail.
 void *clinux_map(size_t length);
 void clinux_unmap(void *memory, size_t length);
+// Sets a bit for every `granule` bytes of the file from `offset` on, `length` bytes in all, of which the page cache has some; both
+// are whole pages. 0, or -1 where the kernel does not say.
+int clinux_cached(int fd, off_t offset, size_t length, size_t granule, uint64_t *bits);
 // Starts a detached thread with a stack of 1 MiB: 0, EAGAIN where the system allows no more threads, ENOMEM where there is no
 // room for its stack.
 int clinux_start_thread(void *(*body)(void *), void *argument);

@@ -17,6 +17,7 @@ package final class ImageFile: Sendable {
     private let descriptor: CInt
     /// Where a web server has it; `descriptor` is an empty file then, which nobody else knows.
     private let remote: RemoteFile?
+    private let pages = CachedPages()
 
     /// Length in bytes when it was opened.
     package var length: UInt64 { identity.size }
@@ -95,7 +96,22 @@ package final class ImageFile: Sendable {
         }
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        pages.finish(descriptor)
+        close(descriptor)
+    }
+
+    /// From now on, what is read of it does not stay in the host's page cache, unless it was there before.
+    package func passesCache() { if remote == nil { pages.pass() } }
+
+    /// What is read of it stays, whatever else is asked for.
+    package func staysCached() { pages.pin() }
+
+    /// Takes note of what the page cache has of it, so that `forgetCached` lets go of the rest alone.
+    package func rememberCached() { pages.remember(length, of: descriptor) }
+
+    /// Lets go of what the page cache had not when that was remembered, whoever read it.
+    package func forgetCached() { pages.forget(length, of: descriptor) }
 
     func withDescriptor<R>(_ body: (CInt) -> R) -> R { body(descriptor) }
 
@@ -201,7 +217,9 @@ package final class ImageFile: Sendable {
         into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, upTo end: UInt64? = nil
     ) throws -> Int {
         if let remote { return try remote.read(into: buffer, at: offset, upTo: end) }
+        pages.begin(offset..<offset + UInt64(buffer.count), of: descriptor)
         var done = 0
+        defer { pages.end(offset..<offset + UInt64(done), of: descriptor) }
         while done < buffer.count {
             let count = pread(
                 descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
@@ -220,7 +238,10 @@ package final class ImageFile: Sendable {
     /// Fills the `pieces` one after the other from `offset` with as few calls as it takes; at most
     /// 1024 pieces.
     func read(scatteredInto pieces: inout [iovec], at offset: UInt64) throws {
+        let length = pieces.reduce(UInt64(0)) { $0 + UInt64($1.iov_len) }
+        pages.begin(offset..<offset + length, of: descriptor)
         var position = offset
+        defer { pages.end(offset..<position, of: descriptor) }
         var first = 0
         while first < pieces.count {
             let count = pieces.withUnsafeBufferPointer {

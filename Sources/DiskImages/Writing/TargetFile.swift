@@ -263,6 +263,9 @@ package final class TargetFile: Sendable {
         }
     }
 
+    /// What is on the disk does not stay in the host's page cache.
+    package func leaveCache() { posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) }
+
     /// Returns when data, length and times are on the disk.
     package func synchronizeWithTimes() throws {
         guard retried({ fsync(descriptor) }) == 0 else {

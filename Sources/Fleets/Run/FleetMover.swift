@@ -11,6 +11,7 @@ internal import TransportArchive
 struct FleetMover {
     let run: FleetRun
     let bases: FleetBases
+    let shared: SharedLayers
     let index: Int
     let options: MoveOptions
     let tell: @Sendable (FleetEvent) -> Void
@@ -21,6 +22,7 @@ struct FleetMover {
     func result(base: FleetOutcome?) async -> FleetResult {
         let start = ContinuousClock.now
         let outcome = await outcome(base)
+        shared.end(item)
         let elapsed = start.duration(to: .now).components
         return FleetResult(
             index: index, outcome: outcome, written: options.progress.snapshot.written,
@@ -118,6 +120,7 @@ struct FleetMover {
         }
         if item.role == .base, try isStoodOn { request.policy.naming = .withFamilyUnlessSame }
         var conversion = try Conversion(request)
+        shared.begin(conversion.chain)
         if let base = conversion.shareableBase {
             conversion.known = try await bases.digests(
                 of: base, segmentLength: request.segmentLength, options)

@@ -80,6 +80,7 @@ package struct FleetRun: Sendable {
         }
         var queue = FleetQueue(places, plan)
         let bases = FleetBases(plan)
+        let shared = SharedLayers(plan, places, keepsCache: move.keepsCache)
         var results: [FleetResult] = []
         var families = FleetFamilies(places, plan)
         // What cannot be finished is in the way of its base and of all that stands on it.
@@ -117,7 +118,8 @@ package struct FleetRun: Sendable {
                                 index: next.index, outcome: .failed(problem), written: 0, seconds: 0)
                         }
                         let mover = FleetMover(
-                            run: self, bases: bases, index: next.index, options: move.within, tell: tell)
+                            run: self, bases: bases, shared: shared, index: next.index, options: move.within,
+                            tell: tell)
                         return await mover.result(base: next.base)
                     }
                 }

@@ -33,6 +33,7 @@ package struct DiskComparison: Sendable {
     /// Throws `stopped` where a stop was requested before the end.
     package func firstDifference(named name: String, _ options: MoveOptions) async throws -> UInt64? {
         let progress = options.progress.isPart ? Progress(isShown: false) : options.progress
+        options.passCache((a.chain.layers + b.chain.layers).map(\.file))
         progress.begin(Progress.Snapshot(name: name, length: length))
         let first = Locked(UInt64?.none)
         do {

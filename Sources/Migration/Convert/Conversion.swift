@@ -8,7 +8,7 @@ internal import SystemPackage
 /// One image moved to one target, resumable at every segment.
 package struct Conversion: TargetMove {
     let request: ConversionRequest
-    let chain: ImageChain
+    package let chain: ImageChain
     let plan: ConversionPlan
     let target: TargetTransaction<ImageContent>
     /// What is known of the base; nil looks for a manifest beside that.

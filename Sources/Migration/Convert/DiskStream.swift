@@ -34,6 +34,7 @@ package struct DiskStream: Sendable {
     /// Writes the whole disk. Throws `stopped` where a stop was requested before the end, `badData`
     /// where a file changed meanwhile: what was written then is no disk.
     package func write(named name: String, _ options: MoveOptions) async throws {
+        options.passCache(chain.layers.map(\.file))
         options.progress.begin(Progress.Snapshot(name: name, length: chain.guestLength))
         let isConsistent = try chain.layers.allSatisfy { try $0.file.user() == nil }
         let pipe = PipeWriter { [stop = options.stop] in stop.isRequested }

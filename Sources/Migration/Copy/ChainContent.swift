@@ -22,6 +22,8 @@ struct ChainContent: ContentSource {
             known: known)
     }
 
+    var files: [ImageFile] { chain.layers.map(\.file) }
+
     mutating func next() throws -> Planned? { try planner.next() }
 
     func makeReader() throws -> ChainContentReader {

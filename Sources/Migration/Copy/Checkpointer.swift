@@ -17,15 +17,17 @@ final class Checkpointer {
 
     private let checkSources: () throws -> Void
     private let recordsChunks: Bool
+    private let keepsCache: Bool
     private var lastSync = ContinuousClock.now
 
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
-    /// `recordsChunks`: with a segment's digest its chunks'.
+    /// `recordsChunks`: with a segment's digest its chunks'. `keepsCache`: what is synced may stay in the
+    /// host's page cache.
     init(
-        _ target: TargetFile, _ manifest: ManifestFile, recordsChunks: Bool = false,
+        _ target: TargetFile, _ manifest: ManifestFile, recordsChunks: Bool, keepsCache: Bool,
         checkSources: @escaping () throws -> Void
     ) {
-        self.recordsChunks = recordsChunks
+        (self.recordsChunks, self.keepsCache) = (recordsChunks, keepsCache)
         self.target = target
         self.manifest = manifest
         self.checkSources = checkSources
@@ -60,6 +62,7 @@ final class Checkpointer {
             try manifest.append(segment)
             try FailPoint.recorded.pass()
         }
+        if !keepsCache { target.leaveCache() }
         lastSync = .now
         defer { unsynced = [] }
         return unsynced

@@ -6,6 +6,8 @@ protocol ContentSource: Sendable {
     associatedtype Portion: ContentPortion
     associatedtype Reader: ContentReader where Reader.Portion == Portion
 
+    /// The files that it is read from, as far as they are known beforehand.
+    var files: [ImageFile] { get }
     /// What the target holds of it.
     var scope: CopyScope { get }
     /// The shortest run of zeros that is not written; 0 writes everything.

@@ -39,7 +39,8 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
         let recorded = Locked([ManifestSegment]())
         try await run(sink) { done in
             let segments = try await Checkpointer(
-                sink.file, manifest, recordsChunks: recordsChunks, checkSources: checkSources
+                sink.file, manifest, recordsChunks: recordsChunks, keepsCache: options.keepsCache,
+                checkSources: checkSources
             ).run(done)
             recorded.withLock { $0 = segments }
         }
@@ -60,6 +61,7 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
         _ sink: (any ImageSink)?,
         _ record: @escaping @Sendable (BoundedChannel<Finished>) async throws -> Void
     ) async throws {
+        options.passCache(source.files)
         let planned = BoundedChannel<Source.Portion>(limit: Limits.planned)
         let done = BoundedChannel<Finished>(limit: Limits.finished)
         try await stages { group in

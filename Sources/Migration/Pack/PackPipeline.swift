@@ -48,6 +48,14 @@ struct PackPipeline: Sendable {
     func pack(_ composer: ArchiveComposer, to output: PackOutput, recordingIn manifest: ManifestFile?)
         async throws -> ArchiveComposer
     {
+        let files = sources.flatMap { $0.chain.layers.map(\.file) }
+        // What later layers share is read again, to be compared: where nobody is pushed out by it, it stays
+        // until then.
+        let isRoom = shared != nil && files.reduce(0) { $0 &+ $1.identity.allocated } < FreeMemory.bytes / 2
+        let staying = isRoom && !options.keepsCache ? files : []
+        for file in staying { file.rememberCached() }
+        defer { for file in staying { file.forgetCached() } }
+        if staying.isEmpty { options.passCache(files) }
         let planned = BoundedChannel<Job>(limit: Limits.planned)
         let packed = BoundedChannel<PackedFrame>(limit: 2 * options.workers.limit + 2)
         let checkpoints = BoundedChannel<ArchiveManifest.Checkpoint>(limit: 4)
@@ -206,6 +214,7 @@ struct PackPipeline: Sendable {
             try FailPoint.synced.pass()
             try manifest.append(checkpoint)
             try FailPoint.recorded.pass()
+            if !options.keepsCache { file.leaveCache() }
             (unsynced, lastSync) = (nil, .now)
         }
         while let checkpoint = try await checkpoints.receive() {

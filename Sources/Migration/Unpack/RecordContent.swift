@@ -40,6 +40,7 @@ struct RecordContent: ContentSource {
         frames = try await BufferPool(count: options.workers.limit + 4, capacity: FrameFormat.longest)
     }
 
+    var files: [ImageFile] { reader.stream.file.map { [$0] } ?? [] }
     var scope: CopyScope { layer?.scope ?? .everything(marks: false) }
     /// Zeros were taken out when it was packed: what is there is to be written.
     var shortestZeroRun: Int { 0 }

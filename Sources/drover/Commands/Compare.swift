@@ -30,6 +30,7 @@ struct Compare: AsyncParsableCommand {
 
     @Option(help: CopyOptions.jobsHelp("read and compare")) var jobs: Int?
     @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
@@ -60,7 +61,8 @@ struct Compare: AsyncParsableCommand {
         guard ignoreSize || sizes[0] == sizes[1] else {
             return Verdict(sizes: sizes, offset: nil, isSizeCompared: true)
         }
-        let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: nil)
+        let session = try await Session(
+            progressOptions, verbosity, jobs: jobs, rate: nil, keepsCache: cacheOptions.keepCache)
         let comparison = DiskComparison(chainA, chainB, length: max(sizes[0], sizes[1]))
         let offset = try await session.during { [a] in
             try await comparison.firstDifference(named: a.description, $0)

@@ -71,6 +71,7 @@ struct Convert: AsyncParsableCommand {
     ) var reread =
         false
     @Flag(help: "Replace an existing target.") var force = false
+    @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
@@ -133,7 +134,8 @@ struct Convert: AsyncParsableCommand {
         if target == "-" { return try await stream() }
         if MakeInvocation.isDryRun { return try await dryRun() }
         let session = try await Session(
-            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
+            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate,
+            keepsCache: cacheOptions.keepCache)
         let changed = "\(source): changed while it was read (--force-share): the target is of no one moment"
         if ontoDevice, let manifest {
             return try await session.make(
@@ -150,7 +152,8 @@ struct Convert: AsyncParsableCommand {
             }
         }
         let session = try await Session(
-            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
+            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate,
+            keepsCache: cacheOptions.keepCache)
         var options = try imageOptions.chainOptions(for: source)
         options.settles = true
         let chain = try ImageChain.open(source, options)

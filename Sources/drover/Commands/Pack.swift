@@ -65,6 +65,7 @@ struct Pack: AsyncParsableCommand {
     @Flag(help: "Trust no times: read again what is packed, and pack it again where a source differs.")
     var reread = false
     @Flag(help: "Replace an existing archive.") var force = false
+    @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup(title: "Image options") var imageOptions: ImageOptions
@@ -88,7 +89,8 @@ struct Pack: AsyncParsableCommand {
     func run() async throws {
         if MakeInvocation.isDryRun { return try await dryRun() }
         let session = try await Session(
-            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate)
+            progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate,
+            keepsCache: cacheOptions.keepCache)
         OpenFiles.allowMany()
         do {
             try await session.make(

@@ -57,6 +57,7 @@ struct Unpack: AsyncParsableCommand {
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
     @Flag(help: "Replace existing files.") var force = false
     @OptionGroup(title: "Archive options") var archiveOptions: ArchiveOptions
+    @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
 
@@ -76,7 +77,8 @@ struct Unpack: AsyncParsableCommand {
 
     func run() async throws {
         if MakeInvocation.isDryRun { return try await dryRun() }
-        let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
+        let session = try await Session(
+            progressOptions, verbosity, jobs: jobs, rate: rate, keepsCache: cacheOptions.keepCache)
         let request = request()
         let result: UnpackResult
         do {

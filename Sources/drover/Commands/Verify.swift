@@ -31,6 +31,7 @@ struct Verify: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Read at most so many bytes a second.", valueName: "bytes")) var rate:
         ByteSize?
     @Option(help: CopyOptions.jobsHelp("read")) var jobs: Int?
+    @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @Argument(
@@ -56,7 +57,8 @@ struct Verify: AsyncParsableCommand {
             for file in files { try await DryRun.say("verify \(file)") {} }
             return
         }
-        let session = try await Session(progressOptions, verbosity, jobs: jobs, rate: rate)
+        let session = try await Session(
+            progressOptions, verbosity, jobs: jobs, rate: rate, keepsCache: cacheOptions.keepCache)
         let isMany =
             try files.count > 1 || files.contains { try ImageFile.identity(at: $0)?.isDirectory == true }
         guard isMany else { return try await verify(files[0], session) }

@@ -52,6 +52,14 @@ struct CopyOptions: ParsableArguments {
     }
 }
 
+/// What a command leaves in the host's page cache.
+struct CacheOptions: ParsableArguments {
+    @Flag(
+        help:
+            "Leave in the host's page cache what is read and written: for whoever goes on working with it. Otherwise only what was there before stays."
+    ) var keepCache = false
+}
+
 /// Whether and how a command shows how far it is.
 struct ProgressOptions: ParsableArguments {
     @Option(

@@ -12,10 +12,11 @@ struct Session {
     private let display: ProgressDisplay
 
     /// Begins to listen to signals. `jobs` and `rate` are what the options of that name say.
-    /// `isOneJob`: the slot that the process has anyhow is taken, until its end.
+    /// `isOneJob`: the slot that the process has anyhow is taken, until its end. `keepsCache`: what is read
+    /// and written may stay in the host's page cache.
     init(
         _ progress: ProgressOptions, _ verbosity: VerbosityOptions, jobs: Int?, rate: ByteSize?,
-        isOneJob: Bool = true
+        isOneJob: Bool = true, keepsCache: Bool = false
     ) async throws {
         self.verbosity = verbosity
         let display = ProgressDisplay(progress.progress, verbosity)
@@ -24,9 +25,11 @@ struct Session {
         let workers =
             isOneJob
             ? try await MakeInvocation.workers(jobs, verbosity) : MakeInvocation.slots(jobs, verbosity)
-        options = MoveOptions(
+        var options = MoveOptions(
             workers: workers, rate: rate.map { RateLimit(bytesPerSecond: $0.bytes) },
             progress: display.progress, stop: stop)
+        options.keepsCache = keepsCache
+        self.options = options
     }
 
     /// Runs `body` with the display beside it.

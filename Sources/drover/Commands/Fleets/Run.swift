@@ -65,6 +65,7 @@ struct Run: AsyncParsableCommand {
     @Flag(help: "Only say what would be done, as plan does.") var dryRun = false
     @Flag(help: CopyOptions.noReflinkHelp) var noReflink = false
     @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
     @OptionGroup var fleet: FleetOptions
@@ -129,7 +130,8 @@ struct Run: AsyncParsableCommand {
     ) async throws {
         let session = try await Session(
             progressOptions, verbosity, jobs: jobs ?? plan.spec.jobs,
-            rate: rate ?? plan.spec.rate.map(ByteSize.init), isOneJob: false)
+            rate: rate ?? plan.spec.rate.map(ByteSize.init), isOneJob: false,
+            keepsCache: cacheOptions.keepCache)
         let fleetRun = try FleetRun(plan, choice: choice, options: try options(choice, plan))
         await fleetRun.begin(session.options)
         // Where no thread can be had for it, there are figures at the end alone.

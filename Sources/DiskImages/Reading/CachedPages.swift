@@ -1,0 +1,132 @@
+internal import CLinux
+internal import Glibc
+internal import Linux
+
+/// What reading one file leaves in the host's page cache: where `passes` was asked for, only what was
+/// there before. A move of terabytes must not push out what the machine works with.
+///
+/// What is there is asked for (mincore(2)) before a stretch is read, and before the kernel reads ahead
+/// into it; what was not is let go of (POSIX_FADV_DONTNEED) a little behind what is read. Where the
+/// kernel does not say, because the file is somebody else's, all counts as having been there.
+final class CachedPages: Sendable {
+    /// What is asked for at once, in bytes.
+    static let window: UInt64 = 64 << 20
+    /// What is known as a whole.
+    static let granule: UInt64 = 64 << 10
+    /// How far the kernel is taken to read ahead, at most.
+    private static let ahead: UInt64 = 16 << 20
+    /// What stays behind the last read: other workers may be reading there.
+    private static let behind: UInt64 = 8 << 20
+    /// Windows that are remembered. What was read of those that are forgotten was let go of, so that
+    /// they may be asked for again.
+    private static let mostWindows = 4096
+
+    private enum Use { case left, passing, pinned }
+
+    private struct State {
+        var use = Use.left
+        /// By a window's number, a bit for each granule of which something was cached.
+        var cached: [UInt64: [UInt64]] = [:]
+        /// What was read and not yet let go of.
+        var read: Range<UInt64>? = nil
+    }
+
+    private let state = Locked(State())
+
+    /// From now on, nothing stays that was not there before.
+    func pass() { state.withLock { if $0.use == .left { $0.use = .passing } } }
+
+    /// What is read stays, whatever else is asked for.
+    func pin() { state.withLock { $0.use = .pinned } }
+
+    /// Before `range` is read of `descriptor`.
+    func begin(_ range: Range<UInt64>, of descriptor: CInt) {
+        state.withLock { state in
+            guard state.use == .passing, !range.isEmpty else { return }
+            CachedPages.look(range.lowerBound..<range.upperBound + CachedPages.ahead, descriptor, &state)
+        }
+    }
+
+    /// After it was.
+    func end(_ range: Range<UInt64>, of descriptor: CInt) {
+        state.withLock { state in
+            guard state.use == .passing, !range.isEmpty else { return }
+            guard let read = state.read, range.lowerBound <= read.upperBound + CachedPages.ahead,
+                range.upperBound + CachedPages.ahead >= read.lowerBound
+            else {
+                CachedPages.letGo(&state, descriptor, upTo: .max)
+                state.read = range
+                return
+            }
+            let all = min(read.lowerBound, range.lowerBound)..<max(read.upperBound, range.upperBound)
+            state.read = all
+            guard all.upperBound - all.lowerBound >= 2 * CachedPages.behind else { return }
+            CachedPages.letGo(&state, descriptor, upTo: all.upperBound - CachedPages.behind)
+        }
+    }
+
+    /// Before the file is closed: also of what the kernel read ahead.
+    func finish(_ descriptor: CInt) {
+        state.withLock { state in
+            guard state.use == .passing, let first = state.cached.keys.min(),
+                let last = state.cached.keys.max()
+            else { return }
+            state.read = first * CachedPages.window..<(last + 1) * CachedPages.window
+            CachedPages.letGo(&state, descriptor, upTo: .max)
+        }
+    }
+
+    /// Takes note of what is cached of all `length` bytes, for `forget`.
+    func remember(_ length: UInt64, of descriptor: CInt) {
+        state.withLock { CachedPages.look(0..<min(length, window(CachedPages.mostWindows)), descriptor, &$0) }
+    }
+
+    /// Lets go of everything that was not cached when it was remembered.
+    func forget(_ length: UInt64, of descriptor: CInt) {
+        state.withLock { state in
+            state.read = 0..<min(length, window(CachedPages.mostWindows))
+            CachedPages.letGo(&state, descriptor, upTo: .max)
+        }
+    }
+
+    private func window(_ count: Int) -> UInt64 { UInt64(count) * CachedPages.window }
+
+    private static func look(_ range: Range<UInt64>, _ descriptor: CInt, _ state: inout State) {
+        for number in range.lowerBound / window...(range.upperBound - 1) / window
+        where state.cached[number] == nil {
+            if state.cached.count >= mostWindows {
+                letGo(&state, descriptor, upTo: .max)
+                state.cached = [:]
+            }
+            var bits = [UInt64](repeating: 0, count: Int(window / granule) / 64)
+            let isKnown = clinux_cached(descriptor, off_t(number * window), Int(window), Int(granule), &bits)
+            state.cached[number] = isKnown == 0 ? bits : bits.map { _ in .max }
+        }
+    }
+
+    /// Lets go of what was read, up to `end`, granule by granule.
+    private static func letGo(_ state: inout State, _ descriptor: CInt, upTo end: UInt64) {
+        guard let read = state.read, read.lowerBound < min(end, read.upperBound) else { return }
+        let end = min(end, read.upperBound)
+        var position = read.lowerBound / granule
+        let last = (end + granule - 1) / granule
+        while position < last {
+            let first = position
+            while position < last, !isCached(position, state) { position += 1 }
+            if position > first {
+                posix_fadvise(
+                    descriptor, off_t(first * granule), off_t((position - first) * granule),
+                    POSIX_FADV_DONTNEED)
+            }
+            while position < last, isCached(position, state) { position += 1 }
+        }
+        state.read = end < read.upperBound ? end..<read.upperBound : nil
+    }
+
+    private static func isCached(_ granule: UInt64, _ state: State) -> Bool {
+        let each = window / CachedPages.granule
+        guard let bits = state.cached[granule / each] else { return true }
+        let bit = granule % each
+        return bits[Int(bit / 64)] & 1 << (bit % 64) != 0
+    }
+}
