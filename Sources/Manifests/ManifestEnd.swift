@@ -3,19 +3,38 @@ internal import FoundationEssentials
 internal import Linux
 package import SystemPackage
 
-/// The last record: the target is whole.
-package struct ManifestCompletion: Codable, Equatable, Sendable {
-    /// Sectors that could not be restored: the target has nothing there.
-    package struct Lost: Codable, Equatable, Sendable {
-        package let start: UInt64
-        package let count: UInt64
+/// Sectors that could not be read or restored: the target has nothing there.
+package struct LostSectors: Codable, Equatable, Sendable {
+    package let start: UInt64
+    package let count: UInt64
 
-        package init(start: UInt64, count: UInt64) {
-            self.start = start
-            self.count = count
-        }
+    /// Of a range in bytes, whole sectors.
+    package init(_ range: Range<UInt64>) {
+        start = range.lowerBound / 512
+        count = (range.upperBound - range.lowerBound) / 512
     }
 
+    /// `sectors 8 to 15`.
+    package var description: String { "sectors \(start) to \(start &+ count &- 1)" }
+
+    /// All of `parts`, neighbours taken together.
+    package static func merged(_ parts: [LostSectors]) -> [LostSectors] {
+        var merged: [LostSectors] = []
+        for part in parts.sorted(by: { $0.start < $1.start }) {
+            if let last = merged.last, last.start &+ last.count == part.start {
+                merged[merged.count - 1] = LostSectors(start: last.start, count: last.count &+ part.count)
+            } else {
+                merged.append(part)
+            }
+        }
+        return merged
+    }
+
+    private init(start: UInt64, count: UInt64) { (self.start, self.count) = (start, count) }
+}
+
+/// The last record: the target is whole.
+package struct ManifestCompletion: Codable, Equatable, Sendable {
     /// The target's file once it had its name. As long as it is that, it has the bytes whose digests
     /// are recorded.
     package struct Named: Codable, Equatable, Sendable {
@@ -31,8 +50,8 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
     package let header: String?
     package let size: UInt64
     package let mtime: String
-    /// What a salvage could not restore; absent in every other move.
-    package var lost: [Lost]? = nil
+    /// What a salvage could not read or restore; absent in every other move.
+    package var lost: [LostSectors]? = nil
     /// True where the target takes its name together with its family, and not by itself.
     package var held: Bool? = nil
     /// Recorded when the target had its name: then the record comes once more.
@@ -40,7 +59,7 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
     /// When it was recorded, in seconds since 1970.
     package var time: Double? = nil
 
-    package init(digest: String, header: String?, size: UInt64, mtime: String, lost: [Lost]? = nil) {
+    package init(digest: String, header: String?, size: UInt64, mtime: String, lost: [LostSectors]? = nil) {
         self.digest = digest
         self.header = header
         self.size = size

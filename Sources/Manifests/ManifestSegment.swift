@@ -16,6 +16,8 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
     package let chunks: String?
     /// Bytes of data that were read for it; nil where it has none, and in records of before.
     package var read: UInt64? = nil
+    /// What of it could not be read, and is zeros; nil where all was.
+    package var lost: [LostSectors]? = nil
     /// When it was recorded, in seconds since 1970.
     package var time: Double? = nil
 

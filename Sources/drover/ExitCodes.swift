@@ -13,7 +13,7 @@ internal import PipelineFiles
 extension ExitCode {
     /// `compare`: the images differ; `run`: some images failed; `plan`: something is wrong.
     static let differs = ExitCode(1)
-    /// `check`, `verify`, `unpack`: damage was found.
+    /// `check`, `verify`, `unpack`, `convert`: damage was found.
     static let damaged = ExitCode(2)
     /// The command line is wrong.
     static let usage = ExitCode(64)

@@ -160,7 +160,8 @@ package struct FormatOpening {
 
     package init(_ file: ImageFile, as asked: ImageFormat?, _ options: ChainOptions, depth: Int) throws {
         (self.file, self.asked, self.options, self.depth) = (file, asked, options, depth)
-        prefix = try file.prefix(RawDisguise.prefixLength)
+        // What is known to be raw need not be readable there.
+        prefix = try file.prefix(RawDisguise.prefixLength, orNone: asked == .raw)
     }
 
     /// The choice by which a user says what the file is: `format`, or any.

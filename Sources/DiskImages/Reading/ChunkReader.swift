@@ -20,6 +20,13 @@ package struct ReadRun: Equatable, Sendable {
         self.length = length
     }
 
+    /// The bytes `range` of it.
+    package func part(_ range: Range<Int>) -> ReadRun {
+        ReadRun(
+            layer: layer, offset: offset + UInt64(range.lowerBound), isEncoded: isEncoded,
+            position: position + range.lowerBound, length: range.count)
+    }
+
     /// The same, to go so many bytes further back in the buffer.
     package func moved(by distance: Int) -> ReadRun {
         ReadRun(

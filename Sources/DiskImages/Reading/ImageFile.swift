@@ -209,6 +209,15 @@ package final class ImageFile: Sendable {
         return Array(bytes[..<read])
     }
 
+    /// As above; `orNone`: none where they cannot be read.
+    func prefix(_ count: Int, orNone: Bool) throws -> [UInt8] {
+        do {
+            return try prefix(count)
+        } catch let error as DiskImageError where orNone && error.kind == .io {
+            return []
+        }
+    }
+
     /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes there
     /// were. Throws `io` where nothing comes although the file system says that there is more: a
     /// network file system's hiccup is no end. `end`: up to there all will be read, which a server is

@@ -67,6 +67,11 @@ package struct Conversion: TargetMove {
         -> MoveResult
     {
         try target.checkSegments()
+        var target = target
+        if request.salvages {
+            if try target.lostBefore() != nil { return .upToDate }
+            target.content.salvage()
+        }
         // What is refused leaves no manifest behind.
         let isFirst = try target.isFirst
         if isFirst {
@@ -91,7 +96,7 @@ package struct Conversion: TargetMove {
         // Read by force while somebody writes to it, a source may change; any other must not.
         let isConsistent = job.consistent
         let sink = try target.prepare()
-        if request.sharesExtents { target.file.allowSharing() }
+        if request.sharesExtents, !request.salvages { target.file.allowSharing() }
         try beginProgress(options.progress, target.finished)
         let known =
             target.file.sharesExtents ? known ?? shareableBase.flatMap(KnownDigests.init(beside:)) : nil
@@ -110,11 +115,18 @@ package struct Conversion: TargetMove {
         try checkSources()
         if isConsistent { try files.checkUnused() }
         options.progress.add(shared: target.file.sharedLength)
-        let isHeld = try target.commit(segments)
+        let lost = LostSectors.merged(segments.flatMap { $0.lost ?? [] })
+        let isHeld =
+            request.salvages
+            ? try target.commitSalvage(segments, lost: lost.isEmpty ? nil : lost)
+            : try target.commit(segments)
         return isHeld
             ? .held(resumed: target.resumed)
             : .moved(resumed: target.resumed, hasChanged: try !files.isUnchanged())
     }
+
+    /// What the target, which is there, lacks because it could not be read: "sectors 8 to 15".
+    package func lost() throws -> [String] { try target.lostBefore()?.map(\.description) ?? [] }
 
     /// The base, of which the target may share what it is known to hold; nil where it is none, or all
     /// is read in any case.
@@ -134,7 +146,7 @@ package struct Conversion: TargetMove {
             ChainContent(
                 chain, plan.holding, segmentLength: request.segmentLength,
                 shortestZeroRun: request.shortestZeroRun, finished: finished, known: known,
-                progress: options.progress),
+                salvages: request.salvages, progress: options.progress),
             options)
     }
 

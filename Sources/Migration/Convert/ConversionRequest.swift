@@ -24,6 +24,8 @@ package struct ConversionRequest: Sendable {
     package var segmentLength = Segment.usual
     /// Whether extents may be shared with the sources instead of copied.
     package var sharesExtents = true
+    /// Whether sectors that cannot be read become zeros, and are recorded, instead of ending it.
+    package var salvages = false
     /// A folder in which target and backing file are moved together, where that is known.
     package var root: FilePath? = nil
     package var policy = StartPolicy()

@@ -7,15 +7,17 @@ struct ChainContent: ContentSource {
     let shortestZeroRun: Int
     private let chain: ImageChain
     private let progress: Progress
+    private let salvages: Bool
     private var planner: ChunkPlanner<TargetRuns>
 
     /// What `scope` says of `chain`, but for the ranges `finished`, which are in order. `known`: of
-    /// its bottom layer, whose segments the target may share.
+    /// its bottom layer, whose segments the target may share. `salvages`: what cannot be read is zeros.
     init(
         _ chain: ImageChain, _ scope: CopyScope, segmentLength: UInt64, shortestZeroRun: Int = 4096,
-        finished: [Range<UInt64>] = [], known: KnownDigests? = nil, progress: Progress
+        finished: [Range<UInt64>] = [], known: KnownDigests? = nil, salvages: Bool = false,
+        progress: Progress
     ) {
-        (self.chain, self.scope, self.progress) = (chain, scope, progress)
+        (self.chain, self.scope, self.progress, self.salvages) = (chain, scope, progress, salvages)
         self.shortestZeroRun = shortestZeroRun
         planner = ChunkPlanner(
             chain, scope, segmentLength: segmentLength, writesZeros: shortestZeroRun == 0, finished: finished,
@@ -27,7 +29,9 @@ struct ChainContent: ContentSource {
     mutating func next() throws -> Planned? { try planner.next() }
 
     func makeReader() throws -> ChainContentReader {
-        ChainContentReader(reader: try ChunkReader(chain.layers), progress: progress)
+        let reader = try ChunkReader(chain.layers)
+        return ChainContentReader(
+            reader: reader, unreadable: salvages ? UnreadableSectors(reader) : nil, progress: progress)
     }
 }
 
@@ -48,16 +52,24 @@ extension ImageChain {
 /// Reads the chunks of a chain.
 struct ChainContentReader: ContentReader {
     let reader: ChunkReader
+    /// nil where what cannot be read ends everything.
+    let unreadable: UnreadableSectors?
     let progress: Progress
 
     func open(_ portion: Planned) -> [Planned] { [portion] }
 
     func bytes(of chunk: Chunk, in window: AlignedBuffer, mustMove: Bool) throws -> UnsafeRawBufferPointer {
         let bytes = UnsafeMutableRawBufferPointer(rebasing: window.bytes[..<chunk.length])
-        try reader.read(chunk.runs, into: bytes)
+        if let unreadable {
+            try unreadable.read(chunk, into: bytes)
+        } else {
+            try reader.read(chunk.runs, into: bytes)
+        }
         progress.add(covered: 0, read: chunk.readLength)
         return UnsafeRawBufferPointer(bytes)
     }
+
+    func takeLosses() -> [Range<UInt64>] { unreadable?.take() ?? [] }
 
     func file(of run: ReadRun) -> ImageFile? { reader.file(of: run) }
 

@@ -39,10 +39,10 @@ final class Checkpointer {
         while let next = try await finished.receive() {
             if let range = next.fileRange { startWriteback(range) }
             if let whole = collector.add(next) {
-                unsynced.append(
-                    ManifestSegment(
-                        whole.range, whole.outcome, chunks: recordsChunks ? whole.chunks : nil,
-                        read: whole.read))
+                var segment = ManifestSegment(
+                    whole.range, whole.outcome, chunks: recordsChunks ? whole.chunks : nil, read: whole.read)
+                segment.lost = whole.lost.isEmpty ? nil : whole.lost.map(LostSectors.init)
+                unsynced.append(segment)
             }
             // A sync stops the writers for a moment, so that one serves all that was finished since
             // the last.

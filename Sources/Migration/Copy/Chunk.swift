@@ -104,8 +104,8 @@ package struct Finished: Sendable {
     var read: UInt64 = 0
     /// Where in the target's file it was written, more or less; nil where nothing was.
     var fileRange: Range<UInt64>? = nil
+    /// Ranges of the guest's disk that could not be read, and are zeros.
+    var lost: [Range<UInt64>] = []
 
-    init(_ content: Content, read: UInt64 = 0, fileRange: Range<UInt64>? = nil) {
-        (self.content, self.read, self.fileRange) = (content, read, fileRange)
-    }
+    init(_ content: Content, read: UInt64 = 0) { (self.content, self.read) = (content, read) }
 }

@@ -95,11 +95,10 @@ struct CopyPipeline<Source: ContentSource>: Sendable {
             let result = try writer.write(chunk, from: reader, through: window)
             options.progress.add(covered: UInt64(chunk.length), written: result.written)
             if writer.sink != nil { try FailPoint.written.pass() }
-            return [
-                Finished(
-                    .chunk(chunk.segment, index: chunk.index, result.outcome), read: UInt64(chunk.readLength),
-                    fileRange: result.fileRange)
-            ]
+            var finished = Finished(
+                .chunk(chunk.segment, index: chunk.index, result.outcome), read: UInt64(chunk.readLength))
+            (finished.fileRange, finished.lost) = (result.fileRange, reader.takeLosses())
+            return [finished]
         case .span(let span):
             try writer.write(span)
             options.progress.add(covered: span.length)

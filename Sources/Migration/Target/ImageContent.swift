@@ -8,7 +8,7 @@ internal import Stages
 struct ImageContent: TargetContent {
     private(set) var job: ManifestJob
     /// What the same image's job is without damage; nil where that is `job`.
-    private var whole: ManifestJob?
+    private(set) var whole: ManifestJob?
     /// How it is written.
     let format: any TargetFormat
 
@@ -20,7 +20,7 @@ struct ImageContent: TargetContent {
         self.format = format
     }
 
-    /// Makes it the image of an archive that is damaged: it is never taken for the whole one.
+    /// Makes it the image of a source that is damaged: it is never taken for the whole one.
     mutating func salvage() { (job, whole) = (job.salvaged, job) }
 
     /// Devices cannot be known to be unchanged; and what an ordinary run wrote is no salvage.
@@ -60,6 +60,18 @@ struct ImageContent: TargetContent {
 }
 
 extension TargetTransaction where Content == ImageContent {
+    /// What is missing in the target as an earlier run of this job, which is no salvage, or of its salvage
+    /// left it, nothing where it is whole; nil where there is no such target.
+    func lostBefore() throws -> [LostSectors]? {
+        let findings = try TargetFindings(
+            of: ManifestContents.readEnds(of: place.file), at: place.file)
+        guard !policy.restart, findings.named == .completed, let record = findings.record,
+            let job = record.job
+        else { return nil }
+        if job.isSameMove(as: content.job) { return [] }
+        return job.isSameMove(as: content.job.salvaged) ? record.completion?.lost ?? [] : nil
+    }
+
     /// Throws `usage` where the manifest would grow past what is read back.
     func checkSegments() throws {
         guard content.job.target.length / content.job.options.segment < ImageContent.mostSegments else {
@@ -109,8 +121,19 @@ extension OpenTarget where Content == ImageContent {
             .stopped, "\(name): stopped by a signal (run the same command again to go on)")
     }
 
+    /// As `commit`, of a salvage. `lost` is nil where it is known that nothing is: then it is what an
+    /// ordinary run makes, and recorded as that.
+    func commitSalvage(_ segments: [ManifestSegment], lost: [LostSectors]?) throws -> Bool {
+        if lost == nil, let whole = transaction.content.whole {
+            // All of it is durable: an ordinary run may go on with it from here.
+            try beginAnew(whole)
+            for segment in segments { try manifest.append(segment) }
+        }
+        return try commit(segments, lost: lost)
+    }
+
     /// As `commit` with the digest of `segments`, in any order.
-    func commit(_ segments: [ManifestSegment], lost: [ManifestCompletion.Lost]? = nil) throws -> Bool {
+    func commit(_ segments: [ManifestSegment], lost: [LostSectors]? = nil) throws -> Bool {
         try transaction.content.format.sink(in: file).finish()
         return try commit(ManifestSegment.digest(of: segments), lost: lost)
     }

@@ -35,7 +35,7 @@ struct OpenTarget<Content: TargetContent> {
     /// The end, in the order that leaves nothing half-written under the final name, and nothing
     /// replaced that came to it meanwhile. `digest` is that of all that was recorded, `lost` what a
     /// salvage could not restore. Returns whether the name waits for a family.
-    func commit(_ digest: ContentDigest, lost: [ManifestCompletion.Lost]? = nil) throws -> Bool {
+    func commit(_ digest: ContentDigest, lost: [LostSectors]? = nil) throws -> Bool {
         try FailPoint.allRecorded.pass()
         if let mtime = transaction.mtime { try file.setMtime(mtime) }
         try transaction.access.give(to: file, manifest)

@@ -11,7 +11,7 @@ struct SalvageTarget {
     private enum State {
         /// The file is there. `lost`: what an earlier salvage left out of it; empty where it is
         /// whole.
-        case there(lost: [ManifestCompletion.Lost])
+        case there(lost: [LostSectors])
         case open(OpenTarget<ImageContent>, sink: any ImageSink)
     }
 
@@ -25,7 +25,7 @@ struct SalvageTarget {
         whole = transaction.content.job
         name = transaction.place.name
         var transaction = transaction
-        if let lost = try SalvageTarget.lost(in: transaction) {
+        if let lost = try transaction.lostBefore() {
             state = .there(lost: lost)
             return
         }
@@ -35,19 +35,6 @@ struct SalvageTarget {
         case .upToDate, .named, .held:
             state = .there(lost: try transaction.findings.record?.completion?.lost ?? [])
         }
-    }
-
-    /// What is missing in the target as an earlier run of the same job left it, nothing where it
-    /// was restored whole; nil where there is no such target.
-    private static func lost(in transaction: TargetTransaction<ImageContent>) throws -> [ManifestCompletion
-        .Lost]?
-    {
-        let findings = try transaction.findings
-        guard !transaction.policy.restart, findings.named == .completed, let record = findings.record,
-            let job = record.job
-        else { return nil }
-        if job.isSameMove(as: transaction.content.job) { return [] }
-        return job.isSameMove(as: transaction.content.job.salvaged) ? record.completion?.lost ?? [] : nil
     }
 
     /// The target that is being written; nil where the file is there.
@@ -83,10 +70,7 @@ struct SalvageTarget {
     func finish(
         _ segments: [ManifestSegment], _ losses: [ArchiveReader.Loss], isVouchedFor: Bool, _ stop: StopFlag
     ) throws -> Bool {
-        let lost = losses.map {
-            ManifestCompletion.Lost(
-                start: $0.range.lowerBound / 512, count: ($0.range.upperBound - $0.range.lowerBound) / 512)
-        }
+        let lost = losses.map { LostSectors($0.range) }
         switch state {
         case .there(let recorded):
             // Whole, it is better than the archive.
@@ -99,13 +83,7 @@ struct SalvageTarget {
             return false
         case .open(let target, _):
             try target.checkCovered(by: segments, stop)
-            let isWhole = lost.isEmpty && isVouchedFor
-            if isWhole {
-                // All of it is durable: an ordinary run may go on with it from here.
-                try target.beginAnew(whole)
-                for segment in segments { try target.manifest.append(segment) }
-            }
-            _ = try target.commit(segments, lost: isWhole ? nil : lost)
+            _ = try target.commitSalvage(segments, lost: lost.isEmpty && isVouchedFor ? nil : lost)
             return true
         }
     }

@@ -83,7 +83,7 @@ package struct Verification: Sendable {
     private var notRestored: [String] {
         guard job.options.salvaged == true else { return [] }
         let lost = (completion.lost ?? []).map {
-            "\(path): sectors \($0.start) to \($0.start &+ $0.count &- 1) could not be restored"
+            "\(path): \($0.description) could not be restored"
         }
         return lost.isEmpty
             ? ["\(path): was salvaged from an archive without an index that vouches for it"] : lost

@@ -71,6 +71,10 @@ struct Convert: AsyncParsableCommand {
     ) var reread =
         false
     @Flag(help: "Replace an existing target.") var force = false
+    @Flag(
+        help:
+            "Go on past sectors that cannot be read: they become zeros, are named in the manifest and by verify, and the exit code is 2."
+    ) var salvage = false
     @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
     @OptionGroup var verbosity: VerbosityOptions
@@ -104,7 +108,7 @@ struct Convert: AsyncParsableCommand {
     private func validateDevice() throws {
         let refused: [(isGiven: Bool, option: String)] = [
             (targetOptions.format != .raw, "-O \(targetOptions.format.name)"), (backing != nil, "-B"),
-            (asBase, "--as-base"), (reread, "--reread"), (target == "-", "-"),
+            (asBase, "--as-base"), (reread, "--reread"), (target == "-", "-"), (salvage, "--salvage"),
         ]
         if let refused = refused.first(where: \.isGiven) {
             throw ValidationError(
@@ -119,7 +123,7 @@ struct Convert: AsyncParsableCommand {
         let refused: [(isGiven: Bool, option: String)] = [
             (targetOptions.format != .raw, "-O \(targetOptions.format.name)"), (backing != nil, "-B"),
             (diff, "--diff"), (asBase, "--as-base"), (restart, "--restart"), (reread, "--reread"),
-            (force, "--force"),
+            (force, "--force"), (salvage, "--salvage"),
         ]
         if let refused = refused.first(where: \.isGiven) {
             throw ValidationError(
@@ -142,7 +146,13 @@ struct Convert: AsyncParsableCommand {
                 target, by: DeviceConversion(request(), recordedIn: manifest), whole: "the disk",
                 changed: changed)
         }
-        try await session.make(target, by: Conversion(request()), whole: "the disk", changed: changed)
+        let conversion = try Conversion(request())
+        try await session.make(target, by: conversion, whole: "the disk", changed: changed)
+        let lost = salvage ? try conversion.lost() : []
+        for sectors in lost.prefix(100) {
+            StandardError.line("\(source): \(sectors) cannot be read: zeros in \(target)")
+        }
+        if !lost.isEmpty { throw ExitCode.damaged }
     }
 
     private func stream() async throws {
@@ -187,6 +197,7 @@ struct Convert: AsyncParsableCommand {
             })
         request.asBase = asBase
         request.sharesExtents = !noReflink
+        request.salvages = salvage
         (request.shortestZeroRun, request.segmentLength) = (try copyOptions.zeroRun(), segment.bytes)
         request.policy = StartPolicy(restart: restart, force: force)
         request.policy.reread = reread
