@@ -231,6 +231,11 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             || (mine.inode == source.inode && mine.size == source.size && mine.mtime == source.mtime)
     }
 
+    /// Whether what is read lies in an archive: then that can make it again.
+    package var isOfArchive: Bool {
+        !sources.isEmpty && sources.allSatisfy { $0.inode == 0 && $0.path.hasPrefix("archive ") }
+    }
+
     /// Whether a source is a block device: nothing proves then that it is what it was, so that no
     /// run goes on with what another one began.
     package var readsDevice: Bool {

@@ -51,7 +51,9 @@ class SalvageTests(DroverCase):
         self.succeeds("convert", "--segment", "1M", self.fleet.images[0], place)
         os.rename(place, f"{place}.partial")
         manifest = Path(manifest_of(place))
-        manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+        # A raw target has two lines of it where times have settled.
+        lines = manifest.read_bytes().splitlines(keepends=True)
+        manifest.write_bytes(b"".join(line for line in lines if b'"record":"complete"' not in line))
         before = manifest.read_bytes()
         self.fails(65, *self.salvage)
         self.assertEqual(manifest.read_bytes(), before)

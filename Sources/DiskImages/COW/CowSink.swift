@@ -42,6 +42,23 @@ package struct CowSink: PlacedSink {
             UnsafeRawBufferPointer(rebasing: bitmap[..<count]), at: header.geometry.bitmapOffset + first)
     }
 
+    package func adopt(_ range: Range<UInt64>, of earlier: ImageFile) throws -> Bool {
+        let end = min(fileOffset(of: range.upperBound), header.fullLength)
+        guard earlier.length == header.fullLength,
+            try file.share(fileOffset(of: range.lowerBound)..<end, of: earlier)
+        else { return false }
+        let geometry = header.geometry
+        var byte = min(range.lowerBound / sectorSize / 8, geometry.bitmapLength)
+        let last = min((range.upperBound / sectorSize + 7) / 8, geometry.bitmapLength)
+        while byte < last {
+            var bitmap = [UInt8](repeating: 0, count: Int(min(CowSink.markLength, last - byte)))
+            try bitmap.withUnsafeMutableBytes { try earlier.read(into: $0, at: geometry.bitmapOffset + byte) }
+            try bitmap.withUnsafeBytes { try mark($0, at: byte * 8 * sectorSize) }
+            byte += UInt64(bitmap.count)
+        }
+        return true
+    }
+
     package func markAll(_ range: Range<UInt64>) throws {
         let end = (range.upperBound + sectorSize - 1) / sectorSize
         var sector = range.lowerBound / sectorSize

@@ -23,6 +23,11 @@ package protocol ImageSink: Sendable {
     /// false, and nothing is done, where that cannot be.
     func share(_ range: Range<UInt64>, of file: ImageFile) throws -> Bool
 
+    /// Takes over `range`, which begins at a multiple of 1 MiB, from `earlier`, an image that has everything
+    /// at the same places: extents are shared, marks are copied. False, and nothing counts as written, where
+    /// that cannot be.
+    func adopt(_ range: Range<UInt64>, of earlier: ImageFile) throws -> Bool
+
     /// Marks all sectors of `range`, which begins at a multiple of 1 MiB, as held by this image,
     /// and zeros.
     func markAll(_ range: Range<UInt64>) throws
@@ -93,6 +98,8 @@ extension ImageSink {
     package func clearZeros(_ range: Range<UInt64>) {}
 
     package func share(_ range: Range<UInt64>, of file: ImageFile) throws -> Bool { false }
+
+    package func adopt(_ range: Range<UInt64>, of earlier: ImageFile) throws -> Bool { false }
 
     package func finish() throws {}
 }
@@ -182,6 +189,10 @@ package struct RawSink: PlacedSink {
     package func share(_ range: Range<UInt64>, of source: ImageFile) throws -> Bool {
         let end = min(range.upperBound, length, source.length)
         return try range.lowerBound >= end || file.share(range.lowerBound..<end, of: source)
+    }
+
+    package func adopt(_ range: Range<UInt64>, of earlier: ImageFile) throws -> Bool {
+        try share(range, of: earlier)
     }
 
     package func mark(_ bitmap: UnsafeRawBufferPointer, at offset: UInt64) {}

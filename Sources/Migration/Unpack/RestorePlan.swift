@@ -97,17 +97,21 @@ struct RestorePlan: Sendable {
 
     /// What of `layer` is still to be written to `target`; all of it where that is nil.
     func content(of layer: Int, _ target: OpenTarget<ImageContent>?) -> RecordContent.Layer {
-        RecordContent.Layer(
-            index: layer, scope: holding(of: layer), segmentLength: request.segmentLength,
-            finished: target?.finished ?? [])
+        content(of: layer, finished: target?.finished ?? [])
     }
 
-    /// The same, read from the file of `layer` that was restored already, which is `chain`.
+    /// The same; `finished` are ranges that the target has already, in order.
+    func content(of layer: Int, finished: [Range<UInt64>]) -> RecordContent.Layer {
+        RecordContent.Layer(
+            index: layer, scope: holding(of: layer), segmentLength: request.segmentLength, finished: finished)
+    }
+
+    /// The same, read from `chain`: `layer` where it was restored already, or where it lies in the archive.
     func copy(
-        of chain: ImageChain, _ layer: Int, _ target: OpenTarget<ImageContent>?, _ options: MoveOptions
+        of chain: ImageChain, _ layer: Int, finished: [Range<UInt64>] = [], _ options: MoveOptions
     ) -> ChainContent {
         ChainContent(
-            chain, holding(of: layer), segmentLength: request.segmentLength, finished: target?.finished ?? [],
+            chain, holding(of: layer), segmentLength: request.segmentLength, finished: finished,
             progress: options.progress)
     }
 
@@ -133,22 +137,34 @@ struct RestorePlan: Sendable {
             target: ManifestJob.Target(
                 path: file.path.description, length: described.guestLength, size: format.target.fileLength),
             consistent: true)
-        return TargetTransaction(
-            place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
-            content: ImageContent(job: job, format: format.target),
-            access: access(of: layer),
-            mtime: bases.contains(layer) || described.isCompanion ? described.time : nil,
-            policy: request.policy)
+        return try replacingEarlier(
+            TargetTransaction(
+                place: TargetPlace(file, called: file.path, sources: archiveIdentity()),
+                content: ImageContent(job: job, format: format.target),
+                access: access(of: layer),
+                mtime: bases.contains(layer) || described.isCompanion ? described.time : nil,
+                policy: request.policy))
+    }
+
+    /// The same, which may replace what an earlier unpack made and nobody has written to since.
+    private func replacingEarlier(_ target: TargetTransaction<ImageContent>) throws
+        -> TargetTransaction<ImageContent>
+    {
+        guard !request.policy.force, try !target.isUpToDate() else { return target }
+        var target = target
+        target.policy.only = try EarlierFile(of: target)?.identity
+        return target
     }
 
     /// How the image of `layer` is written flattened, at `file`.
     func flattened(_ layer: Int, at file: FilePlace) throws -> TargetTransaction<ImageContent> {
-        TargetTransaction(
-            place: try TargetPlace(file, called: file.path, sources: try archiveIdentity()),
-            content: ImageContent(
-                job: try flatteningJob(layer, at: file.path),
-                format: try flattenedFormat(of: layer, at: file.path)),
-            access: flattenedAccess(of: layer), policy: request.policy)
+        try replacingEarlier(
+            TargetTransaction(
+                place: TargetPlace(file, called: file.path, sources: archiveIdentity()),
+                content: ImageContent(
+                    job: flatteningJob(layer, at: file.path),
+                    format: flattenedFormat(of: layer, at: file.path)),
+                access: flattenedAccess(of: layer), policy: request.policy))
     }
 
     /// Who may read `layer`, restored: as it is recorded, else whoever may read the archive.

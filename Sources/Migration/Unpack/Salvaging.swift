@@ -110,7 +110,8 @@ package struct Salvaging {
             let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
             let copy = try SalvageTarget(plan.target(layer, as: name, in: tree))
             let segments = try await copy.fill(
-                by: CopyPipeline(plan.copy(of: chain, layer, copy.target, options), options))
+                by: CopyPipeline(
+                    plan.copy(of: chain, layer, finished: copy.target?.finished ?? [], options), options))
             try chain.checkUnchanged()
             count(try copy.finish(segments, losses, isVouchedFor: isVouchedFor, options.stop))
         }

@@ -141,23 +141,50 @@ package struct Unpacking {
         _ references: any ReferenceSource, _ options: MoveOptions
     ) async throws -> Bool {
         try target.checkSegments()
+        let source = try source(of: layer, in: tree, isCopy: isCopy)
+        // What comes through a pipe is read once, to be written.
+        let known = try source ?? archive.map { ImageChain(layers: [try $0.chain(of: layer).top]) }
+        let earlier = try target.policy.only == nil ? nil : EarlierFile(of: target)
+        var same: [ManifestSegment] = []
+        if let known, !request.policy.restart {
+            let pipeline = CopyPipeline(plan.copy(of: known, layer, options.unseen), options.unseen)
+            if let earlier {
+                same = try await earlier.same(as: pipeline, for: target.content.job, options.stop)
+                if try target.takesOver(earlier, holding: same) { return false }
+            } else if try await isThere(target, options, { try await pipeline.digest() }) {
+                return false
+            }
+        }
         guard case .open(let open) = try target.begin() else { return false }
         let sink = try open.prepare()
-        let segments: [ManifestSegment]
-        if let chain = try source(of: layer, in: tree, isCopy: isCopy) {
-            segments = try await CopyPipeline(plan.copy(of: chain, layer, open, options), options).copy(
-                to: sink, recordingIn: open.manifest, checkSources: { try chain.checkUnchanged() })
-            try open.checkCovered(by: open.segments + segments, options.stop)
-            try chain.checkUnchanged()
+        var there = open.segments
+        if let earlier, open.recorded == nil { there += try open.keep(same, of: earlier, in: sink) }
+        let finished = ManifestSegment.ranges(of: there)
+        if let source {
+            let content = plan.copy(of: source, layer, finished: finished, options)
+            there += try await CopyPipeline(content, options).copy(
+                to: sink, recordingIn: open.manifest, checkSources: { try source.checkUnchanged() })
+            try open.checkCovered(by: there, options.stop)
+            try source.checkUnchanged()
         } else {
             let content = try await RecordContent(
-                reader, plan.content(of: layer, open), options, references: references)
-            segments = try await CopyPipeline(content, options).copy(to: sink, recordingIn: open.manifest)
-            try open.checkCovered(by: open.segments + segments, options.stop)
+                reader, plan.content(of: layer, finished: finished), options, references: references)
+            there += try await CopyPipeline(content, options).copy(to: sink, recordingIn: open.manifest)
+            try open.checkCovered(by: there, options.stop)
             try checkEnd(of: layer)
         }
-        _ = try open.commit(open.segments + segments)
+        _ = try open.commit(there)
         return true
+    }
+
+    /// Whether a file that nothing is recorded of is what `segments` say, where that is to be found out; it
+    /// is recorded then.
+    private func isThere(
+        _ target: TargetTransaction<ImageContent>, _ options: MoveOptions,
+        _ segments: () async throws -> [ManifestSegment]
+    ) async throws -> Bool {
+        guard request.updates, target.place.existing != nil, try target.isFirst else { return false }
+        return try await target.adopt(options, segments) == nil
     }
 
     /// What `layer` is copied from; nil where its records are read.
@@ -185,8 +212,8 @@ package struct Unpacking {
         result.upToDate = plan.images.count - missing.count
         for image in missing {
             guard let archive else { break }
-            try await flatten(image, archive.chain(of: image.layer), in: tree, options)
-            result.restored += 1
+            let isMade = try await flatten(image, archive.chain(of: image.layer), in: tree, options)
+            if isMade { result.restored += 1 } else { result.upToDate += 1 }
         }
         return result
     }
@@ -202,7 +229,7 @@ package struct Unpacking {
             }
             // Said before all of the archive is read for it; an unfinished conversion of our own
             // goes on.
-            if try target.isFirst { try target.checkReplaceable() }
+            if try target.isFirst, !request.updates { try target.checkReplaceable() }
             return true
         }
     }
@@ -232,16 +259,25 @@ package struct Unpacking {
 
     private func flatten(
         _ image: RestorePlan.Image, _ chain: ImageChain, in tree: FolderTree, _ options: MoveOptions
-    ) async throws {
+    ) async throws -> Bool {
         let target = try tree.place(for: image.name)
         var conversion = ConversionRequest(
             source: chain.top.path, options: ChainOptions(location: try BackingLocation()),
             target: target.path, format: request.flattening ?? RawChoice())
         (conversion.segmentLength, conversion.policy) = (request.segmentLength, request.policy)
         conversion.place = target
-        _ = try await Conversion(
+        let transaction = try plan.flattened(image.layer, at: target)
+        conversion.policy.only = transaction.policy.only
+        let move = try Conversion(
             conversion, chain: chain, job: plan.flatteningJob(image.layer, at: target.path),
-            access: plan.flattenedAccess(of: image.layer)
-        ).run(options) { _ in }
+            access: plan.flattenedAccess(of: image.layer))
+        if transaction.policy.only != nil, let earlier = try EarlierFile(of: transaction) {
+            let same = try await earlier.same(
+                as: move.pipeline(options.unseen), for: transaction.content.job, options.stop)
+            if try transaction.takesOver(earlier, holding: same) { return false }
+        } else if try await isThere(transaction, options, { try await move.digestSources(options.unseen) }) {
+            return false
+        }
+        return try await move.run(options) { _ in } != .upToDate
     }
 }

@@ -55,7 +55,11 @@ struct Unpack: AsyncParsableCommand {
     var segment = ByteSize(bytes: Segment.usual)
 
     @Flag(help: "Forget a checkpoint and begin again.") var restart = false
-    @Flag(help: "Replace existing files.") var force = false
+    @Flag(help: "Replace existing files, whatever is in them.") var force = false
+    @Flag(
+        help:
+            "Hold existing files of which nothing is recorded against the archive, and leave those that are the same. What an earlier unpack made needs no option."
+    ) var update = false
     @OptionGroup(title: "Archive options") var archiveOptions: ArchiveOptions
     @OptionGroup var cacheOptions: CacheOptions
     @OptionGroup var progressOptions: ProgressOptions
@@ -73,6 +77,13 @@ struct Unpack: AsyncParsableCommand {
         try SegmentSize.check(segment)
         try CopyOptions.validate(rate: rate, jobs: jobs)
         try formatOptions.validate(for: format ?? .cow)
+        if update, archive == "-" {
+            throw ValidationError("--update reads the archive twice, which a pipe cannot (give a file)")
+        }
+        if update, salvage {
+            throw ValidationError(
+                "--update leaves what is there; --salvage makes what can be made (give one)")
+        }
     }
 
     func run() async throws {
@@ -110,6 +121,7 @@ struct Unpack: AsyncParsableCommand {
         request.segmentLength = segment.bytes
         request.ancestors = archiveOptions.ancestors()
         request.policy = StartPolicy(restart: restart, force: force)
+        request.updates = update
         return request
     }
 
