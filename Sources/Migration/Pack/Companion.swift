@@ -41,9 +41,10 @@ enum Companion: Sendable {
             mtime: mtime.description, backing: nil, isImage: false, isCompanion: true, link: text)
     }
 
-    /// What shell patterns find that count from `folder`, in the order of the names' bytes; folders, Drover's
-    /// own files and what is in `taken` are passed over. Throws where one finds nothing, or no small file.
-    static func find(_ patterns: [String], below folder: FilePath, without taken: Set<FilePath>) throws
+    /// What shell patterns find that count from the first of `folders` in which they find something, in the
+    /// order of the names' bytes; folders, Drover's own files and what is in `taken` are passed over. Throws
+    /// where one finds nothing, or no small file.
+    static func find(_ patterns: [String], below folders: [FilePath], without taken: Set<FilePath>) throws
         -> [Companion]
     {
         var seen = taken
@@ -53,10 +54,11 @@ enum Companion: Sendable {
                 throw MigrationError(
                     .usage, "\(pattern): leads out of the folder of the images (patterns count from there)")
             }
-            let found = try paths(pattern, below: folder)
+            var found: [FilePath] = []
+            for folder in folders where found.isEmpty { found = try paths(pattern, below: folder) }
             guard !found.isEmpty else {
                 throw DiskImageError(
-                    .unavailable, folder, "nothing there matches \(pattern)", cause: .noSuchFileOrDirectory)
+                    .unavailable, folders[0], "nothing there matches \(pattern)", cause: .noSuchFileOrDirectory)
             }
             return try found.filter { seen.insert($0).inserted }.compactMap(Companion.init(at:))
         }

@@ -37,8 +37,10 @@ struct PackPlan {
         var layers = try await collection.finished(options, since: parent)
         let places = layers.flatMap { [$0.place] + $0.also }
         let common = PackPlan.common(places)
+        let asked = try request.images.map { try AskedNames.place($0) ?? resolved($0) }
         companions += try Companion.find(
-            request.companions, below: FilePath(root: "/", common), without: Set(places))
+            request.companions, below: [PackPlan.common(asked), common].map { FilePath(root: "/", $0) },
+            without: Set(places))
         layers += companions.compactMap(PlannedLayer.init)
         files = collection.opened + layers.filter(\.isCompanion).flatMap(\.source.chain.layers)
         let isConsistent = try !files.contains { try $0.file.user() != nil }
