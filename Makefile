@@ -19,7 +19,7 @@ SWIFT_CODE  := Sources Tests Package.swift
 # Swift's backtracer hangs under a sanitizer, which says itself where it was.
 sanitized-test = SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize $1 --scratch-path .build-$1 -Xswiftc -O && \
                  grep -q $2.module_ctor .build-$1/debug/droverPackageTests.xctest
-INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.gz share/man/man1/drover-*.1.gz share/man/man1/nbdkit-drover-plugin.1.gz \
+INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.gz share/man/man1/drover-*.1.gz share/man/man1/nbdkit-drover-plugin.1.gz share/man/man5/drover-*.5.gz \
                share/bash-completion/completions/drover share/zsh/site-functions/_drover share/fish/vendor_completions.d/drover.fish
 
 # The targets of `test` build on each other, and Swift uses every core by itself.

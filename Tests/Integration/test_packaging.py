@@ -88,6 +88,21 @@ class ManualTests(InstalledCase):
                     self.assertRegex(page, rf"(?m)^{section}$")
                 self.assertIn(f"drover-{command}(1)", self.rendered(self.pages / "drover.1"))
 
+    def test_pages_of_the_documentation_are_pages_of_section_five(self):
+        folder = self.prefix / "share/man/man5"
+        self.assertEqual(files(folder), ["drover-archive.5.gz", "drover-pipeline.5.gz"])
+        for name, texts in (("drover-pipeline", ("keep-chain", "full-every", "confine")), ("drover-archive", ("skippable", "0x184D2A5"))):
+            with self.subTest(page=name):
+                page = self.pages.parent / f"{name}.5"
+                page.write_bytes(gzip.decompress((folder / f"{name}.5.gz").read_bytes()))
+                run_tool("mandoc", "-T", "lint", "-W", "error", page)
+                shown = self.rendered(page)
+                self.assertRegex(shown, rf"NAME\n +{name} - ")
+                self.assertNotIn("](", shown)
+                for text in texts:
+                    self.assertIn(text, shown)
+                self.assertIn(f"{name}(5)", self.rendered(self.pages / "drover.1"))
+
     def test_pages_are_good_roff(self):
         self.lint(*self.pages.iterdir())
         for page in self.pages.iterdir():
@@ -206,10 +221,20 @@ class InstallTests(InstalledCase):
         self.assertEqual(run(self.prefix / "bin/drover", "serve", "--run", "nbdinfo --size $uri", REPOSITORY / "README.md", "-f", "raw").strip(),
                          str((os.path.getsize(REPOSITORY / "README.md") + 511) // 512 * 512))
         self.assertEqual(digest(plugin), digest(Path(binary()).with_name("libnbdkit-drover-plugin.so")))
-        for name in ("README.md", "CHANGELOG.md", "Documentation/converting.md"):
+        for name in ("CHANGELOG.md", "Documentation/converting.md"):
             self.assertEqual(digest(share / "doc/drover" / name), digest(REPOSITORY / name))
         pipelines = [name for name in files(REPOSITORY / "Pipelines") if name != "demo.sh"]
         self.assertEqual(files(share / "drover"), pipelines)
+
+    def test_no_link_of_an_installed_page_is_dead(self):
+        folder, dead, count = self.prefix / "share/doc/drover", [], 0
+        for page in folder.rglob("*.md"):
+            for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+                count += 1
+                if "://" not in link and not (page.parent / link).exists():
+                    dead.append(f"{page.relative_to(folder)}: {link}")
+        self.assertEqual(dead, [])
+        self.assertGreater(count, 50)
 
     def test_nothing_is_compiled(self):
         self.assertNotIn("swift", make("--dry-run", "install", f"DESTDIR={self.scratch}"))
