@@ -52,6 +52,18 @@ extension FleetPlan {
         return outlooks
     }
 
+    /// Whether the file system of the targets may share extents with a file that one of the items at
+    /// `indices` is made from.
+    package func canShare(_ indices: [Int]) throws -> Bool {
+        var folder = spec.target.directory
+        while try ImageFile.identity(at: folder) == nil, !folder.components.isEmpty {
+            folder.removeLastComponent()
+        }
+        let place = try Folder(at: folder.isEmpty ? "." : folder)
+        let bottoms = Set(indices.compactMap { items[$0].chain?.bottom.path })
+        return try bottoms.prefix(8).contains { try ImageFile(opening: $0).canBeShared(in: place) }
+    }
+
     /// Whether the target at `index` is what it is to be, as it stands, on a base that cannot be
     /// moved.
     func isUpToDateAsItStands(at index: Int) throws -> Bool {

@@ -1,5 +1,7 @@
 internal import DiskImages
+internal import Glibc
 internal import Linux
+internal import Manifests
 internal import Migration
 internal import PipelineFiles
 internal import SystemPackage
@@ -18,6 +20,19 @@ package struct FleetProblem: Error, Sendable, CustomStringConvertible {
         self.isOfLayout = isOfLayout
         description =
             (error as? any Advising)?.message.text(ChoiceWords.pipelineFile) ?? "\(error)"
+    }
+
+    /// Whether it is the file system of the file called `target` that failed, or is full: then nothing else
+    /// can be written there either.
+    func isOfDisk(under target: FilePath) -> Bool {
+        let failures: Set<Errno> = [
+            .ioError, .noSpace, .readOnlyFileSystem, Errno(rawValue: EDQUOT),
+        ]
+        guard let error = cause as? DiskImageError, let errno = error.cause, failures.contains(errno) else {
+            return false
+        }
+        return [target, TargetFile.partialPath(of: target), ManifestFile.path(of: target)].contains(
+            error.path)
     }
 
     /// Several at once: the first one, and which images have others. nil where there is none.

@@ -20,6 +20,11 @@ package final class Progress: Sendable {
         package var length: UInt64 = 0
         /// Guest disk that is done, holes and all.
         package var covered: UInt64 = 0
+        /// Of a move of many: how many there are, how many of them are done, and the one that was begun
+        /// last; 0 of one alone.
+        package var items = 0
+        package var itemsDone = 0
+        package var item = ""
 
         /// `total` is nil where nobody counted; `resumed` is the part of what was read and of what
         /// is covered that an earlier run did.
@@ -74,6 +79,12 @@ package final class Progress: Sendable {
         }
         whole?.add(covered: covered, read: read, written: written)
     }
+
+    /// One of many is begun, called so.
+    package func begin(item: String) { state.withLock { $0.item = item } }
+
+    /// One of many is done.
+    package func endItem() { state.withLock { $0.itemsDone += 1 } }
 
     /// Counts bytes that were shared instead of written.
     package func add(shared: UInt64) {

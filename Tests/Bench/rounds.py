@@ -96,11 +96,20 @@ def race(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Times]:
     return results
 
 
+PAGE: list[str] = []
+
+
+def say(text: str) -> None:
+    """A line of Markdown: for whoever looks on, and for the page."""
+    print(text, flush=True)
+    PAGE.append(text)
+
+
 def table(title: str, results: dict[str, Times], ours: str) -> None:
-    print(f"\n### {title}\n\n| program | median s | fastest s | {ours} takes | peak RSS, at most |\n|---|---:|---:|---:|---:|")
+    say(f"\n### {title}\n\n| program | median s | fastest s | {ours} takes | peak RSS, at most |\n|---|---:|---:|---:|---:|")
     for name, times in results.items():
         ratio = "" if name == ours else f"{results[ours].median / times.median:.2f} ×"
-        print(f"| {name} | {times.median:.3f} | {min(times.seconds):.3f} | {ratio} | {times.peak / (1 << 20):.0f} MiB |", flush=True)
+        say(f"| {name} | {times.median:.3f} | {min(times.seconds):.3f} | {ratio} | {times.peak / (1 << 20):.0f} MiB |")
 
 
 class Promises:
@@ -115,8 +124,12 @@ class Promises:
     def ratio(self, what: str, results: dict[str, Times], ours: str, others: list[str], limit: float) -> None:
         self.at_most(what, results[ours].median / min(results[name].median for name in others), limit)
 
-    def report(self) -> bool:
-        print("\n### Promises\n\n| promise | measured | at most | |\n|---|---:|---:|---|")
+    def table(self) -> str:
+        lines = ["| what | measured | at most | |", "|---|---:|---:|---|"]
         for what, value, limit, unit in self.rows:
-            print(f"| {what} | {value:.3g} {unit} | {limit:.3g} {unit} | {'kept' if value <= limit else '**BROKEN**'} |")
+            lines.append(f"| {what} | {value:.3g} {unit} | {limit:.3g} {unit} | {'' if value <= limit else 'missed'} |")
+        return "\n".join(lines)
+
+    def report(self) -> bool:
+        print(f"\n### Promises\n\n{self.table()}")
         return all(value <= limit for _, value, limit, _ in self.rows)

@@ -182,5 +182,5 @@ class DevicesTests(DroverCase):
         with open(device, "r+b") as file:
             file.write(b"changed, and no time of the node says so")
         again = self.succeeds("run", fleet)
-        self.assertIn("begins anew: nothing proves that the block device it is made from is unchanged", again.err)
+        self.assertIn("begins anew: nothing proves that the block device it is made from is unchanged", again.out)
         self.assert_same_file(self.path("moved/disk.raw"), device)

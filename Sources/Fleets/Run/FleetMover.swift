@@ -60,7 +60,7 @@ struct FleetMover {
             guard let base = item.base, try ReplacementPolicy.user(of: run.plan.items[base].target) != nil
             else { return nil }
             return FleetProblem(MigrationError(.target, Message(reason)))
-        case nil, .upToDate, .done, .adopted, .staged, .waits, .stopped: return nil
+        case nil, .upToDate, .done, .adopted, .staged, .waits, .stopped, .notBegun: return nil
         }
     }
 

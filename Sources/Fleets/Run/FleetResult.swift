@@ -19,6 +19,8 @@ package enum FleetOutcome: Sendable {
     case failed(FleetProblem)
     /// A request to stop came first.
     case stopped
+    /// The disk that the targets go to failed before it was its turn.
+    case notBegun
 }
 
 /// One item of a fleet run with how it ended.

@@ -61,8 +61,10 @@ package struct FleetRun: Sendable {
             ? await plan.outlooks(of: places, stop: options.stop).filter(\.isToDo).reduce(0) { $0 + $1.read }
             : nil
         let length = places.reduce(UInt64(0)) { $0 &+ (plan.items[$1].chain?.guestLength ?? 0) }
-        progress.begin(
-            Progress.Snapshot(name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length))
+        var start = Progress.Snapshot(
+            name: plan.spec.file.lastComponent?.string ?? "", total: total, length: length)
+        start.items = places.count
+        progress.begin(start)
     }
 
     /// Moves everything that is not up to date; returns a result for every item of the shard, in
@@ -89,12 +91,13 @@ package struct FleetRun: Sendable {
             tell(.warned(index, "\(problem)"))
         }
         var shortage: Shortage?
+        var hasDisk = true
         try await withThrowingTaskGroup(of: FleetResult.self) { group in
             var running = 0
             var most = move.workers.limit
             var alone: Set<Int> = []
             while true {
-                while running < most, !queue.isEmpty {
+                while running < most, hasDisk, !queue.isEmpty {
                     // Fewer images side by side, where no more threads can be had.
                     let thread =
                         running == 0 ? try IOThread(named: "image") : try IOThread.ifAny(named: "image")
@@ -117,6 +120,7 @@ package struct FleetRun: Sendable {
                             return FleetResult(
                                 index: next.index, outcome: .failed(problem), written: 0, seconds: 0)
                         }
+                        move.progress.begin(item: plan.items[next.index].name)
                         let mover = FleetMover(
                             run: self, bases: bases, shared: shared, index: next.index, options: move.within,
                             tell: tell)
@@ -125,6 +129,7 @@ package struct FleetRun: Sendable {
                 }
                 guard let result = try await group.next() else { break }
                 running -= 1
+                move.progress.endItem()
                 if case .failed(let problem) = result.outcome, problem.cause.isShortage {
                     if !alone.contains(result.index) {
                         // There may be enough for it when fewer are moved side by side.
@@ -135,6 +140,11 @@ package struct FleetRun: Sendable {
                     shortage = Shortage("\(plan.items[result.index].name): \(problem)")
                     break
                 }
+                if case .failed(let problem) = result.outcome,
+                    problem.isOfDisk(under: plan.items[result.index].target)
+                {
+                    hasDisk = false
+                }
                 queue.ended(result)
                 let ended = try await families.ended(result) { try await completed($0, move.stop) }
                 results += ended
@@ -143,6 +153,12 @@ package struct FleetRun: Sendable {
         }
         try makeNamesDurable(of: results)
         if let shortage { throw shortage }
+        if !hasDisk {
+            let ended = Set(results.map(\.index))
+            results += places.filter { !ended.contains($0) }.map {
+                FleetResult(index: $0, outcome: .notBegun, written: 0, seconds: 0)
+            }
+        }
         return results.sorted { $0.index < $1.index }
     }
 

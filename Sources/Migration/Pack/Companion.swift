@@ -58,7 +58,8 @@ enum Companion: Sendable {
             for folder in folders where found.isEmpty { found = try paths(pattern, below: folder) }
             guard !found.isEmpty else {
                 throw DiskImageError(
-                    .unavailable, folders[0], "nothing there matches \(pattern)", cause: .noSuchFileOrDirectory)
+                    .unavailable, folders[0], "nothing there matches \(pattern)",
+                    cause: .noSuchFileOrDirectory)
             }
             return try found.filter { seen.insert($0).inserted }.compactMap(Companion.init(at:))
         }

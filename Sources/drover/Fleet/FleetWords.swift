@@ -68,6 +68,7 @@ enum FleetWords {
         case .leftAlone: ("left alone", "left-alone")
         case .failed: ("failed", "failed")
         case .stopped: ("stopped", "stopped")
+        case .notBegun: ("not begun", "not-begun")
         }
     }
 }

@@ -31,7 +31,7 @@ struct RunReport: Encodable {
             case .failed(let problem): reason = problem.description
             case .leftAlone(let text): reason = text
             case .waits(let text, _): reason = "waits for \(text)"
-            case .upToDate, .done, .staged, .adopted, .stopped: break
+            case .upToDate, .done, .staged, .adopted, .stopped, .notBegun: break
             }
             return Item(
                 role: item.role.rawValue, name: item.name, target: item.target.description,
@@ -47,7 +47,12 @@ struct RunReport: Encodable {
         var table = TextTable([
             ("ROLE", .left), ("NAME", .left), ("WRITTEN", .right), ("SECONDS", .right), ("OUTCOME", .left),
         ])
-        let shown = results.filter { if case .upToDate = $0.outcome { false } else { true } }
+        let shown = results.filter {
+            switch $0.outcome {
+            case .upToDate, .notBegun: false
+            default: true
+            }
+        }
         for result in shown {
             let item = plan.items[result.index]
             table.add([
@@ -57,7 +62,7 @@ struct RunReport: Encodable {
             ])
         }
         let counts = counts(results)
-        let order = ["done", "adopted", "up-to-date", "held", "left-alone", "failed", "stopped"]
+        let order = ["done", "adopted", "up-to-date", "held", "left-alone", "failed", "not-begun", "stopped"]
         let words = order.compactMap { key in counts[key].map { "\($0) \(key.replacing("-", with: " "))" } }
         let total =
             "\(HumanText.count(results.count, "target")): \(words.isEmpty ? "nothing" : words.joined(separator: ", "))"

@@ -70,6 +70,16 @@ private struct JSONKey: CodingKey {
     init?(intValue: Int) { nil }
 }
 
+/// Standard output while a command works: one line at a time, each in one system call.
+enum StandardOutput {
+    /// `TEXT`; what would break the line is escaped.
+    static func line(_ text: String) {
+        let bytes = Array("\(ErrorLine.escaped(text))\n".utf8)
+        // Where it cannot be written, that is told of what is written at the end.
+        _ = bytes.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+    }
+}
+
 /// Standard error: one line at a time, each in one system call.
 enum StandardError {
     /// `drover: TEXT`; what would break the line is escaped.

@@ -51,8 +51,7 @@ struct ProgressDisplay {
         switch style {
         case .bar:
             let columns = Int(clinux_terminal_columns(STDERR_FILENO))
-            let width = (columns > 0 ? columns : 80) - text.line.count - 4
-            write("\r\(width >= 10 ? text.bar(width: min(width, 60)) + " " : "")\(text.line)\u{1b}[K")
+            write("\r\(text.line(columns: columns > 0 ? columns : 80))\u{1b}[K")
         case .json: write(json(text))
         case .auto, .none: break
         }
@@ -66,6 +65,10 @@ struct ProgressDisplay {
         let written: UInt64
         let rate: UInt64
         let remaining: UInt64?
+        /// Of a run of many.
+        let items: Int?
+        let itemsDone: Int?
+        let item: String?
     }
 
     private func json(_ text: ProgressText) -> String {
@@ -73,7 +76,9 @@ struct ProgressDisplay {
         let line = Line(
             name: state.name, percent: (text.fraction * 1000).rounded() / 10, total: state.total,
             done: state.done, written: state.written,
-            rate: UInt64(text.rate), remaining: text.remaining.map { UInt64(min($0, 1e9)) })
+            rate: UInt64(text.rate), remaining: text.remaining.map { UInt64(min($0, 1e9)) },
+            items: state.items > 0 ? state.items : nil,
+            itemsDone: state.items > 0 ? state.itemsDone : nil, item: state.items > 0 ? state.item : nil)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let document = try? JSONText.of(line, encoder) else { return "" }

@@ -23,14 +23,55 @@ struct ProgressText {
         return Double(total - min(snapshot.done, total)) / rate
     }
 
-    /// `43 %  310.0 MiB of 1.0 GiB  820.0 MiB/s  0:12 left`.
-    var line: String {
+    /// `43 %  310.0 MiB of 1.0 GiB  820.0 MiB/s  0:12 left`; of many `43 %  38 of 102  310.0 MiB of …  web-01.cow`.
+    var line: String { Self.joined(pieces(nil).map(\.text)) }
+
+    /// The same with a bar before it, in at most so many columns: what matters least is left out.
+    func line(columns: Int) -> String {
+        let room = max(0, columns - 1)
+        var kept: [Piece] = []
+        func length(_ pieces: [Piece]) -> Int { Self.joined(pieces.map(\.text)).count }
+        for piece in pieces(max(8, room / 4)).sorted(by: { $0.rank < $1.rank })
+        where length(kept + [piece]) <= room {
+            kept.append(piece)
+        }
+        let text = Self.joined(kept.sorted { $0.place < $1.place }.map(\.text))
+        let width = room - text.count - 1
+        return (width >= 10 ? bar(width: min(width, 60)) + " " : "") + text
+    }
+
+    /// A part of the line: where it stands, and how soon it is left out.
+    private struct Piece {
+        let text: String
+        let place: Int
+        let rank: Int
+    }
+
+    private static func joined(_ texts: [String]) -> String { texts.joined(separator: "  ") }
+
+    /// `longest`: of the name of what is moved, in characters; nil is as long as it is.
+    private func pieces(_ longest: Int?) -> [Piece] {
         let percent = HumanText.padded("\(Int(fraction * 100))", to: 3, atStart: true)
         let amount =
             snapshot.total.map { "\(HumanText.size(snapshot.done)) of \(HumanText.size($0))" }
             ?? HumanText.size(snapshot.done)
-        let left = remaining.map { "  \(ProgressText.clock($0)) left" } ?? ""
-        return "\(percent) %  \(amount)  \(HumanText.size(UInt64(rate)))/s\(left)"
+        var pieces = [
+            Piece(text: "\(percent) %", place: 0, rank: 0), Piece(text: amount, place: 2, rank: 5),
+            Piece(text: "\(HumanText.size(UInt64(rate)))/s", place: 3, rank: 4),
+        ]
+        if snapshot.items > 1 {
+            pieces.append(Piece(text: "\(snapshot.itemsDone) of \(snapshot.items)", place: 1, rank: 1))
+        }
+        if let remaining {
+            pieces.append(Piece(text: "\(ProgressText.clock(remaining)) left", place: 4, rank: 2))
+        }
+        let name = ErrorLine.escaped(snapshot.item)
+        if !name.isEmpty {
+            let isLong = longest.map { name.count > $0 } ?? false
+            let shown = isLong ? "..." + name.suffix(max(0, (longest ?? 0) - 3)) : name
+            pieces.append(Piece(text: shown, place: 5, rank: 3))
+        }
+        return pieces.sorted { $0.place < $1.place }
     }
 
     /// `[#######.......]` of `width` characters.

@@ -46,7 +46,12 @@ struct Plan: AsyncParsableCommand {
                 StandardError.line("\(plan.items[outlook.index].name): \(problem)")
             }
         }
-        if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
+        if summary.lacksRoom {
+            StandardError.line(
+                "\(plan.spec.target.directory): there is not room for all of it (make room, or run it part by part: drover run PIPELINE NAME...)"
+            )
+        }
+        if summary.lacksRoom || outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
     }
 
     private func lines(_ plan: FleetPlan, _ outlooks: [FleetOutlook]) -> [String] {
@@ -82,6 +87,9 @@ struct PlanSummary {
     let toWrite: UInt64
     /// Bytes that are free where the targets go; nil where there is no such place yet.
     let free: UInt64?
+    /// Whether that is too little. What is packed gets smaller, and what can be shared takes none: of these
+    /// nobody knows beforehand.
+    let lacksRoom: Bool
     /// Bases and how many images of the plan stand on each.
     let shared: [(name: String, images: Int)]
 
@@ -95,7 +103,10 @@ struct PlanSummary {
         wrong = outlooks.count { $0.problem != nil }
         toRead = outlooks.reduce(0) { $0 + $1.read }
         toWrite = plan.spec.operation == .verify ? 0 : toRead
-        free = try FileSystem.freeBytes(at: plan.spec.target.directory)
+        let free = try FileSystem.freeBytes(at: plan.spec.target.directory)
+        self.free = free
+        let isShort = if let free { free < toWrite } else { false }
+        lacksRoom = try isShort && plan.spec.operation == .convert && !plan.canShare(outlooks.map(\.index))
         var users: [Int: Int] = [:]
         for outlook in outlooks {
             if let base = plan.items[outlook.index].base { users[base, default: 0] += 1 }

@@ -139,8 +139,12 @@ struct Run: AsyncParsableCommand {
             try Ticker(every: .seconds(60)) { try? metrics.write(running: session.options.progress.snapshot) }
         }
         defer { ticker?.stop() }
+        let isShown = !verbosity.isQuiet && outputOptions.output == .human
         results = try await session.during { [verbosity] options in
-            try await fleetRun.run(options) { Run.tell($0, plan, verbosity) }
+            try await fleetRun.run(options) { event in
+                if isShown, let line = Run.notice(of: event, plan) { StandardOutput.line(line) }
+                Run.tell(event, plan, verbosity)
+            }
         }
         var output = Output()
         switch outputOptions.output {
@@ -149,6 +153,12 @@ struct Run: AsyncParsableCommand {
         case .json: try output.json(RunReport(plan, results))
         }
         try output.finish()
+        let notBegun = results.count { if case .notBegun = $0.outcome { true } else { false } }
+        if notBegun > 0 {
+            StandardError.line(
+                "\(fleet.pipeline): \(HumanText.count(notBegun, "target")) not begun: the disk that they go to failed or is full (run the same command again when it works)"
+            )
+        }
         // First, because whoever starts it again will hear of the failed ones at the end.
         if results.contains(where: { if case .stopped = $0.outcome { true } else { false } }) {
             throw MigrationError(
@@ -199,17 +209,27 @@ struct Run: AsyncParsableCommand {
         if outlooks.contains(where: { $0.problem != nil }) { throw ExitCode.differs }
     }
 
-    /// One line on standard error for what a user wants to know at once.
+    /// What a user wants to know at once of ordinary work; nil where that is nothing.
+    private static func notice(of event: FleetEvent, _ plan: FleetPlan) -> String? {
+        func name(_ index: Int) -> String { plan.items[index].name }
+        switch event {
+        case .waiting(let index): return "\(name(index)): waits for another drover that works on it"
+        case .beganAnew(let index, let reason): return "\(name(index)): begins anew: \(reason)"
+        case .namesFamily(let index):
+            return "\(name(index)): gives it and its family the names that an earlier run left out"
+        case .ended(let result):
+            if case .leftAlone(let reason) = result.outcome { return "\(name(result.index)): \(reason)" }
+            return nil
+        case .began, .replaces, .warned: return nil
+        }
+    }
+
+    /// A line on standard error for what is wrong or will be lost, and with `-v` for everything.
     private static func tell(_ event: FleetEvent, _ plan: FleetPlan, _ verbosity: VerbosityOptions) {
         func name(_ index: Int) -> String { plan.items[index].name }
         switch event {
         case .began(let index): verbosity.tell("\(name(index)): begins")
-        case .waiting(let index):
-            if !verbosity.isQuiet {
-                StandardError.line("\(name(index)): waits for another drover that works on it")
-            }
-        case .beganAnew(let index, let reason):
-            if !verbosity.isQuiet { StandardError.line("\(name(index)): begins anew: \(reason)") }
+        case .waiting, .beganAnew, .namesFamily: break
         case .replaces(let index, let state):
             let fact =
                 state == .altered
@@ -217,21 +237,15 @@ struct Run: AsyncParsableCommand {
             verbosity.warn(
                 "\(name(index)): \(plan.items[index].target) \(fact), and will be replaced: what is in it will be lost (--force)"
             )
-        case .namesFamily(let index):
-            if !verbosity.isQuiet {
-                StandardError.line(
-                    "\(name(index)): gives it and its family the names that an earlier run left out")
-            }
         case .warned(let index, let text): verbosity.warn("\(name(index)): \(text)")
         case .ended(let result):
             switch result.outcome {
             case .failed(let problem): StandardError.line("\(name(result.index)): \(problem)")
-            case .leftAlone(let reason):
-                if !verbosity.isQuiet { StandardError.line("\(name(result.index)): \(reason)") }
             case .waits(let reason, _):
                 StandardError.line(
                     "\(name(result.index)): is made anew, and waits for \(reason) before it takes its name")
-            case .upToDate, .done, .staged, .adopted, .stopped:
+            case .leftAlone: break
+            case .upToDate, .done, .staged, .adopted, .stopped, .notBegun:
                 verbosity.tell("\(name(result.index)): \(FleetWords.outcome(result.outcome).text)")
             }
         }
