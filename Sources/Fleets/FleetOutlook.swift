@@ -93,7 +93,8 @@ extension FleetPlan {
             case .pack:
                 let packing = try await Packing(
                     packing(at: index), MoveOptions(workers: WorkerSlots(limit: 1), stop: stop))
-                return try outlook(of: index, packing.state(), packing.difference()) {
+                let (state, change) = try packing.standing()
+                return try outlook(of: index, state, change) {
                     try packing.dataLength()
                 }
             case .convert:
@@ -107,8 +108,8 @@ extension FleetPlan {
                         items[index].base.map { .changed(items[$0].target.description) }
                     ) { try dataLength(of: item, request.options) }
                 }
-                let conversion = try Conversion(request)
-                return try outlook(of: index, conversion.state(), conversion.difference()) {
+                let (state, change) = try Conversion(request).standing()
+                return try outlook(of: index, state, change) {
                     try dataLength(of: item, request.options)
                 }
             }
@@ -147,7 +148,7 @@ extension FleetPlan {
         }
         return FleetOutlook(
             index: index, state: state, problem: problem,
-            change: [.stale, .outdated].contains(state) ? change : nil,
+            change: isToDo ? change : nil,
             read: isToDo && problem == nil ? try read() : 0)
     }
 

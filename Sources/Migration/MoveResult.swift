@@ -32,3 +32,11 @@ package protocol TargetMove: Sendable {
     /// what a user wants to know at once.
     func run(_ options: MoveOptions, tell: (String) -> Void) async throws -> MoveResult
 }
+
+extension TargetMove {
+    /// What is there, and, where that is of another move, in what it differs.
+    package func standing() throws -> (state: TargetState, change: JobDifference?) {
+        let state = try state()
+        return (state, [.stale, .outdated, .altered].contains(state) ? try difference() : nil)
+    }
+}

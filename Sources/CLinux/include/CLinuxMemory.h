@@ -13,8 +13,10 @@ void clinux_prepare_memory(void);
 void *clinux_map(size_t length);
 void clinux_unmap(void *memory, size_t length);
 // Sets a bit for every `granule` bytes of the file from `offset` on, `length` bytes in all, of which the page cache has some; both
-// are whole pages. 0, or -1 where the kernel does not say.
+// are whole pages, and bits a multiple of 8. 0, or -1 where the kernel does not say.
 int clinux_cached(int fd, off_t offset, size_t length, size_t granule, uint64_t *bits);
+// Whether the file system has no other place for its files than memory: tmpfs or ramfs.
+int clinux_is_in_memory(int fd);
 // Starts a detached thread with a stack of 1 MiB: 0, EAGAIN where the system allows no more threads, ENOMEM where there is no
 // room for its stack.
 int clinux_start_thread(void *(*body)(void *), void *argument);

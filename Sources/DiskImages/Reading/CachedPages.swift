@@ -5,7 +5,7 @@ internal import Linux
 /// What reading one file leaves in the host's page cache: where `passes` was asked for, only what was
 /// there before. A move of terabytes must not push out what the machine works with.
 ///
-/// What is there is asked for (mincore(2)) before a stretch is read, and before the kernel reads ahead
+/// What is there is asked for (cachestat(2), mincore(2)) before a stretch is read, and before the kernel reads ahead
 /// into it; what was not is let go of (POSIX_FADV_DONTNEED) a little behind what is read. Where the
 /// kernel does not say, because the file is somebody else's, all counts as having been there.
 final class CachedPages: Sendable {
@@ -33,8 +33,14 @@ final class CachedPages: Sendable {
 
     private let state = Locked(State())
 
-    /// From now on, nothing stays that was not there before.
-    func pass() { state.withLock { if $0.use == .left { $0.use = .passing } } }
+    /// From now on, nothing stays of the file of `descriptor` that was not there before; what lies in
+    /// memory alone stays in any case.
+    func pass(_ descriptor: CInt) {
+        state.withLock { state in
+            guard state.use == .left else { return }
+            state.use = clinux_is_in_memory(descriptor) == 1 ? .pinned : .passing
+        }
+    }
 
     /// What is read stays, whatever else is asked for.
     func pin() { state.withLock { $0.use = .pinned } }
@@ -68,28 +74,21 @@ final class CachedPages: Sendable {
     /// Before the file is closed: also of what the kernel read ahead.
     func finish(_ descriptor: CInt) {
         state.withLock { state in
-            guard state.use == .passing, let first = state.cached.keys.min(),
-                let last = state.cached.keys.max()
-            else { return }
-            state.read = first * CachedPages.window..<(last + 1) * CachedPages.window
-            CachedPages.letGo(&state, descriptor, upTo: .max)
+            if state.use == .passing { CachedPages.letGoOfAll(&state, descriptor) }
         }
     }
 
     /// Takes note of what is cached of all `length` bytes, for `forget`.
     func remember(_ length: UInt64, of descriptor: CInt) {
-        state.withLock { CachedPages.look(0..<min(length, window(CachedPages.mostWindows)), descriptor, &$0) }
+        let known = min(length, UInt64(CachedPages.mostWindows) * CachedPages.window)
+        guard known > 0, clinux_is_in_memory(descriptor) == 0 else { return }
+        state.withLock { CachedPages.look(0..<known, descriptor, &$0) }
     }
 
     /// Lets go of everything that was not cached when it was remembered.
-    func forget(_ length: UInt64, of descriptor: CInt) {
-        state.withLock { state in
-            state.read = 0..<min(length, window(CachedPages.mostWindows))
-            CachedPages.letGo(&state, descriptor, upTo: .max)
-        }
+    func forget(_ descriptor: CInt) {
+        state.withLock { CachedPages.letGoOfAll(&$0, descriptor) }
     }
-
-    private func window(_ count: Int) -> UInt64 { UInt64(count) * CachedPages.window }
 
     private static func look(_ range: Range<UInt64>, _ descriptor: CInt, _ state: inout State) {
         for number in range.lowerBound / window...(range.upperBound - 1) / window
@@ -101,6 +100,14 @@ final class CachedPages: Sendable {
             var bits = [UInt64](repeating: 0, count: Int(window / granule) / 64)
             let isKnown = clinux_cached(descriptor, off_t(number * window), Int(window), Int(granule), &bits)
             state.cached[number] = isKnown == 0 ? bits : bits.map { _ in .max }
+        }
+    }
+
+    /// Lets go of all windows that are known.
+    private static func letGoOfAll(_ state: inout State, _ descriptor: CInt) {
+        for number in state.cached.keys {
+            state.read = number * window..<(number + 1) * window
+            letGo(&state, descriptor, upTo: .max)
         }
     }
 

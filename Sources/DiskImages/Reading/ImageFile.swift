@@ -102,7 +102,7 @@ package final class ImageFile: Sendable {
     }
 
     /// From now on, what is read of it does not stay in the host's page cache, unless it was there before.
-    package func passesCache() { if remote == nil { pages.pass() } }
+    package func passesCache() { if remote == nil { pages.pass(descriptor) } }
 
     /// What is read of it stays, whatever else is asked for.
     package func staysCached() { pages.pin() }
@@ -111,7 +111,7 @@ package final class ImageFile: Sendable {
     package func rememberCached() { pages.remember(length, of: descriptor) }
 
     /// Lets go of what the page cache had not when that was remembered, whoever read it.
-    package func forgetCached() { pages.forget(length, of: descriptor) }
+    package func forgetCached() { pages.forget(descriptor) }
 
     func withDescriptor<R>(_ body: (CInt) -> R) -> R { body(descriptor) }
 

@@ -180,10 +180,9 @@ struct FleetMover {
         state: TargetState, change: JobDifference?
     ) {
         do {
-            let move = try await look()
-            let state = try move.state()
+            let (state, change) = try await look().standing()
             let isForgotten = (state == .unfinished || state == .held) && run.options.restart
-            return (isForgotten ? .outdated : state, try move.difference())
+            return (isForgotten ? .outdated : state, change)
         } catch let error as ManifestError where run.options.restart || run.options.adopts {
             // Nothing says that a target that is there is still as it was completed.
             if try ImageFile.identity(at: item.target) != nil { return (.foreign, nil) }
