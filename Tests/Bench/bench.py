@@ -195,7 +195,7 @@ def main() -> int:
 def write_page(promises: Promises, size: str) -> None:
     page = HEAD.format(
         day=time.strftime("%Y-%m-%d", time.gmtime()), processors=os.cpu_count(), kernel=os.uname().release.split("-")[0],
-        memory=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)), rounds=ROUNDS, size=f"{size}iB",
+        memory=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)), rounds=ROUNDS, size=f"{size[:-1]} {size[-1]}iB",
         promises=promises.table(), tables="\n".join(PAGE).strip())
     PAGE_FILE.write_text(page)
     print(f"\n{PAGE_FILE} is written")
