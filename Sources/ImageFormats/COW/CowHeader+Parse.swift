@@ -68,22 +68,25 @@ extension CowHeader {
     private static func layouts(of bytes: [UInt8], version: UInt32, _ order: ByteOrder) throws(FormatError)
         -> [CowLayout]
     {
-        switch (version, order) {
-        case (1, _): return [.umlV1]
-        case (2, .big): return [.umlV2, .umlV2Unpacked, .qemuV2, .qemuV2Packed]
-        case (3, .big):
-            // A packed header has its path at 32, which is never empty; an unpacked one has
-            // cow_format there, which is always 0.
-            guard let word = bytes.number(UInt32.self, at: 32, .big) else {
-                throw FormatError(
-                    .truncated, "the file ends at \(bytes.count) bytes; expected a COW header of version 3")
-            }
-            return [word == 0 ? .umlV3Unpacked : .umlV3]
-        case (2, .little), (3, .little):
-            throw .field("magic", at: 0, is: "little-endian", expected: "big-endian in version \(version)")
-        default:
-            throw FormatError(.unsupported, "COW version at offset 4 is \(version); expected 1, 2 or 3")
+        let layouts = CowLayout.allCases.filter { $0.fields.version == version }
+        guard !layouts.isEmpty else {
+            let known = Set(CowLayout.allCases.map(\.fields.version)).sorted()
+            let expected =
+                "\(known.dropLast().map(String.init).joined(separator: ", ")) or \(known.last ?? 0)"
+            throw FormatError(.unsupported, "COW version at offset 4 is \(version); expected \(expected)")
         }
+        guard order == .big || layouts.allSatisfy(\.fields.followsHost) else {
+            throw .field("magic", at: 0, is: "little-endian", expected: "big-endian in version \(version)")
+        }
+        guard layouts.contains(.umlV3) else { return layouts }
+        // A packed header has its path at 32, which is never empty; an unpacked one has cow_format
+        // there, which is always 0.
+        guard let word = bytes.number(UInt32.self, at: 32, .big) else {
+            throw FormatError(
+                .truncated,
+                "the file ends at \(bytes.count) bytes; expected a COW header of version \(version)")
+        }
+        return layouts.filter { $0 != (word == 0 ? .umlV3 : .umlV3Unpacked) }
     }
 
     /// Reads `bytes` as `layout` and checks every field on its own and against the file's length.

@@ -40,6 +40,8 @@ package enum CowLayout: String, CaseIterable, Sendable {
         var alignment: Int? = nil
         var cowFormat: Int? = nil
         let headerLength: Int
+        /// Whether numbers are in the byte order of the writer's host, and not always big-endian.
+        var followsHost = false
     }
 
     var fields: Fields {
@@ -47,7 +49,7 @@ package enum CowLayout: String, CaseIterable, Sendable {
         case .umlV1:
             Fields(
                 version: 1, path: 8, pathLength: 256, mtime: 264, size: 268, sectorSize: 276,
-                headerLength: 280)
+                headerLength: 280, followsHost: true)
         case .umlV2:
             Fields(
                 version: 2, path: 8, pathLength: 4096, mtime: 4104, size: 4108, sectorSize: 4116,
