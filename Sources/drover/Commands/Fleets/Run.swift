@@ -217,10 +217,7 @@ struct Run: AsyncParsableCommand {
         case .beganAnew(let index, let reason): return "\(name(index)): begins anew: \(reason)"
         case .namesFamily(let index):
             return "\(name(index)): gives it and its family the names that an earlier run left out"
-        case .ended(let result):
-            if case .leftAlone(let reason) = result.outcome { return "\(name(result.index)): \(reason)" }
-            return nil
-        case .began, .replaces, .warned: return nil
+        case .began, .replaces, .warned, .ended: return nil
         }
     }
 
@@ -244,7 +241,9 @@ struct Run: AsyncParsableCommand {
             case .waits(let reason, _):
                 StandardError.line(
                     "\(name(result.index)): is made anew, and waits for \(reason) before it takes its name")
-            case .leftAlone: break
+            case .leftAlone(let reason):
+                // Somebody has to look at it.
+                if !verbosity.isQuiet { StandardError.line("\(name(result.index)): \(reason)") }
             case .upToDate, .done, .staged, .adopted, .stopped, .notBegun:
                 verbosity.tell("\(name(result.index)): \(FleetWords.outcome(result.outcome).text)")
             }
