@@ -23,7 +23,8 @@ COUNTS = re.compile(rb"^(\d+) passed, (\d+) failed$")
 # Those that take longest begin first, so that none is left over at the end.
 LONGEST = (
     "test_fleet_families", "test_crash_matrix", "test_limits", "test_fleet", "test_uml_guest", "test_fleet_guests", "test_power_cuts",
-    "test_make", "test_slurm", "test_archive_scale", "test_faults", "test_packaging",
+    "test_slurm", "test_random_chains", "test_labs", "test_archive_damage", "test_hostile_headers", "test_make", "test_archive_resume",
+    "test_archive_scale", "test_faults", "test_packaging",
 )
 # Those that say how long something takes run when nothing else does.
 ALONE = ()
