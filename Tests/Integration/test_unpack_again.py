@@ -84,15 +84,20 @@ class UnpackAgainTests(DroverCase):
         self.assert_restored()
 
     def test_flattened_too(self):
-        self.succeeds("unpack", "-O", "raw", "-C", self.out, self.first)
-        names = [name for name in sorted(os.listdir(self.out)) if not name.endswith(".manifest")]
-        before = {name: os.stat(f"{self.out}/{name}").st_ino for name in names}
-        self.guest(2, [(7, 3)])
-        self.pack(self.second)
-        self.succeeds("unpack", "-O", "raw", "-C", self.out, self.second)
-        changed = [name for name in names if os.stat(f"{self.out}/{name}").st_ino != before[name]]
-        self.assertEqual([os.path.splitext(name)[0] for name in changed], ["vm2"])
-        self.succeeds("compare", self.folder / "vm2.cow", f"{self.out}/{changed[0]}")
+        for form in ("raw", "qcow2"):
+            with self.subTest(form=form):
+                out, second = self.path(form), self.path(f"{form}.drover")
+                self.guest(2, [(100, 20)])
+                self.pack(self.first, "--force")
+                self.succeeds("unpack", "-O", form, "-C", out, self.first)
+                names = [name for name in sorted(os.listdir(out)) if not name.endswith(".manifest")]
+                before = {name: os.stat(f"{out}/{name}").st_ino for name in names}
+                self.guest(2, [(7, 3)])
+                self.pack(second)
+                self.succeeds("unpack", "-O", form, "-C", out, second)
+                changed = [name for name in names if os.stat(f"{out}/{name}").st_ino != before[name]]
+                self.assertEqual([os.path.splitext(name)[0] for name in changed], ["vm2"])
+                self.succeeds("compare", self.folder / "vm2.cow", f"{out}/{changed[0]}")
 
     def test_from_a_pipe_what_differs_is_replaced(self):
         self.succeeds("unpack", "-C", self.out, self.first)

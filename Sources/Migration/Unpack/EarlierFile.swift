@@ -35,7 +35,8 @@ struct EarlierFile {
         as pipeline: CopyPipeline<some ContentSource>, for target: ManifestJob, _ stop: StopFlag
     ) async throws -> [ManifestSegment] {
         guard job.target.length == target.target.length, job.target.size == target.target.size,
-            job.target.size != nil, job.options.layout == target.options.layout,
+            job.options.layout == target.options.layout,
+            job.options.compression == target.options.compression,
             job.options.alignment == target.options.alignment,
             job.options.segment == target.options.segment
         else { return [] }
