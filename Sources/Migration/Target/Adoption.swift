@@ -35,14 +35,19 @@ extension TargetTransaction where Content == ImageContent {
     }
 
     /// Records `earlier`, whose disk is known to hold `segments`, as the target of this job, where the file
-    /// is what this job would write. False, and nothing is done, where it is not.
-    func takesOver(_ earlier: EarlierFile, holding segments: [ManifestSegment]) throws -> Bool {
+    /// is what this job would write. False, and nothing is done, where it is not. `manifest` is the target's,
+    /// where that is open already; then the staging file goes, in which the same was made.
+    func takesOver(
+        _ earlier: EarlierFile, holding segments: [ManifestSegment], in manifest: ManifestFile? = nil
+    ) throws -> Bool {
         guard ManifestSegment.cover(segments, content.job.target.length),
             difference(of: earlier.identity) == nil,
             try content.format.metadataDigest?.description == earlier.completion.header
         else { return false }
-        let manifest = try ManifestFile(of: place.file, usesLock: policy.usesLock)
+        let isMade = manifest != nil
+        let manifest = try manifest ?? ManifestFile(of: place.file, usesLock: policy.usesLock)
         guard try place.file.identity().map(earlier.identity.isUnchanged) == true else { return false }
+        if isMade { TargetFile.partial(of: place.file).remove() }
         try record(segments, completion(of: earlier.identity, segments), in: manifest)
         return true
     }

@@ -40,16 +40,23 @@ struct EarlierFile {
             job.options.alignment == target.options.alignment,
             job.options.segment == target.options.segment
         else { return [] }
-        let recorded = RecordedSegments(segments)
-        let same = try await pipeline.digest().filter { segment in
-            guard let range = segment.range, let outcome = segment.outcome else { return false }
-            return recorded.firstMismatch(range, outcome) == nil
-        }
+        let same = try await same(as: pipeline.digest())
         guard !stop.isRequested else {
             throw MigrationError(
                 .stopped, "\(target.target.path): stopped by a signal (run the same command again to go on)")
         }
         return same
+    }
+}
+
+extension EarlierFile {
+    /// Those of `others` that this file holds, too.
+    func same(as others: [ManifestSegment]) -> [ManifestSegment] {
+        let recorded = RecordedSegments(segments)
+        return others.filter { segment in
+            guard let range = segment.range, let outcome = segment.outcome else { return false }
+            return recorded.firstMismatch(range, outcome) == nil
+        }
     }
 }
 

@@ -173,6 +173,12 @@ package struct Unpacking {
             try open.checkCovered(by: there, options.stop)
             try checkEnd(of: layer)
         }
+        // What came through a pipe is known only now.
+        if known == nil, let earlier,
+            try target.takesOver(earlier, holding: earlier.same(as: there), in: open.manifest)
+        {
+            return false
+        }
         _ = try open.commit(there)
         return true
     }
