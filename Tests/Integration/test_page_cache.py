@@ -7,7 +7,8 @@ import unittest
 
 import needs
 from cow_writer import CowWriter, set_mtime
-from harness import MIB, DroverCase, binary, run_tool
+from filesystems import mounted
+from harness import MIB, SECTOR, DroverCase, binary, run_tool
 
 # What is read to find out what a file is, with what the kernel reads ahead of it, may stay.
 PROBED = 256 * 1024
@@ -87,6 +88,18 @@ class PageCacheTests(DroverCase):
         self.assertLess(read, 96 * MIB, "the base is read from the disk once, not four times")
         self.assertGreaterEqual(read, 64 * MIB)
         self.assertLess(self.cached(base), PROBED)
+
+    def test_the_largest_files_end_where_they_end(self):
+        """What the kernel may read ahead of the last sectors lies behind the last offset that there is."""
+        needs.loop_devices()
+        with mounted("xfs", str(self.scratch)) as disk:
+            for name in "ab":
+                with open(f"{disk}/{name}", "wb") as file:
+                    file.truncate((1 << 63) - 4096)
+                    file.seek((1 << 63) - 8192)
+                    file.write(b"x" * 4095 + name.encode())
+            differ = self.succeeds("compare", f"{disk}/a", f"{disk}/b", code=1)
+            self.assertIn(f"Content mismatch at offset {(1 << 63) - 4096 - SECTOR}!", differ.out)
 
     def test_a_hot_file_stays_beside_a_move_that_is_larger_than_memory(self):
         """48 MiB that are in use, and 400 MiB that are moved, in 160 MiB of memory."""

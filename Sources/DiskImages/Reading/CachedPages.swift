@@ -49,7 +49,9 @@ final class CachedPages: Sendable {
     func begin(_ range: Range<UInt64>, of descriptor: CInt) {
         state.withLock { state in
             guard state.use == .passing, !range.isEmpty else { return }
-            CachedPages.look(range.lowerBound..<range.upperBound + CachedPages.ahead, descriptor, &state)
+            // No file goes on behind 2^63 - 1.
+            let end = min(range.upperBound + CachedPages.ahead, UInt64(Int64.max))
+            if range.lowerBound < end { CachedPages.look(range.lowerBound..<end, descriptor, &state) }
         }
     }
 
