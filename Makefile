@@ -13,7 +13,10 @@ PLUGIN      := .build/release/libnbdkit-drover-plugin.so
 PLUGINS     ?= $(if $(filter /usr,$(PREFIX)),$(shell pkg-config --variable=plugindir nbdkit),$(PREFIX)/lib/nbdkit/plugins)
 DEB         := .build/deb
 # Swift's runtime is in the binary, and no library is looked for beside it. What is generic is specialised across targets, too.
-BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization
+BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization -Xswiftc -gnone
+# The Swift tests from nothing, where nobody looks for a fault: each module as a whole, without what a debugger needs, in a folder
+# of its own, because what was compiled so fits nothing that `swift build` compiles file by file.
+WHOLE_TESTS := --scratch-path .build-tests -Xswiftc -whole-module-optimization -Xswiftc -disable-batch-mode -Xswiftc -num-threads -Xswiftc $(shell nproc) -Xswiftc -gnone
 SWIFT_CODE  := Sources Tests Package.swift
 # $(call sanitized-test,SANITIZER,RUNTIME): the Swift tests, optimized, because they take many minutes otherwise; what is compiled must be instrumented.
 # Swift's backtracer hangs under a sanitizer, which says itself where it was.
@@ -48,9 +51,9 @@ demo: build ## migrate a small fleet of real guests into demo-out/, kill it on t
 
 test: packages lint unit-test build integration-test ## everything: packages, lint, unit tests, release build, integration tests
 
-unit-test: ## the Swift tests
+unit-test: ## the Swift tests, all of them (`swift test --filter NAME` for some)
 	@.ci/packages build
-	$(SWIFT) test
+	$(SWIFT) test $(WHOLE_TESTS)
 
 integration-test: ## real programs and a Python reference against the release binary
 	$(PYTHON) Tests/Integration/run.py
@@ -116,4 +119,4 @@ packages: ## install the Debian packages that build, demo and test need
 
 clean: ## remove everything that was built
 	$(SWIFT) package clean
-	rm -rf .build .build-fuzz .build-thread .build-address demo-out
+	rm -rf .build .build-tests .build-fuzz .build-thread .build-address demo-out

@@ -33,7 +33,7 @@ package struct PipelineProblems: Error, Equatable, CustomStringConvertible {
             ($0.element.line ?? 0, $0.offset) < ($1.element.line ?? 0, $1.offset)
         }.map(\.element)
         // The same problem twice in one line is one to whoever reads it.
-        let different = zip(sorted, [nil] + sorted.map { Optional($0) }).filter { $0 != $1 }.map(\.0)
+        let different = sorted.indices.filter { $0 == 0 || sorted[$0] != sorted[$0 - 1] }.map { sorted[$0] }
         self.problems = Array(different.prefix(PipelineProblems.most))
         leftOut = different.count - self.problems.count
     }

@@ -71,9 +71,11 @@ def all_damages(layout, data):
     return damages
 
 
-def sampled_damages(layout, data):
-    """The part of all damages that a normal run tries: all numbers, the edges of everything, and some of the rest."""
-    rng = random.Random(layout)
+def sampled_damages(layout, data, seed):
+    """The part of all damages that a normal run tries: a third of those of numbers and at the edges of everything, another
+    third for another seed, and some of the rest.
+    """
+    rng = random.Random(f"{layout} {seed}")
     numbers = set(header_numbers(layout))
     header = len(encode_header(layout, 0, 0, b""))
     path_end = data.index(b"\0", data.index(b"/"))
@@ -83,8 +85,9 @@ def sampled_damages(layout, data):
 
     def is_chosen(damage):
         if damage.length is not None:
-            return damage.length in near or rng.random() < 0.002
-        return damage.offset in numbers | near or damage.offset >= header or rng.random() < 0.02
+            return damage.length in near or rng.random() < 0.001
+        isNumber = damage.offset in numbers | near or damage.offset >= header
+        return rng.random() < (0.33 if isNumber else 0.01)
 
     return [damage for damage in all_damages(layout, data) if is_chosen(damage)]
 

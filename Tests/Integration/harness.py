@@ -7,6 +7,7 @@ honours `TMPDIR`. A test that needs a real tool and does not find it fails; noth
 import hashlib
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -197,6 +198,16 @@ class DroverCase(unittest.TestCase):
                 self.fail(f"{name} differs first at byte {position + at}, sector {(position + at) // SECTOR}")
             position += len(piece)
         self.assertEqual(file.read(1), b"", f"{name} goes on after byte {position}")
+
+
+def wait_until_caught(process, number, limit=10):
+    """Waits until a process has a handler for a signal; before that, the signal just ends it, as any other program."""
+    end = time.monotonic() + limit
+    while process.poll() is None and time.monotonic() < end:
+        if caught := re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE):
+            if int(caught[1], 16) >> (number - 1) & 1:
+                return
+        time.sleep(0.002)
 
 
 def stop(process, number=signal.SIGKILL, timeout=30):

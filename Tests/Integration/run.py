@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs all integration tests, as many files at once as there are processors; arguments select them as `python3 -m unittest`
-takes them, for example `test_resume`, and are run one after the other.
+"""Runs all integration tests, one file more at once than there are processors, because some wait; arguments select them
+as `python3 -m unittest` takes them, for example `test_resume`, and are run one after the other.
 
 Each file is a process of its own, with scratch folders of its own. What it prints comes when it ends. `DROVER_TEST_JOBS=1`
 runs one file at a time. Ends with the files that took longest and a last line `N passed, N failed`; the exit code is 0 only if
@@ -22,12 +22,10 @@ HERE = Path(__file__).resolve().parent
 COUNTS = re.compile(rb"^(\d+) passed, (\d+) failed$")
 # Those that take longest begin first, so that none is left over at the end.
 LONGEST = (
-    "test_fleet_families", "test_crash_matrix", "test_limits", "test_fleet", "test_uml_guest", "test_fleet_guests", "test_power_cuts",
-    "test_slurm", "test_random_chains", "test_labs", "test_archive_damage", "test_hostile_headers", "test_make", "test_archive_resume",
-    "test_archive_scale", "test_faults", "test_packaging",
+    "test_slurm", "test_archive_damage", "test_labs", "test_archive_scale", "test_archive_resume", "test_packaging",
+    "test_hostile_headers", "test_archive_roundtrip", "test_limits", "test_random_chains", "test_crash_matrix", "test_qcow2",
+    "test_resume", "test_uml_guest", "test_in_place", "test_remote", "test_make", "test_fleet",
 )
-# Those that say how long something takes run when nothing else does.
-ALONE = ()
 
 
 class CountingResult(unittest.TextTestResult):
@@ -108,12 +106,11 @@ def main(names):
     if names:
         return run_here(names)
     files = [path.stem for path in sorted(HERE.glob("test_*.py"))]
-    missing = [name for name in LONGEST + ALONE if name not in files]
+    missing = [name for name in LONGEST if name not in files]
     assert not missing, f"there is no {missing}"
     files.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     runs = FileRuns()
-    runs.run_all([name for name in files if name not in ALONE], int(os.environ.get("DROVER_TEST_JOBS") or os.cpu_count()))
-    runs.run_all([name for name in files if name in ALONE], 1)
+    runs.run_all(files, int(os.environ.get("DROVER_TEST_JOBS") or os.cpu_count() + 1))
     longest = sorted(runs.seconds.items(), key=lambda item: -item[1])[:12]
     print("longest: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in longest))
     print(f"{runs.passed} passed, {runs.failed} failed", flush=True)

@@ -20,7 +20,7 @@ from cow_header import SECTOR
 from harness import REPOSITORY, DroverCase, binary
 from reference import open_chain
 
-COUNT = int(os.environ.get("DROVER_CHAINS", "80"))
+COUNT = int(os.environ.get("DROVER_CHAINS", "40"))
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
 OPTIONS = ((), ("--compression", "none"), ("--compression", "lz4:12"), ("-S", "0"), ("-S", "512"), ("-S", "1M"))
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from archives import difference, make_fleet
-from harness import MIB, DroverCase, binary, digest, drover, fingerprint, manifest_of, records, start, stop
+from harness import MIB, DroverCase, binary, digest, drover, fingerprint, manifest_of, records, start, stop, wait_until_caught
 from moves import make_image
 from reference import open_chain
 
@@ -64,6 +64,8 @@ class ArchiveResumeTests(DroverCase):
         for _ in range(KILLS):
             with open(source or os.devnull, "rb") as file:
                 process = start(*arguments, *self.slow[arguments[0]], stdin=file, stderr=subprocess.DEVNULL)
+            if number != signal.SIGKILL:
+                wait_until_caught(process, number)
             time.sleep(rng.uniform(0.02, LONGEST_RUN))
             if process.poll() is None:
                 codes.add(stop(process, number))

@@ -16,7 +16,7 @@ from cow_writer import CowWriter, set_mtime
 from harness import SECTOR, DroverCase, binary, digest, drover, fingerprint
 from reference import open_chain
 
-COUNT = int(os.environ.get("DROVER_CHAINS", "60"))
+COUNT = int(os.environ.get("DROVER_CHAINS", "30"))
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
 OPTIONS = ((), (), ("--jobs", "1"), ("--compression", "none"), ("--compression", "lz4:9"), ("-S", "0"), ("-S", "64k"))
 MOST_FAILURES = int(os.environ.get("DROVER_MOST_FAILURES", "5"))

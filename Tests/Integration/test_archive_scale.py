@@ -1,6 +1,6 @@
 """What an archive of many images costs: room, memory, the time to list it, and what is read for one of them.
 
-`DROVER_IMAGES` is the number of images in the largest archive (default 10000).
+`DROVER_IMAGES` is the number of images in the largest archive (default 4000).
 """
 
 import os
@@ -17,7 +17,7 @@ from cow_writer import CowWriter, set_mtime
 from harness import MIB, SECTOR, DroverCase, binary, required_tool, run_tool
 from reference import open_chain
 
-IMAGES = int(os.environ.get("DROVER_IMAGES", "10000"))
+IMAGES = int(os.environ.get("DROVER_IMAGES", "4000"))
 MOST_MEMORY = 96 * MIB
 BASE_MIB = 48
 OVERLAYS = 200
@@ -158,7 +158,7 @@ class ArchiveScaleTests(DroverCase):
         self.assertLess(counts[archive], listing + 2 * MIB)
 
     def test_thousands_of_images_are_packed(self):
-        count = IMAGES // 10
+        count = IMAGES // 5
         base = self.path("base.img")
         Path(base).write_bytes(os.urandom(4096))
         set_mtime(base, 1_400_000_000)

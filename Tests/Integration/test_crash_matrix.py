@@ -21,7 +21,7 @@ from matrix import Stage, explore_all  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402
 from shim import build_shim, read_calls  # noqa: E402
 
-POINTS = 400
+POINTS = 250
 LONGEST = 50  # seconds; what is not tried by then is left to other seeds
 
 # The calls as strace has them, and what the shim calls them.

@@ -72,8 +72,9 @@ class FaultTests(DroverCase):
         return "(INJECTED)" in Path(self.path("trace")).read_text()
 
     def test_killed_at_every_step(self):
-        for arguments, call in itertools.product((self.raw, self.cow), CHANGING):
-            self.each_step(arguments, call, "signal=KILL", lambda done: self.assertIn(done.returncode, (0, -9)))
+        """The crash matrix does it at many more; this is another way to get there."""
+        for call in CHANGING:
+            self.each_step(self.cow, call, "signal=KILL", lambda done: self.assertIn(done.returncode, (0, -9)))
 
     def test_failing_writes_and_syncs_are_told_and_can_be_resumed(self):
         for arguments, (call, error) in itertools.product((self.raw, self.cow), FAILING_WRITES.items()):

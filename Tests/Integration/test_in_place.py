@@ -97,7 +97,7 @@ class RebaseTests(InPlaceCase):
             self.assert_absent(f"{image}.journal")
 
     def test_random_overlays_show_what_they_showed(self):
-        for number in range(60):
+        for number in range(30):
             chance = random.Random(f"{SEED}-{number}")
             layout = chance.choice(LAYOUTS)
             size = chance.choice((SECTOR * 9, 100 * SECTOR, 3 * MIB + 5 * SECTOR, 40 * MIB))
@@ -189,7 +189,7 @@ class CommitTests(InPlaceCase):
         return before
 
     def test_random_overlays_are_in_their_base_and_empty(self):
-        for number in range(60):
+        for number in range(30):
             chance = random.Random(f"{SEED}-commit-{number}")
             layout = chance.choice(LAYOUTS)
             size = chance.choice((SECTOR * 16, 96 * SECTOR, 3 * MIB + 5 * SECTOR - (layout == "uml-v2") * 5 * SECTOR, 20 * MIB))

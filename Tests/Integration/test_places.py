@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import DroverCase, drover, start
 
-ROUNDS_LAST = 6  # seconds
+ROUNDS_LAST = 3  # seconds
 
 # Exchanges two names for as long as it lives.
 SWAP = """

@@ -15,7 +15,7 @@ from harness import SECTOR, DroverCase, drover, fingerprint, is_zero, records
 from overlay_rules import WRITTEN_LAYOUTS, can_hold, overlay_allocation
 from reference import merge, open_chain
 
-COUNT = int(os.environ.get("DROVER_CHAINS", "60"))
+COUNT = int(os.environ.get("DROVER_CHAINS", "40"))
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
 RAW_OPTIONS = ((), (), ("--jobs", "1"), ("--jobs", "4"), ("-S", "64k"), ("-S", "0"), ("--segment", "1M"))
 MOST_FAILURES = 5  # a test that failed for so many chains has said enough

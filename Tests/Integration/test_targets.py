@@ -125,7 +125,9 @@ class TargetTests(DroverCase):
             self.succeeds(*command)
             os.rename(self.out, f"{self.out}.partial")
             manifest = Path(manifest_of(self.out))
-            manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+            lines = manifest.read_bytes().splitlines(keepends=True)
+            # Where the times have settled, the last record may stand there twice.
+            manifest.write_bytes(b"".join(line for line in lines if b'"record":"complete"' not in line))
             before = manifest.read_bytes()
             self.fails(73, "create", "-b", self.base, self.out)
             self.assertEqual(manifest.read_bytes(), before)

@@ -149,7 +149,7 @@ struct ManifestFileTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<4 {
                 group.addTask {
-                    for _ in 0..<5000 {
+                    for _ in 0..<1000 {
                         guard let file = try? LockedFile(FilePlace(at: path)) else { continue }
                         let count = try file.contents(limit: 1 << 20).count
                         try #require(count == written.withLock { $0 })

@@ -21,13 +21,15 @@ struct ArchiveIndexTests {
         let head = parts[0] + parts[1]
         let base = parts[2...5].reduce(0, +)
         #expect(layers.map(\.offset) == [head, head + base, head + base])
-        #expect(layers.map(\.length) == [base, 0, parts[6...8].reduce(0, +)])
+        let top = parts[6...8].reduce(0, +)
+        #expect(layers.map(\.length) == [base, 0, top])
         #expect(layers.map(\.sequence) == [1, 3, 3])
         #expect(layers.map(\.records) == [2, 0, 2])
-        #expect(layers.map(\.data) == [3 * 512, 0, 512])
+        #expect(layers.map(\.data) == [1536, 0, 512])
         #expect(layers.map(\.zeros) == [0, 0, 512])
-        #expect(layers.map(\.stored) == [parts[3] + parts[5], 0, parts[7]])
-        let tables = head + base + parts[6...8].reduce(0, +)
+        let stored = parts[3] + parts[5]
+        #expect(layers.map(\.stored) == [stored, 0, parts[7]])
+        let tables = head + base + top
         #expect(layers.map(\.tables) == [tables, tables + parts[9], tables + parts[9]])
     }
 

@@ -21,19 +21,26 @@ import Testing
         return content
     }
 
+    /// Of several lengths, each once that compresses well and once that does not.
+    private static let contents: [[UInt8]] = {
+        var random = TestSeed().generator()
+        return [1, 511, 512, 65_536, RunRecord.longestContent].flatMap { (length: Int) -> [[UInt8]] in
+            let words = (0...length / 8).map { _ in random.next() }
+            return [
+                words.withUnsafeBytes { Array($0.prefix(length)) },
+                Array(
+                    [UInt8](0..<7).flatMap { [UInt8](repeating: $0, count: length / 7 + 1) }.prefix(length)),
+            ]
+        }
+    }()
+
     @Test(arguments: ["none", "lz4", "lz4:1", "lz4:3", "lz4:12", "zstd", "zstd:1", "zstd:19"])
     func whatIsCompressedComesBack(_ name: String) throws {
         let compression = try #require(Compression(name: name))
-        var random = TestSeed().generator()
-        for length in [1, 511, 512, 65_536, RunRecord.longestContent] {
-            for isRandom in [false, true] {
-                let bytes = (0..<length).map {
-                    isRandom ? UInt8.random(in: 0...255, using: &random) : UInt8($0 / 97 % 7)
-                }
-                let frame = try frame(of: bytes, compression)
-                #expect(frame.count <= FrameFormat.longest)
-                #expect(try content(of: frame, compression.format, length: length) == bytes)
-            }
+        for bytes in FrameTests.contents {
+            let frame = try frame(of: bytes, compression)
+            #expect(frame.count <= FrameFormat.longest)
+            #expect(try content(of: frame, compression.format, length: bytes.count) == bytes)
         }
     }
 

@@ -8,8 +8,19 @@ extension CowImageBuilder {
     package var mappedSectorCount: UInt64 { min(sectorCount, 8 * bitmapLength) }
 
     package var bitmapOffset: UInt64 {
-        let end = UInt64(header.count)
-        return version == 3 ? rounded(end) : end
+        version == 3 ? rounded(headerLength) : headerLength
+    }
+
+    /// Bytes of header, from the C structs: asked for every sector, so it is not built for that.
+    private var headerLength: UInt64 {
+        switch layout {
+        case .umlV1: 280
+        case .qemuV2Packed: 1048
+        case .qemuV2: 1056
+        case .umlV2: 4120
+        case .umlV2Unpacked, .umlV3: 4128
+        case .umlV3Unpacked: 4136
+        }
     }
 
     package var bitmapLength: UInt64 {
@@ -43,6 +54,7 @@ extension CowImageBuilder {
     /// are left out.
     func sparseFile() -> SparseFile {
         var file = SparseFile()
+        precondition(header.count == headerLength)
         file.put(header, at: 0)
         let blockBits: UInt64 = 8 * 4096
         for (block, sectors) in Dictionary(grouping: allocated.keys, by: { $0 / blockBits }).sorted(by: {
