@@ -95,7 +95,7 @@ package struct ManifestJob: Codable, Equatable, Sendable {
                 (inode, layout, digest) = (0, layer.layoutName, archived.digest)
                 return
             }
-            let found = (try? resolved(layer.path)) ?? layer.path
+            let found = (try? layer.file.resolvedPath()) ?? layer.path
             path = (named.map { found.removingLastComponent().appending($0) } ?? found).description
             size = layer.file.length
             mtime = layer.file.identity.mtime.description

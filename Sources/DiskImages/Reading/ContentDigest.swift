@@ -35,11 +35,22 @@ package struct ContentDigest: Hashable, Sendable, CustomStringConvertible {
 
     /// The digest written as 32 hexadecimal digits, most significant first.
     package init?(hex: some StringProtocol) {
-        guard hex.utf8.count == 32,
-            hex.utf8.allSatisfy({ $0 < 0x80 && Character(UnicodeScalar($0)).isHexDigit }),
-            let high = UInt64(hex.prefix(16), radix: 16), let low = UInt64(hex.suffix(16), radix: 16)
-        else { return nil }
-        self.init(high: high, low: low)
+        var words: (high: UInt64, low: UInt64) = (0, 0)
+        var count = 0
+        for byte in hex.utf8 {
+            let digit: UInt8
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte - UInt8(ascii: "a") + 10
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = byte - UInt8(ascii: "A") + 10
+            default: return nil
+            }
+            count += 1
+            guard count <= 32 else { return nil }
+            words = (words.high << 4 | words.low >> 60, words.low << 4 | UInt64(digit))
+        }
+        guard count == 32 else { return nil }
+        self.init(high: words.high, low: words.low)
     }
 
     /// 16 bytes, most significant first: XXH3's canonical form.

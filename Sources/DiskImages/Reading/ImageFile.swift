@@ -18,6 +18,7 @@ package final class ImageFile: Sendable {
     /// Where a web server has it; `descriptor` is an empty file then, which nobody else knows.
     private let remote: RemoteFile?
     private let pages = CachedPages()
+    private let foundPath = Locked(FilePath?.none)
 
     /// Length in bytes when it was opened.
     package var length: UInt64 { identity.size }
@@ -99,6 +100,15 @@ package final class ImageFile: Sendable {
     deinit {
         pages.finish(descriptor)
         close(descriptor)
+    }
+
+    /// Where it lies, links resolved, as that was when it was first asked for. Throws where that cannot be
+    /// found any more.
+    package func resolvedPath() throws -> FilePath {
+        if let known = foundPath.withLock({ $0 }) { return known }
+        let found = try resolved(path)
+        foundPath.withLock { $0 = found }
+        return found
     }
 
     /// From now on, what is read of it does not stay in the host's page cache, unless it was there before.

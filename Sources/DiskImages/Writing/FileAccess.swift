@@ -51,9 +51,11 @@ package struct FileAccess: Equatable, Sendable {
     private static func acl(_ path: FilePath, _ get: (UnsafeMutableRawPointer?, Int) -> Int) throws
         -> [UInt8]?
     {
-        // As long as the kernel lets any extended attribute be.
+        var count = get(nil, 0)
+        guard count != 0 else { return nil }
+        // As long as the kernel lets any extended attribute be: it may have grown meanwhile.
         var bytes = [UInt8](repeating: 0, count: 65536)
-        let count = bytes.withUnsafeMutableBytes { get($0.baseAddress, $0.count) }
+        if count > 0 { count = bytes.withUnsafeMutableBytes { get($0.baseAddress, $0.count) } }
         guard count >= 0 else { throw DiskImageError.system(path, "asking for its access control list") }
         return count == 0 ? nil : Array(bytes[..<count])
     }

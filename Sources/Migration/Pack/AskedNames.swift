@@ -13,13 +13,17 @@ struct AskedNames {
         /// The folder's links resolved, the name's own not.
         let own: FilePath
 
-        init(_ path: FilePath) throws {
+        init(_ path: FilePath, _ file: ImageFile) throws {
             if let place = try AskedNames.place(path) {
                 (given, resolved, own) = (place, place, place)
                 return
             }
             given = path.absolute
-            resolved = try DiskImages.resolved(path)
+            resolved = try file.path == path ? file.resolvedPath() : DiskImages.resolved(path)
+            if given == resolved {
+                own = given
+                return
+            }
             let folder = given.removingLastComponent()
             own = try given.lastComponent.map { try DiskImages.resolved(folder).appending($0) } ?? resolved
         }
@@ -37,8 +41,9 @@ struct AskedNames {
 
     var isEmpty: Bool { names.isEmpty }
 
-    mutating func add(_ path: FilePath) throws {
-        let name = try Name(path)
+    /// Adds the name `path` of what was opened by it: `file`.
+    mutating func add(_ path: FilePath, of file: ImageFile) throws {
+        let name = try Name(path, file)
         if given.insert(name.given).inserted { names.append(name) }
     }
 

@@ -70,7 +70,7 @@ struct LayerCollection {
                 indices[key] = index
             }
             if depth == 0 {
-                try layers[index].asked.add(image)
+                try layers[index].asked.add(image, of: chain.top.file)
             } else if !layers[index].isBacking {
                 layers[index].isBacking = true
                 layers[index].place = try LayerCollection.place(of: layer)
@@ -107,12 +107,12 @@ struct LayerCollection {
                     size: chain.guestLength, backing: nil))
             indices[key] = index
         }
-        try layers[index].asked.add(image)
+        try layers[index].asked.add(image, of: chain.top.file)
     }
 
     /// Where the file lies; of one in an archive, where it would lie if it were unpacked beside that.
     private static func place(of layer: ImageLayer) throws -> FilePath {
-        try AskedNames.place(layer.path) ?? resolved(layer.path)
+        try AskedNames.place(layer.path) ?? layer.file.resolvedPath()
     }
 
     private func planned(_ layer: ImageLayer, _ backing: Int?) throws -> PlannedLayer {

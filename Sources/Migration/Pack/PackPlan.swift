@@ -15,8 +15,12 @@ struct PackPlan {
     let isConsistent: Bool
     /// Every file that is read, once.
     let files: [ImageLayer]
+    /// Where the images lie that were asked for, links resolved.
+    let asked: [FilePath]
     /// What the archive stands on; nil where it stands alone.
     let parent: ParentArchive?
+    /// What puts the archive's records in order, which has had none yet.
+    let composer: ArchiveComposer
 
     /// Opens every image with its chain; throws where one cannot be packed, before anything is
     /// written.
@@ -27,8 +31,14 @@ struct PackPlan {
         self.parent = parent
         var collection = LayerCollection()
         var companions: [Companion] = []
+        var asked: [FilePath] = []
         for image in request.images {
-            for chain in try PackPlan.chains(image, request, &companions) {
+            let chains = try PackPlan.chains(image, request, &companions)
+            let file = chains.count == 1 ? chains[0].top.file : nil
+            asked.append(
+                try AskedNames.place(image)
+                    ?? (file?.path == image ? file?.resolvedPath() : nil) ?? resolved(image))
+            for chain in chains {
                 let name = chain.top.content.archived == nil ? image : chain.top.path
                 try request.flatten
                     ? collection.addFlattened(chain, as: name) : collection.add(chain, as: name)
@@ -37,7 +47,7 @@ struct PackPlan {
         var layers = try await collection.finished(options, since: parent)
         let places = layers.flatMap { [$0.place] + $0.also }
         let common = PackPlan.common(places)
-        let asked = try request.images.map { try AskedNames.place($0) ?? resolved($0) }
+        self.asked = asked
         companions += try Companion.find(
             request.companions, below: [PackPlan.common(asked), common].map { FilePath(root: "/", $0) },
             without: Set(places))
@@ -72,11 +82,7 @@ struct PackPlan {
         guard header.layers.allSatisfy({ $0.size <= UInt64(Int64.max) - 511 }) else {
             throw MigrationError(.badData, "\(request.images.first?.description ?? ""): a disk is too large")
         }
-    }
-
-    /// What puts the archive's records in order.
-    func composer() throws -> ArchiveComposer {
-        try ArchiveComposer(header, inheriting: parent?.archive.index.layers ?? [])
+        composer = try ArchiveComposer(header, inheriting: parent?.archive.index.layers ?? [])
     }
 
     /// The chain of one image, or those of all images of an archive.

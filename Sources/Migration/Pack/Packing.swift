@@ -34,16 +34,14 @@ package struct Packing: TargetMove {
                 "\(place.path): exists and is no archive (it is never replaced; the archive's name comes first)"
             )
         }
-        var composer = try plan.composer()
+        var composer = plan.composer
         // The archive has its id from then on.
         _ = composer.begin()
         let job = ArchiveManifest.Job(
             archive: composer.id.description, consistent: plan.isConsistent, segment: request.segmentLength,
             sources: try plan.files.map(ManifestJob.Source.init), target: place.path.absolute.description)
-        let images = try Set(
-            request.images.map { try (AskedNames.place($0) ?? resolved($0)).description })
         return TargetTransaction(
-            place: place, content: ArchiveContent(job: job, images: images),
+            place: place, content: ArchiveContent(job: job, images: Set(plan.asked.map(\.description))),
             access: TargetAccess(holding: try plan.files.map { try $0.file.access() }), policy: request.policy
         )
     }
@@ -88,7 +86,7 @@ package struct Packing: TargetMove {
             return again
         }
         try beginProgress(options.progress)
-        var composer = try plan.composer()
+        var composer = plan.composer
         _ = composer.begin()
         let end = try await finish(composer, .nowhere, nil, sharing: sharedContent(), options)
         if end.previous.description == recorded.digest { return target }
@@ -100,7 +98,7 @@ package struct Packing: TargetMove {
     }
 
     private func stream(_ options: MoveOptions) async throws {
-        var composer = try plan.composer()
+        var composer = plan.composer
         let beginning = composer.begin()
         try beginProgress(options.progress)
         let pipe = PipeWriter { [stop = options.stop] in stop.isRequested }
@@ -121,7 +119,7 @@ package struct Packing: TargetMove {
             try target.resume()
             try target.file.setLength(checkpoint.length)
         } else {
-            composer = try plan.composer()
+            composer = plan.composer
             let beginning = composer.begin()
             try target.beginAnew()
             try target.file.reset(length: 0)
@@ -169,7 +167,7 @@ package struct Packing: TargetMove {
     private func recomposed(
         from file: TargetFile, to checkpoint: ArchiveManifest.Checkpoint, sharing shared: SharedContent?
     ) throws -> ArchiveComposer? {
-        var composer = try plan.composer()
+        var composer = plan.composer
         _ = composer.begin()
         do {
             let image = try file.reading()

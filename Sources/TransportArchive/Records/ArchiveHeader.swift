@@ -149,23 +149,28 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         return Array(try encoder.encode(self))
     }
 
-    private struct Version: Decodable {
-        let version: Int
-    }
+    /// A header whose version is looked at first: what else a later one has nobody knows.
+    private struct Versioned: Decodable {
+        let header: ArchiveHeader
 
-    /// Parses and checks everything that can be checked without the data.
-    package init(parsing bytes: [UInt8]) throws {
-        try JSONBounds.check(bytes, "header")
-        let data = Data(bytes)
-        let decoder = JSONDecoder()
-        do {
-            let found = try decoder.decode(Version.self, from: data).version
+        private enum Key: CodingKey { case version }
+
+        init(from decoder: any Decoder) throws {
+            let found = try decoder.container(keyedBy: Key.self).decode(Int.self, forKey: .version)
             guard found == ArchiveHeader.version else {
                 throw ArchiveError(
                     .notAnArchive,
                     "has format version \(found); this program reads version \(ArchiveHeader.version)")
             }
-            self = try decoder.decode(ArchiveHeader.self, from: data)
+            header = try ArchiveHeader(from: decoder)
+        }
+    }
+
+    /// Parses and checks everything that can be checked without the data.
+    package init(parsing bytes: [UInt8]) throws {
+        try JSONBounds.check(bytes, "header")
+        do {
+            self = try JSONDecoder().decode(Versioned.self, from: Data(bytes)).header
         } catch let error as ArchiveError {
             throw error
         } catch {
