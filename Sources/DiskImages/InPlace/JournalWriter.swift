@@ -62,18 +62,7 @@ package final class JournalWriter {
     }
 
     private func write(_ bytes: [UInt8]) throws {
-        try bytes.withUnsafeBytes { bytes in
-            var done = 0
-            while done < bytes.count {
-                let count = pwrite(
-                    descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(position) + off_t(done))
-                if count > 0 {
-                    done += count
-                } else if count == 0 || errno != EINTR {
-                    throw DiskImageError.system(place.path, "writing at offset \(position)")
-                }
-            }
-        }
+        try bytes.withUnsafeBytes { try writeWhole($0, to: descriptor, at: position, of: place.path) }
         position += UInt64(bytes.count)
     }
 

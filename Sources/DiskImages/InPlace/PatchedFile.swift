@@ -62,16 +62,7 @@ package final class PatchedFile: Sendable {
 
     /// Writes all of `bytes` at `offset`.
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
-        var done = 0
-        while done < bytes.count {
-            let count = pwrite(
-                descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
-            if count > 0 {
-                done += count
-            } else if count == 0 || errno != EINTR {
-                throw DiskImageError.system(path, "writing \(bytes.count) bytes at offset \(offset)")
-            }
-        }
+        try writeWhole(bytes, to: descriptor, at: offset, of: path)
     }
 
     /// Makes `range` zeros; holes where the file system has them.
@@ -85,15 +76,7 @@ package final class PatchedFile: Sendable {
         guard errno == EOPNOTSUPP || errno == ENOSYS else {
             throw DiskImageError.system(path, "punching a hole")
         }
-        let zeros = [UInt8](repeating: 0, count: 1 << 20)
-        var position = range.lowerBound
-        while position < range.upperBound {
-            let count = Int(min(UInt64(zeros.count), range.upperBound - position))
-            try zeros.withUnsafeBytes {
-                try write(UnsafeRawBufferPointer(rebasing: $0[..<count]), at: position)
-            }
-            position += UInt64(count)
-        }
+        try writeZeros(range) { try write($0, at: $1) }
     }
 
     /// Makes it `length` bytes long, where it is shorter.

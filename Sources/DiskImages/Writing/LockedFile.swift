@@ -95,17 +95,7 @@ package final class LockedFile: @unchecked Sendable {
     }
 
     private func write(_ bytes: [UInt8], at start: Int) throws {
-        var done = 0
-        while done < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(start + done))
-            }
-            if count > 0 {
-                done += count
-            } else if count == 0 || errno != EINTR {
-                throw DiskImageError.system(path, "writing \(bytes.count) bytes")
-            }
-        }
+        try bytes.withUnsafeBytes { try writeWhole($0, to: descriptor, at: UInt64(start), of: path) }
     }
 
     /// Gives the file who may read it and whose it is, or, where the process may not give it away,

@@ -139,19 +139,7 @@ package final class TargetFile: Sendable {
 
     /// Writes all of `bytes` at `offset`.
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
-        var done = 0
-        while done < bytes.count {
-            let count = turn.withLock { _ in
-                pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
-            }
-            if count > 0 {
-                done += count
-            } else if count == 0 {
-                throw DiskImageError(.io, partialPath, "writing at offset \(offset) wrote nothing")
-            } else if errno != EINTR {
-                throw DiskImageError.system(partialPath, "writing \(bytes.count) bytes at offset \(offset)")
-            }
-        }
+        try turn.withLock { _ in try writeWhole(bytes, to: descriptor, at: offset, of: partialPath) }
     }
 
     /// From now on `writeOrShare` shares what it can.
@@ -238,15 +226,7 @@ package final class TargetFile: Sendable {
             throw DiskImageError.system(partialPath, "punching a hole")
         }
         if retried({ clinux_zero_range(descriptor, start, length) }) == 0 { return }
-        let zeros = [UInt8](repeating: 0, count: 1 << 20)
-        var position = range.lowerBound
-        while position < range.upperBound {
-            let count = Int(min(UInt64(zeros.count), range.upperBound - position))
-            try zeros.withUnsafeBytes {
-                try write(UnsafeRawBufferPointer(rebasing: $0[..<count]), at: position)
-            }
-            position += UInt64(count)
-        }
+        try writeZeros(range) { try write($0, at: $1) }
     }
 
     /// Asks the kernel to begin writing `range` to the disk, and does not wait: the sync that

@@ -3,6 +3,20 @@ internal import Linux
 internal import Manifests
 internal import Stages
 
+/// A file that is to be restored.
+struct PlannedFile {
+    private(set) var target: TargetTransaction<ImageContent>
+    /// What an earlier unpack made under its name and nobody has written to since: it may be replaced. nil
+    /// where there is none, or where anything may be.
+    let earlier: EarlierFile?
+
+    init(_ target: TargetTransaction<ImageContent>) throws {
+        self.target = target
+        earlier = try target.policy.force || target.isUpToDate() ? nil : EarlierFile(of: target)
+        self.target.policy.only = earlier?.identity
+    }
+}
+
 /// The file that an earlier unpack made under a target's name, and that nobody has written to since: it
 /// may be replaced, and what of it is the same need not be written again.
 struct EarlierFile {

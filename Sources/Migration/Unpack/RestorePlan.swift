@@ -122,8 +122,7 @@ struct RestorePlan: Sendable {
     func names(of layer: Int) -> [String] { names[layer] ?? [] }
 
     /// How `layer` is written as `name` below `tree`, where its backing file stands already.
-    func target(_ layer: Int, as name: String, in tree: FolderTree) throws -> TargetTransaction<ImageContent>
-    {
+    func target(_ layer: Int, as name: String, in tree: FolderTree) throws -> PlannedFile {
         let described = header.layers[layer]
         let file = try tree.place(for: name)
         let format = try format(of: layer, in: tree)
@@ -137,7 +136,7 @@ struct RestorePlan: Sendable {
             target: ManifestJob.Target(
                 path: file.path.description, length: described.guestLength, size: format.target.fileLength),
             consistent: true)
-        return try replacingEarlier(
+        return try PlannedFile(
             TargetTransaction(
                 place: TargetPlace(file, called: file.path, sources: archiveIdentity()),
                 content: ImageContent(job: job, format: format.target),
@@ -146,19 +145,9 @@ struct RestorePlan: Sendable {
                 policy: request.policy))
     }
 
-    /// The same, which may replace what an earlier unpack made and nobody has written to since.
-    private func replacingEarlier(_ target: TargetTransaction<ImageContent>) throws
-        -> TargetTransaction<ImageContent>
-    {
-        guard !request.policy.force, try !target.isUpToDate() else { return target }
-        var target = target
-        target.policy.only = try EarlierFile(of: target)?.identity
-        return target
-    }
-
     /// How the image of `layer` is written flattened, at `file`.
-    func flattened(_ layer: Int, at file: FilePlace) throws -> TargetTransaction<ImageContent> {
-        try replacingEarlier(
+    func flattened(_ layer: Int, at file: FilePlace) throws -> PlannedFile {
+        try PlannedFile(
             TargetTransaction(
                 place: TargetPlace(file, called: file.path, sources: archiveIdentity()),
                 content: ImageContent(

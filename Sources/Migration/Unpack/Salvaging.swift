@@ -83,7 +83,7 @@ package struct Salvaging {
     ) async throws {
         let scope = plan.holding(of: layer)
         let names = plan.names(of: layer)
-        let file = try SalvageTarget(plan.target(layer, as: names[0], in: tree))
+        let file = try SalvageTarget(plan.target(layer, as: names[0], in: tree).target)
         // What is finished is read again all the same: what is lost of it must be said.
         var segments: [ManifestSegment]
         if reader.header.layers[layer].same != nil, let scanned {
@@ -108,7 +108,7 @@ package struct Salvaging {
         count(try file.finish(segments, losses, isVouchedFor: isVouchedFor, options.stop))
         for name in names.dropFirst() {
             let chain = ImageChain(layers: [try plan.restored(layer, in: tree)])
-            let copy = try SalvageTarget(plan.target(layer, as: name, in: tree))
+            let copy = try SalvageTarget(plan.target(layer, as: name, in: tree).target)
             let segments = try await copy.fill(
                 by: CopyPipeline(
                     plan.copy(of: chain, layer, finished: copy.target?.finished ?? [], options), options))

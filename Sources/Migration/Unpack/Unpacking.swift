@@ -67,8 +67,9 @@ package struct Unpacking {
                 })
             else { continue }
             switch request.form {
-            case .chains: try plan.target(file.layer, as: file.name, in: tree).checkStart()
-            case .flattened: try plan.flattened(file.layer, at: tree.place(for: file.name)).checkStart()
+            case .chains: try plan.target(file.layer, as: file.name, in: tree).target.checkStart()
+            case .flattened:
+                try plan.flattened(file.layer, at: tree.place(for: file.name)).target.checkStart()
             }
         }
     }
@@ -137,14 +138,14 @@ package struct Unpacking {
     /// Restores one file of `layer`; false where it was there. `isCopy`: it is a further name, and
     /// the first one's file has been restored: it is copied, because a pipe does not come twice.
     private func restore(
-        _ layer: Int, to target: TargetTransaction<ImageContent>, in tree: FolderTree, isCopy: Bool,
+        _ layer: Int, to file: PlannedFile, in tree: FolderTree, isCopy: Bool,
         _ references: any ReferenceSource, _ options: MoveOptions
     ) async throws -> Bool {
+        let (target, earlier) = (file.target, file.earlier)
         try target.checkSegments()
         let source = try source(of: layer, in: tree, isCopy: isCopy)
         // What comes through a pipe is read once, to be written.
         let known = try source ?? archive.map { ImageChain(layers: [try $0.chain(of: layer).top]) }
-        let earlier = try target.policy.only == nil ? nil : EarlierFile(of: target)
         var same: [ManifestSegment] = []
         if let known, !request.policy.restart {
             let pipeline = CopyPipeline(plan.copy(of: known, layer, options.unseen), options.unseen)
@@ -227,7 +228,7 @@ package struct Unpacking {
     /// The images that are still to be flattened.
     private func missing(in tree: FolderTree) throws -> [RestorePlan.Image] {
         try plan.images.filter { image in
-            let target = try plan.flattened(image.layer, at: tree.place(for: image.name))
+            let target = try plan.flattened(image.layer, at: tree.place(for: image.name)).target
             if try target.isUpToDate() {
                 // An earlier run may have died before the name was durable.
                 try TargetFile.synchronizeFolder(of: target.place.path)
@@ -272,12 +273,13 @@ package struct Unpacking {
             target: target.path, format: request.flattening ?? RawChoice())
         (conversion.segmentLength, conversion.policy) = (request.segmentLength, request.policy)
         conversion.place = target
-        let transaction = try plan.flattened(image.layer, at: target)
+        let file = try plan.flattened(image.layer, at: target)
+        let transaction = file.target
         conversion.policy.only = transaction.policy.only
         let move = try Conversion(
             conversion, chain: chain, job: plan.flatteningJob(image.layer, at: target.path),
             access: plan.flattenedAccess(of: image.layer))
-        if transaction.policy.only != nil, let earlier = try EarlierFile(of: transaction) {
+        if let earlier = file.earlier {
             let same = try await earlier.same(
                 as: move.pipeline(options.unseen), for: transaction.content.job, options.stop)
             if try transaction.takesOver(earlier, holding: same) { return false }

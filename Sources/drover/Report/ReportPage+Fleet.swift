@@ -46,7 +46,7 @@ extension ReportPage {
                 ? "\(HumanText.count(bases, "base")) \(mark.word)"
                 : "\(rows.count - bases) \(mark.word), and \(HumanText.count(bases, "base"))"
         return """
-            <details class="group \(mark.style)"\(isOpen ? " open" : "")><summary id="\(mark.id)"><h3><span aria-hidden="true">\(mark.symbol)</span> \
+            <details class="group \(mark.style)"\(isOpen ? " open" : "")><summary id="\(mark.word)"><h3><span aria-hidden="true">\(mark.symbol)</span> \
             \(count)</h3></summary>
             <div class="scroll" role="region" aria-label="Images: \(mark.word)" tabindex="0"><table class="fleet" role="table">
             <caption class="unseen">Images: \(mark.word)</caption>

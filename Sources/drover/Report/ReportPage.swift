@@ -66,7 +66,7 @@ struct ReportPage {
             let bases = all.count { $0.role == .base }
             let note: HTML =
                 bases > 0 ? " <span class=\"note\">and \(HumanText.count(bases, "base"))</span>" : ""
-            let name: HTML = all.isEmpty ? "\(mark.word)" : "<a href=\"#\(mark.id)\">\(mark.word)</a>"
+            let name: HTML = all.isEmpty ? "\(mark.word)" : "<a href=\"#\(mark.word)\">\(mark.word)</a>"
             return """
                 <li class="\(mark.style)\(all.isEmpty ? " none" : "")"><strong>\(all.count - bases)</strong> \
                 <span class="mark" aria-hidden="true">\(mark.symbol)</span> \(name)\(note)</li>

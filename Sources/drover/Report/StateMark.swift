@@ -1,10 +1,9 @@
 /// How a state is written: a word, a sign, and the style that colours it.
 struct StateMark {
+    /// Also what a section of such images is called in the page's addresses.
     let word: String
     let symbol: String
     let style: String
-    /// What a section of such images is called in the page's addresses.
-    var id: String { word }
     /// Whether its images are shown without being asked for: somebody has to do something.
     let isOpen: Bool
     /// Whether a summary says it even of no image.
