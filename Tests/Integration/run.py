@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs all integration tests, one file more at once than there are processors, because some wait; arguments select them
-as `python3 -m unittest` takes them, for example `test_resume`, and are run one after the other.
+"""Runs all integration tests, as many files at once as there are processors; arguments select them as `python3 -m unittest`
+takes them, for example `test_resume`, and are run one after the other.
 
 Each file is a process of its own, with scratch folders of its own. What it prints comes when it ends. `DROVER_TEST_JOBS=1`
 runs one file at a time. Ends with the files that took longest and a last line `N passed, N failed`; the exit code is 0 only if
@@ -110,7 +110,7 @@ def main(names):
     assert not missing, f"there is no {missing}"
     files.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     runs = FileRuns()
-    runs.run_all(files, int(os.environ.get("DROVER_TEST_JOBS") or os.cpu_count() + 1))
+    runs.run_all(files, int(os.environ.get("DROVER_TEST_JOBS") or os.cpu_count()))
     longest = sorted(runs.seconds.items(), key=lambda item: -item[1])[:12]
     print("longest: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in longest))
     print(f"{runs.passed} passed, {runs.failed} failed", flush=True)
