@@ -110,7 +110,7 @@ package struct Journal: Sendable {
     /// Throws `unavailable` where changes of `file` were begun and not ended: only the command that
     /// makes them may go on.
     package static func checkNone(of file: ImageFile) throws {
-        let path = (try? file.resolvedPath()) ?? file.path
+        let path = (try? resolved(file.path)) ?? file.path
         // Mostly there is none, and nothing need be opened to see that.
         guard try ImageFile.identity(at: path.withSuffix(".journal")) != nil,
             let journal = try Journal(of: file.identity, at: FilePlace(following: path))
