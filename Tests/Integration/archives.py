@@ -181,5 +181,5 @@ def some_bytes(rng, length, content="mixed"):
     if rng.choice(kinds) == "random":
         return rng.randbytes(length)
     words = [rng.randbytes(rng.randrange(3, 9)).hex().encode() for _ in range(20)]
-    text = b" ".join(rng.choices(words, k=length // 6 + 1))
+    text = b" ".join([words[number % len(words)] for number in rng.randbytes(length // 6 + 1)])
     return text[:length].ljust(length, b".")

@@ -88,7 +88,8 @@ class CowWriter:
     def save(self, path):
         """Writes the file. What is not data stays a hole."""
         buffer = (self.backing + b"\0" + self.path_garbage)[: path_buffer(self.layout)]
-        last = max((s for s in range(self.bits) if self.bitmap[s // 8] >> s % 8 & 1), default=None)
+        allocated = int.from_bytes(self.bitmap, "little") & ((1 << self.bits) - 1)
+        last = allocated.bit_length() - 1 if allocated else None
         with open(path, "wb") as file:
             file.write(encode_header(self.layout, self.size, self.mtime, buffer, self.alignment))
             self._save_bitmap(file)

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import unittest
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,9 +128,18 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def checksum(path):
+    """Of a file's bytes, three times as fast as `digest`: it tells whether they changed by accident."""
+    total = 0
+    with open(path, "rb") as file:
+        while block := file.read(MIB):
+            total = zlib.crc32(block, total)
+    return total
+
+
 def fingerprint(paths):
     """What must not change in a source: bytes, length and mtime."""
-    return {path: (digest(path), os.path.getsize(path), os.stat(path).st_mtime_ns) for path in map(os.fspath, paths)}
+    return {path: (checksum(path), os.path.getsize(path), os.stat(path).st_mtime_ns) for path in map(os.fspath, paths)}
 
 
 def is_zero(data):

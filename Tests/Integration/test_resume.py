@@ -31,11 +31,11 @@ class ResumeTests(DroverCase):
         cls.base, cls.image = make_image(cls.folder, MEBIBYTES)
         cls.chain = open_chain(cls.image)
         data = sum(os.stat(path).st_blocks * 512 for path in (cls.base, cls.image))
+        cls.sources = fingerprint([cls.base, cls.image])
         cls.slow = str(int(data / KILLS / (2 * LONGEST_RUN)))  # all kills come before the end
 
     def setUp(self):
         super().setUp()
-        self.sources = fingerprint([self.base, self.image])
         self.target = self.path("out.raw")
         self.convert = ["convert", "--segment", "2M", self.image, self.target]
 

@@ -23,6 +23,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+# What the kernel measures at its start and no guest here has a use for: half of the time that a start takes.
+UNUSED = "initcall_blacklist=raid6_select_algo,calibrate_xor_blocks"
+
 INIT = r"""#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C
 mount -t proc proc /proc
@@ -92,7 +95,7 @@ class Guest:
         self.console = open(self.work / "console", "wb")
         self.process = subprocess.Popen(
             ["linux.uml", f"mem={memory}", f"uml_dir={self.work}", "umid=guest", "rootfstype=hostfs", "rootflags=/", "ro"]
-            + [f"init={self.work}/init", "con=null", "con0=null,fd:1", "ssl=null", "panic=-1"]
+            + [f"init={self.work}/init", "con=null", "con0=null,fd:1", "ssl=null", "panic=-1", UNUSED]
             + [f"ubd{number}={disk}" for number, disk in enumerate(disks)],
             stdin=subprocess.DEVNULL,
             stdout=self.console,
