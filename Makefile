@@ -14,6 +14,11 @@ PLUGINS     ?= $(if $(filter /usr,$(PREFIX)),$(shell pkg-config --variable=plugi
 DEB         := .build/deb
 # Swift's runtime is in the binary, and no library is looked for beside it. What is generic is specialised across targets, too.
 BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization -Xswiftc -gnone
+define build
+	$(BUILD) --product drover
+	$(BUILD) --product NBDPlugin
+	@.ci/plugin .build/release
+endef
 # The Swift tests from nothing, where nobody looks for a fault: each module as a whole, without what a debugger needs, in a folder
 # of its own, because what was compiled so fits nothing that `swift build` compiles file by file.
 WHOLE_TESTS := --scratch-path .build-tests -Xswiftc -whole-module-optimization -Xswiftc -disable-batch-mode -Xswiftc -num-threads -Xswiftc $(shell nproc) -Xswiftc -gnone
@@ -25,8 +30,6 @@ sanitized-test = SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize $1 --scratch
 INSTALLED   := bin/drover share/drover share/doc/drover share/man/man1/drover.1.gz share/man/man1/drover-*.1.gz share/man/man1/nbdkit-drover-plugin.1.gz share/man/man5/drover-*.5.gz \
                share/bash-completion/completions/drover share/zsh/site-functions/_drover share/fish/vendor_completions.d/drover.fish
 
-# The targets of `test` build on each other, and Swift uses every core by itself.
-.NOTPARALLEL:
 export SWIFTC
 export DROVER_VERSION ?= $(shell .ci/version)
 # What is tested here must not take this make for a jobserver of its own.
@@ -42,20 +45,23 @@ help: ## list these targets
 
 build: ## build the release binary, .build/release/drover, and nbdkit's plugin beside it (installs missing build packages)
 	@.ci/packages build
-	$(BUILD)
-	@.ci/plugin .build/release
+	$(build)
 
 demo: build ## migrate a small fleet of real guests into demo-out/, kill it on the way, resume, verify
 	@.ci/packages demo
 	@Pipelines/demo.sh
 
-test: packages lint unit-test build integration-test ## everything: packages, lint, unit tests, release build, integration tests
+# The Swift tests and what the integration tests need have no folder in common, and compiling has work for one core alone half
+# of the time. What both fetch is fetched first.
+test: packages lint ## everything: packages, lint, unit tests, and beside them the release build and the integration tests
+	$(SWIFT) package --scratch-path .build-tests resolve
+	@$(MAKE) --no-print-directory -j2 unit-test integration-test
 
 unit-test: ## the Swift tests, all of them (`swift test --filter NAME` for some)
 	@.ci/packages build
 	$(SWIFT) test $(WHOLE_TESTS)
 
-integration-test: ## real programs and a Python reference against the release binary
+integration-test: build ## real programs and a Python reference against the release binary
 	$(PYTHON) Tests/Integration/run.py
 
 crash-matrix: build ## kill every command at every call that changes a file system; `make test` tries a sample (COMMANDS="pack unpack" for some)
@@ -108,8 +114,7 @@ install deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/
 # Only where there is none yet: `sudo make install` after `make build` compiles nothing as root.
 $(DROVER):
 	@.ci/packages build
-	$(BUILD)
-	@.ci/plugin .build/release
+	$(build)
 
 $(PLUGIN): $(DROVER)
 	@.ci/plugin .build/release
