@@ -155,6 +155,15 @@ int clinux_cached(int fd, off_t offset, size_t length, size_t granule, uint64_t 
         memset(bits, 0xff, length / granule / 8);
         return 0;
     }
+    if (count > 0) {
+        // Pages that are on their way count, too.
+        for (size_t start = 0; start < length; start += granule) {
+            long long part = cached_pages(fd, offset + (off_t)start, granule);
+            if (part < 0) return -1;
+            if (part > 0) bits[start / granule / 64] |= (uint64_t)1 << (start / granule % 64);
+        }
+        return 0;
+    }
     unsigned char *memory = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, offset);
     if (memory == MAP_FAILED) return -1;
     int result = 0;

@@ -10,10 +10,8 @@ from cow_writer import CowWriter, set_mtime
 from filesystems import mounted
 from harness import MIB, SECTOR, DroverCase, binary, run_tool
 
-# What is read to find out what a file is, with what the kernel reads ahead of it, may stay: mostly 128 KiB, but where several
-# commands look one after the other, the kernel may take that for reading on and fetch more, here as much as 4 MiB. What is
-# left behind a read until the file is closed would be 8 MiB.
-PROBED = 6 * MIB
+# What is read to find out what a file is, with what the kernel reads ahead of it, may stay.
+PROBED = 256 << 10
 
 
 class PageCacheTests(DroverCase):

@@ -99,18 +99,44 @@ final class CachedPages: Sendable {
                 letGo(&state, descriptor, upTo: .max)
                 state.cached = [:]
             }
-            var bits = [UInt64](repeating: 0, count: Int(window / granule) / 64)
-            let isKnown = clinux_cached(descriptor, off_t(number * window), Int(window), Int(granule), &bits)
-            state.cached[number] = isKnown == 0 ? bits : bits.map { _ in .max }
+            state.cached[number] = cached(number, descriptor)
         }
+    }
+
+    /// Of which granules of a window something is cached now.
+    private static func cached(_ number: UInt64, _ descriptor: CInt) -> [UInt64] {
+        var bits = [UInt64](repeating: 0, count: Int(window / granule) / 64)
+        let isKnown = clinux_cached(descriptor, off_t(number * window), Int(window), Int(granule), &bits)
+        return isKnown == 0 ? bits : bits.map { _ in .max }
     }
 
     /// Lets go of all windows that are known.
     private static func letGoOfAll(_ state: inout State, _ descriptor: CInt) {
         for number in state.cached.keys {
-            state.read = number * window..<(number + 1) * window
-            letGo(&state, descriptor, upTo: .max)
+            letGo(of: number, &state, descriptor)
+            // What the kernel still reads ahead, and nobody wanted in the end, cannot be dropped on its way.
+            if waitForLate(number, state, descriptor) { letGo(of: number, &state, descriptor) }
         }
+    }
+
+    private static func letGo(of number: UInt64, _ state: inout State, _ descriptor: CInt) {
+        state.read = number * window..<(number + 1) * window
+        letGo(&state, descriptor, upTo: .max)
+    }
+
+    /// Waits until all of a window that was not cached before, and is being read, is there; false where
+    /// nothing is.
+    private static func waitForLate(_ number: UInt64, _ state: State, _ descriptor: CInt) -> Bool {
+        let late = zip(cached(number, descriptor), state.cached[number] ?? []).map { $0 & ~$1 }
+        guard late.contains(where: { $0 != 0 }) else { return false }
+        // So that waiting has nothing more read ahead.
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM)
+        var bytes = [UInt8](repeating: 0, count: Int(granule))
+        for index in 0..<Int(window / granule) where late[index / 64] & 1 << (index % 64) != 0 {
+            // Whether it can be read matters to nobody any more.
+            _ = pread(descriptor, &bytes, bytes.count, off_t(number * window + UInt64(index) * granule))
+        }
+        return true
     }
 
     /// Lets go of what was read, up to `end`, granule by granule.
