@@ -32,7 +32,7 @@ package struct ArchiveComposer: Sendable {
     package init(_ header: ArchiveHeader, inheriting inherited: [ArchiveIndex.Layer] = []) throws {
         (self.header, self.inherited) = (header, inherited)
         digests = header.layers.map { _ in LayerDigest() }
-        headerBytes = try header.serialized()
+        headerBytes = header.serialized()
         format = FrameFormat(compression: header.options.compression)
         guard headerBytes.count <= ArchiveHeader.longest, header.nameCount <= ArchiveHeader.mostLayers else {
             throw ArchiveError(
@@ -95,7 +95,7 @@ package struct ArchiveComposer: Sendable {
             }
         }
         let indexOffset = offset
-        let bytes = tables + record(.index, try index.serialized(with: headerBytes))
+        let bytes = tables + record(.index, index.serialized(with: headerBytes))
         let length = offset + UInt64(ArchiveTrailer.recordLength)
         return bytes + record(.trailer, ArchiveTrailer(indexOffset: indexOffset, length: length).serialized())
     }

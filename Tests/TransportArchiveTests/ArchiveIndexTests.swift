@@ -88,7 +88,7 @@ struct ArchiveIndexTests {
         change(&found.index.layers[0])
         let (bytes, digest) = ArchiveRecord.serialize(
             .index, sequence: record.sequence, id: record.id, previous: record.previous,
-            body: try found.index.serialized(with: found.header))
+            body: found.index.serialized(with: found.header))
         parts.removeLast(2)
         let offset = UInt64(parts.reduce(0) { $0 + $1.count })
         let length = offset + UInt64(bytes.count + ArchiveTrailer.recordLength)

@@ -1,10 +1,9 @@
 package import DiskImages
-internal import FoundationEssentials
 internal import ImageFormats
 package import Linux
 
 /// What an archive holds: its first record. The digest of that record is the archive's id.
-package struct ArchiveHeader: Codable, Equatable, Sendable {
+package struct ArchiveHeader: Equatable, Sendable {
     /// The version of the archive's format.
     package static let version = 2
     /// The most layers of one archive, and the most names.
@@ -13,7 +12,7 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
     package static let longest = 32 << 20
 
     /// How the payload was made.
-    package struct Options: Codable, Equatable, Sendable {
+    package struct Options: Equatable, Sendable {
         /// `none`, `lz4` or `lz4:LEVEL`.
         package let compression: String
         /// Whether every image is what its guest sees, without layers.
@@ -35,7 +34,7 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
     }
 
     /// The archive that an incremental one stands on.
-    package struct Parent: Codable, Equatable, Sendable {
+    package struct Parent: Encodable, Equatable, Sendable {
         /// What it holds, however it is stored: `ArchiveState`, in hexadecimal.
         package let state: String
         /// Its id when the incremental one was made.
@@ -50,7 +49,7 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
 
     /// One file of a chain. Layers stand in the order of their data in the archive: a backing file
     /// before its overlays.
-    package struct Layer: Codable, Equatable, Sendable {
+    package struct Layer: Equatable, Sendable {
         /// Components joined by `/`.
         package let name: String
         /// Further names of the same file, each of which is restored as a file of its own; absent
@@ -142,38 +141,12 @@ package struct ArchiveHeader: Codable, Equatable, Sendable {
         self.parent = parent
     }
 
-    /// JSON with sorted keys: the same header is always the same bytes.
-    package func serialized() throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Array(try encoder.encode(self))
-    }
-
-    /// A header whose version is looked at first: what else a later one has nobody knows.
-    private struct Versioned: Decodable {
-        let header: ArchiveHeader
-
-        private enum Key: CodingKey { case version }
-
-        init(from decoder: any Decoder) throws {
-            let found = try decoder.container(keyedBy: Key.self).decode(Int.self, forKey: .version)
-            guard found == ArchiveHeader.version else {
-                throw ArchiveError(
-                    .notAnArchive,
-                    "has format version \(found); this program reads version \(ArchiveHeader.version)")
-            }
-            header = try ArchiveHeader(from: decoder)
-        }
-    }
-
     /// Parses and checks everything that can be checked without the data.
     package init(parsing bytes: [UInt8]) throws {
         try JSONBounds.check(bytes, "header")
         do {
-            self = try JSONDecoder().decode(Versioned.self, from: Data(bytes)).header
-        } catch let error as ArchiveError {
-            throw error
-        } catch {
+            self = try ArchiveHeader.read(bytes)
+        } catch is JSONReader.Fault {
             throw ArchiveError(.damaged, "its header is no header")
         }
         try check()

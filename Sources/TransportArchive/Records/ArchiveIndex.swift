@@ -1,5 +1,4 @@
 package import DiskImages
-internal import FoundationEssentials
 
 /// Where each layer lies in the archive: the body of the `I` record, behind a copy of the header
 /// that outlives damage to the first.
@@ -9,9 +8,9 @@ internal import FoundationEssentials
 /// | 0      | 4    | n: bytes of the header |
 /// | 4      | n    | the header, as in the first record |
 /// | 4 + n  |      | JSON: `{"last":"…","layers":[{…},…]}`, an entry a layer |
-package struct ArchiveIndex: Codable, Equatable, Sendable {
+package struct ArchiveIndex: Equatable, Sendable {
     /// What the archive has of one layer.
-    package struct Layer: Codable, Equatable, Sendable {
+    package struct Layer: Equatable, Sendable {
         /// Where its first record begins, and how many bytes its records and frames take.
         package var offset: UInt64
         package var length: UInt64
@@ -66,12 +65,10 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
     }
 
     /// The record's body.
-    package func serialized(with header: [UInt8]) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    package func serialized(with header: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(number: UInt32(header.count))
-        return bytes + header + Array(try encoder.encode(self))
+        return bytes + header + json
     }
 
     /// Parses a body whose digest was right; returns the copy of the header too.
@@ -80,11 +77,11 @@ package struct ArchiveIndex: Codable, Equatable, Sendable {
         guard let count: UInt32 = bytes.littleEndian(at: 0), Int(count) <= bytes.count - 4 else {
             throw fault
         }
-        try JSONBounds.check(bytes[(4 + Int(count))...], "index")
+        let json = Array(bytes[(4 + Int(count))...])
+        try JSONBounds.check(json, "index")
         do {
-            let index = try JSONDecoder().decode(ArchiveIndex.self, from: Data(bytes[(4 + Int(count))...]))
-            return (index, Array(bytes[4..<4 + Int(count)]))
-        } catch {
+            return (try ArchiveIndex(json: json), Array(bytes[4..<4 + Int(count)]))
+        } catch is JSONReader.Fault {
             throw fault
         }
     }

@@ -163,7 +163,7 @@ private struct ArchiveIndexComposer {
                 place += UInt64(RecordTable.recordLength(table.entries.count))
             }
         }
-        return (try? index.serialized(with: headerBytes)) ?? []
+        return index.serialized(with: headerBytes)
     }
 
     /// Layers up to `count` begin here, where none has before.
