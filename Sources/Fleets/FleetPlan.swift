@@ -92,13 +92,10 @@ package struct FleetPlan: Sendable {
     /// The packing that makes the archive at `index`; `settles`: it is going to be done, not only
     /// looked at.
     func packing(at index: Int, settles: Bool = false) throws -> PackRequest {
+        var options = try spec.chainOptions()
+        options.settles = settles
         var request = PackRequest(
-            archive: items[index].target, images: items[index].sources,
-            options: { [spec] _ in
-                var options = try spec.chainOptions()
-                options.settles = settles
-                return options
-            },
+            archive: items[index].target, images: items[index].sources, options: options,
             compression: spec.compression)
         request.place = try self.place(of: index, makes: false)
         request.since = spec.target.parent

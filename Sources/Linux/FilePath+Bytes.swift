@@ -1,3 +1,4 @@
+internal import Glibc
 package import SystemPackage
 
 extension FilePath {
@@ -10,15 +11,7 @@ extension FilePath {
 
     /// The path's bytes without NUL.
     package var pathBytes: [UInt8] {
-        withPlatformString { pointer in
-            var bytes: [UInt8] = []
-            var next = pointer
-            while next.pointee != 0 {
-                bytes.append(UInt8(bitPattern: next.pointee))
-                next += 1
-            }
-            return bytes
-        }
+        withPlatformString { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
     }
 
     /// The path with `suffix` at the end of its last component.

@@ -46,3 +46,25 @@ package func stages(_ add: (inout StageGroup) throws -> Void) async throws {
         for try await _ in group {}
     }
 }
+
+/// Runs two stages side by side and returns what they return; the first error is thrown, as by `stages`.
+package func both<First: Sendable, Second: Sendable>(
+    _ first: @escaping @Sendable () async throws -> First,
+    _ second: @escaping @Sendable () async throws -> Second
+) async throws -> (First, Second) {
+    let (one, other) = (Locked(First?.none), Locked(Second?.none))
+    try await stages { group in
+        try group.addStage {
+            let result = try await first()
+            one.withLock { $0 = result }
+        }
+        try group.addStage {
+            let result = try await second()
+            other.withLock { $0 = result }
+        }
+    }
+    guard let one = one.withLock(\.self), let other = other.withLock(\.self) else {
+        throw CancellationError()
+    }
+    return (one, other)
+}

@@ -37,7 +37,7 @@ struct Archives {
     func pack() async throws -> MoveResult {
         var request = PackRequest(
             archive: archive, images: images.map { directory($0) },
-            options: { _ in ChainOptions(location: try BackingLocation(), ignoreMtime: true) },
+            options: ChainOptions(location: try BackingLocation(), ignoreMtime: true),
             compression: compression, flatten: flatten)
         (request.policy, request.segmentLength, request.sharesContent) = (
             policy, segmentLength, sharesContent

@@ -113,6 +113,27 @@ struct StagesTests {
         whole.cancel()
         await #expect(throws: CancellationError.self) { try await whole.value }
     }
+
+    @Test func bothRunSideBySideAndReturnWhatTheyMade() async throws {
+        let barrier = Barrier(count: 2)
+        let (number, text) = try await both(
+            {
+                barrier.wait()
+                return Int?.none
+            },
+            {
+                barrier.wait()
+                return "two"
+            })
+        #expect(number == nil && text == "two")
+    }
+
+    @Test func theErrorOfOneEndsBoth() async {
+        let empty = BoundedChannel<Int>(limit: 1)
+        await #expect(throws: ChannelClosed.self) {
+            try await both({ try await empty.receive() }, { () -> Int in throw ChannelClosed() })
+        }
+    }
 }
 
 /// Lets nobody through before `count` threads have come; blocks the thread.

@@ -142,4 +142,20 @@ struct WorkerSlotsTests {
         await #expect(throws: CancellationError.self) { try await crew.value }
         try await slots.take()
     }
+
+    @Test(arguments: [1, 4]) func whatIsMadeOfEachComesInTheirOrder(_ limit: Int) async throws {
+        let (slots, tally) = (WorkerSlots(limit: limit), Tally())
+        try await slots.take()
+        let doubled = try await Workers.map(Array(0..<500), slots) { number in
+            tally.enter()
+            defer { tally.leave() }
+            return number % 7 == 0 ? Int?.none : 2 * number
+        }
+        #expect(doubled == (0..<500).map { $0 % 7 == 0 ? nil : 2 * $0 })
+        #expect(tally.all == 500 && tally.most <= limit)
+        #expect(try await Workers.map([Int](), slots) { $0 }.isEmpty)
+        await #expect(throws: Fault()) {
+            try await Workers.map([1, 2, 3], slots) { if $0 == 2 { throw Fault() } }
+        }
+    }
 }

@@ -9,16 +9,20 @@ extension ImageChain {
     /// to it, `badData` where a file is not what it should be, lies outside the confinement, or no
     /// longer fits its overlay.
     package static func open(_ path: FilePath, _ options: ChainOptions) throws -> ImageChain {
-        if let chain = try options.archived(path) { return chain }
+        try options.archived(path) ?? open(options.file(of: path), options)
+    }
+
+    /// As above, of an image that `options` opened.
+    package static func open(_ file: ImageFile, _ options: ChainOptions) throws -> ImageChain {
         var opener = ChainOpener(options: options, isExamining: false)
-        let chain = try opener.open(path)
+        let chain = try opener.open(file)
         // One wait serves all that is opened later, too: what changed before it is settled by then.
         guard options.settles, let wait = chain.layers.compactMap(\.file.unsettled).max() else {
             return chain
         }
         SystemClock.sleep(wait)
         opener = ChainOpener(options: options, isExamining: false)
-        return try opener.open(path)
+        return try opener.open(options.file(of: file.path))
     }
 
     /// Opens `path` and as much below it as can be opened, and says what is wrong with the rest;
@@ -26,7 +30,7 @@ extension ImageChain {
     package static func examine(_ path: FilePath, _ options: ChainOptions) throws -> ImageChain {
         if let chain = try options.archived(path) { return chain }
         var opener = ChainOpener(options: options, isExamining: true)
-        return try opener.open(path)
+        return try opener.open(options.file(of: path))
     }
 }
 
@@ -43,12 +47,8 @@ struct ChainOpener {
         self.isExamining = isExamining
     }
 
-    mutating func open(_ path: FilePath) throws -> ImageChain {
-        let file =
-            try options.confinesImage
-            ? options.location.open(named: path, synchronizing: options.settles)
-            : ImageFile(opening: path, synchronizing: options.settles)
-        if !options.goesOnInPlace { try Journal.checkNone(of: file) }
+    mutating func open(_ file: ImageFile) throws -> ImageChain {
+        if !options.goesOnInPlace { try Journal.checkNone(of: file, at: try? file.resolvedPath()) }
         try append(ImageLayer(file: file, content: try options.content(of: file, as: options.format)))
         do {
             while let next = try openBacking(of: layers[layers.count - 1]) { try append(next) }
@@ -104,7 +104,7 @@ struct ChainOpener {
             guard let found = try search(for: name, under: layer, as: asked) else { throw error }
             file = found
         }
-        if !options.goesOnInPlace { try Journal.checkNone(of: file) }
+        if !options.goesOnInPlace { try Journal.checkNone(of: file, at: try? file.resolvedPath()) }
         if let loop = layers.firstIndex(where: { $0.file.identity.isSameFile(as: file.identity) }) {
             throw DiskImageError(
                 .badData, layer.path, "backing file \(file.path) is layer \(loop) of the same chain (a loop)")
@@ -164,6 +164,13 @@ struct ChainOpener {
 }
 
 extension ChainOptions {
+    /// The file of the image at `path`, open. Throws as `ImageChain.open`.
+    package func file(of path: FilePath) throws -> ImageFile {
+        try confinesImage
+            ? location.open(named: path, synchronizing: settles)
+            : ImageFile(opening: path, synchronizing: settles)
+    }
+
     /// What the bytes of `file` mean, which stands alone or at a chain's top.
     func content(of file: ImageFile, as asked: ImageFormat?) throws -> any LayerContent {
         try content(FormatOpening(file, as: asked, self, depth: 0))

@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import ImageFormats
 internal import Linux
-internal import SystemPackage
+package import SystemPackage
 
 /// The record of changes that are made in place, `FILE.journal` beside the file: what was there,
 /// and what comes there. `Documentation/journal-format.md` has its bytes. A journal counts from its
@@ -108,9 +108,9 @@ package struct Journal: Sendable {
     }
 
     /// Throws `unavailable` where changes of `file` were begun and not ended: only the command that
-    /// makes them may go on.
-    package static func checkNone(of file: ImageFile) throws {
-        let path = (try? resolved(file.path)) ?? file.path
+    /// makes them may go on. `place`: where the file lies, if that was found only now.
+    package static func checkNone(of file: ImageFile, at place: FilePath? = nil) throws {
+        let path = place ?? (try? resolved(file.path)) ?? file.path
         // Mostly there is none, and nothing need be opened to see that.
         guard try ImageFile.identity(at: path.withSuffix(".journal")) != nil,
             let journal = try Journal(of: file.identity, at: FilePlace(following: path))

@@ -18,7 +18,8 @@ package final class ImageFile: Sendable {
     /// Where a web server has it; `descriptor` is an empty file then, which nobody else knows.
     private let remote: RemoteFile?
     private let pages = CachedPages()
-    private let foundPath = Locked(FilePath?.none)
+    /// What was asked for before and stays as it is.
+    private let found = Locked((path: FilePath?.none, fileSystem: UInt32?.none))
 
     /// Length in bytes when it was opened.
     package var length: UInt64 { identity.size }
@@ -105,10 +106,12 @@ package final class ImageFile: Sendable {
     /// Where it lies, links resolved, as that was when it was first asked for. Throws where that cannot be
     /// found any more.
     package func resolvedPath() throws -> FilePath {
-        if let known = foundPath.withLock({ $0 }) { return known }
-        let found = try resolved(path)
-        foundPath.withLock { $0 = found }
-        return found
+        try found.withLock { found in
+            if let path = found.path { return path }
+            let path = try resolved(path)
+            found.path = path
+            return path
+        }
     }
 
     /// From now on, what is read of it does not stay in the host's page cache, unless it was there before.
@@ -179,11 +182,15 @@ package final class ImageFile: Sendable {
 
     /// The type of the file system that it lies on, as statfs(2) has it.
     func fileSystemType() throws -> UInt32 {
-        var type: UInt32 = 0
-        guard clinux_file_system_type(descriptor, &type) == 0 else {
-            throw DiskImageError.system(path, "asking for its file system")
+        try found.withLock { found in
+            if let type = found.fileSystem { return type }
+            var type: UInt32 = 0
+            guard clinux_file_system_type(descriptor, &type) == 0 else {
+                throw DiskImageError.system(path, "asking for its file system")
+            }
+            found.fileSystem = type
+            return type
         }
-        return type
     }
 
     /// A file system without locks knows of nobody. Whoever needs one of his own is told when he

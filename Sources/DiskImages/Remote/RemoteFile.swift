@@ -41,7 +41,9 @@ package final class RemoteFile: Sendable {
 
     /// The address that `path` means; nil where it means a file of this host.
     package static func address(of path: FilePath) -> String? {
-        let text = String(decoding: path.pathBytes, as: UTF8.self)
+        let bytes = path.pathBytes
+        guard bytes.starts(with: "http".utf8) else { return nil }
+        let text = String(decoding: bytes, as: UTF8.self)
         for scheme in ["https", "http"] where text.hasPrefix("\(scheme):/") {
             return "\(scheme)://\(text.dropFirst(scheme.utf8.count + 2))"
         }

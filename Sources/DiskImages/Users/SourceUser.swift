@@ -36,9 +36,12 @@ extension ImageFile {
     ///
     /// A block device is held by this process from the first time on that it is asked for and free.
     package func user() throws -> SourceUser? {
-        let writer = try writeLockHolder()
-        if writer.isLocked { return .writer(process: writer.process) }
-        if let user = try QEMULocks.writer(to: self) { return user }
+        // Mostly there are no locks at all.
+        if try lockHolder().isLocked {
+            let writer = try writeLockHolder()
+            if writer.isLocked { return .writer(process: writer.process) }
+            if let user = try QEMULocks.writer(to: self) { return user }
+        }
         if identity.isBlockDevice, try !DeviceClaims.claim(path, identity.deviceNumber) { return .holder }
         return try LoopDevices.writing(to: identity).map { .loop($0) }
     }

@@ -40,11 +40,11 @@ struct PlannedLayer {
 /// Collects the layers of many chains, each file once: recognised by device and inode, and raw
 /// backing files by content where copies exist.
 struct LayerCollection {
-    private struct Key: Hashable {
-        let file: FileID
-        let layout: String
+    struct Key: Hashable {
+        private let file: FileID
+        private let layout: String
         /// Of an image in an archive, which.
-        let layer: Int?
+        private let layer: Int?
 
         init(_ layer: ImageLayer) {
             (file, layout) = (FileID(layer.file.identity), layer.layoutName)

@@ -1,9 +1,25 @@
 internal import DiskImages
 internal import ImageFormats
 internal import Linux
+internal import Manifests
 internal import Stages
 internal import SystemPackage
 internal import TransportArchive
+
+/// What is asked of a file that is packed, beside its content.
+struct FileFacts: Sendable {
+    /// Whether somebody may be writing to it.
+    let isUsed: Bool
+    /// How the manifest records it.
+    let recorded: ManifestJob.Source
+    let access: FileAccess
+
+    init(of layer: ImageLayer) throws {
+        isUsed = try layer.file.user() != nil
+        recorded = try ManifestJob.Source(layer)
+        access = try layer.file.access()
+    }
+}
 
 /// Which layers an archive will hold, and under which names: every file once, backing files before
 /// their overlays.
@@ -15,6 +31,8 @@ struct PackPlan {
     let isConsistent: Bool
     /// Every file that is read, once.
     let files: [ImageLayer]
+    /// What is asked of each of the files but its content.
+    let facts: [FileFacts]
     /// Where the images lie that were asked for, links resolved.
     let asked: [FilePath]
     /// What the archive stands on; nil where it stands alone.
@@ -25,53 +43,44 @@ struct PackPlan {
     /// Opens every image with its chain; throws where one cannot be packed, before anything is
     /// written.
     init(_ request: PackRequest, _ options: MoveOptions) async throws {
-        let parent = try request.since.map {
-            try ParentArchive($0, request.ancestors, trustsTimes: !request.policy.reread)
-        }
+        // Where nothing changed, that is most of the work.
+        let (parent, images) = try await both(
+            {
+                try request.since.map {
+                    try ParentArchive($0, request.ancestors, trustsTimes: !request.policy.reread)
+                }
+            }, { try await OpenedImages(request, options.workers) })
         self.parent = parent
-        var collection = LayerCollection()
-        var companions: [Companion] = []
-        var asked: [FilePath] = []
-        for image in request.images {
-            let chains = try PackPlan.chains(image, request, &companions)
-            let file = chains.count == 1 ? chains[0].top.file : nil
-            asked.append(
-                try AskedNames.place(image)
-                    ?? (file?.path == image ? file?.resolvedPath() : nil) ?? resolved(image))
-            for chain in chains {
-                let name = chain.top.content.archived == nil ? image : chain.top.path
-                try request.flatten
-                    ? collection.addFlattened(chain, as: name) : collection.add(chain, as: name)
-            }
-        }
-        var layers = try await collection.finished(options, since: parent)
+        asked = images.asked
+        var layers = try await images.collection.finished(options, since: parent)
         let places = layers.flatMap { [$0.place] + $0.also }
         let common = PackPlan.common(places)
-        self.asked = asked
-        companions += try Companion.find(
-            request.companions, below: [PackPlan.common(asked), common].map { FilePath(root: "/", $0) },
-            without: Set(places))
+        let companions =
+            try images.companions
+            + Companion.find(
+                request.companions, below: [PackPlan.common(asked), common].map { FilePath(root: "/", $0) },
+                without: Set(places))
         layers += companions.compactMap(PlannedLayer.init)
-        files = collection.opened + layers.filter(\.isCompanion).flatMap(\.source.chain.layers)
-        let isConsistent = try !files.contains { try $0.file.user() != nil }
+        files = images.collection.opened + layers.filter(\.isCompanion).flatMap(\.source.chain.layers)
+        facts = try await Workers.map(files, options.workers) { try FileFacts(of: $0) }
+        let isConsistent = !facts.contains(where: \.isUsed)
         self.isConsistent = isConsistent
         let links = companions.filter(\.isLink)
         var names = try PackPlan.names(
             of: layers.flatMap { [$0.place] + $0.also } + links.map(\.place), below: common.count)[...]
-        var sources: [PackSource] = []
-        var described: [ArchiveHeader.Layer] = []
-        for layer in layers {
+        let named = layers.map { layer in
             let count = 1 + layer.also.count
-            var source = layer.source
-            source.inherited = try names.first.flatMap {
-                try parent?.content(of: layer, called: $0, isFlattened: request.flatten)
-            }
-            described.append(try layer.described(as: Array(names.prefix(count)), source.inherited))
-            sources.append(source)
-            names.removeFirst(count)
+            defer { names.removeFirst(count) }
+            return (layer, names: Array(names.prefix(count)))
         }
-        described += links.compactMap { $0.described(as: names.removeFirst()) }
-        self.sources = sources
+        let packed = try await Workers.map(named, options.workers) { layer, names in
+            var source = layer.source
+            source.inherited = try parent?.content(
+                of: layer, called: names[0], isFlattened: request.flatten)
+            return (source, try layer.described(as: names, source.inherited))
+        }
+        sources = packed.map(\.0)
+        let described = packed.map(\.1) + links.compactMap { $0.described(as: names.removeFirst()) }
         header = ArchiveHeader(
             options: ArchiveHeader.Options(
                 compression: request.compression.description, flatten: request.flatten,
@@ -83,24 +92,6 @@ struct PackPlan {
             throw MigrationError(.badData, "\(request.images.first?.description ?? ""): a disk is too large")
         }
         composer = try ArchiveComposer(header, inheriting: parent?.archive.index.layers ?? [])
-    }
-
-    /// The chain of one image, or those of all images of an archive.
-    private static func chains(
-        _ image: FilePath, _ request: PackRequest, _ companions: inout [Companion]
-    ) throws -> [ImageChain] {
-        guard !ArchiveAddress.isRemote(image) else {
-            throw DiskImageError(
-                .badData, image, "lies on a server; only files of this host are packed (fetch it first)")
-        }
-        let options = try request.options(image)
-        if options.format == nil, let file = try ArchiveAddress.archive(at: image) {
-            let archive = try ArchiveFile(file, request.ancestors)
-            try archive.openAncestors(of: archive.header.layers.indices)
-            companions += try Companion.all(of: archive, at: resolved(image))
-            return try archive.images()
-        }
-        return [try ImageChain.open(image, options)]
     }
 
     /// The backing files whose time no COW header can hold, a line for each: their overlays cannot

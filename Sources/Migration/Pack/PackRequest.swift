@@ -10,7 +10,7 @@ package struct PackRequest: Sendable {
     /// The archive's place, where that is known already; nil finds it by its name.
     package var place: FilePlace? = nil
     package var images: [FilePath]
-    package var options: @Sendable (FilePath) throws -> ChainOptions
+    package var options: ChainOptions
     package var compression: Compression
     package var flatten: Bool
     /// Whether content that an earlier layer stores is referred to.
@@ -29,8 +29,7 @@ package struct PackRequest: Sendable {
     package var policy = StartPolicy()
 
     package init(
-        archive: FilePath?, images: [FilePath],
-        options: @escaping @Sendable (FilePath) throws -> ChainOptions, compression: Compression,
+        archive: FilePath?, images: [FilePath], options: ChainOptions, compression: Compression,
         flatten: Bool = false
     ) {
         self.archive = archive

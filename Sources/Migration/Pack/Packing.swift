@@ -39,11 +39,10 @@ package struct Packing: TargetMove {
         _ = composer.begin()
         let job = ArchiveManifest.Job(
             archive: composer.id.description, consistent: plan.isConsistent, segment: request.segmentLength,
-            sources: try plan.files.map(ManifestJob.Source.init), target: place.path.absolute.description)
+            sources: plan.facts.map(\.recorded), target: place.path.absolute.description)
         return TargetTransaction(
             place: place, content: ArchiveContent(job: job, images: Set(plan.asked.map(\.description))),
-            access: TargetAccess(holding: try plan.files.map { try $0.file.access() }), policy: request.policy
-        )
+            access: TargetAccess(holding: plan.facts.map(\.access)), policy: request.policy)
     }
 
     package var warnings: [Message] { plan.unrestorable }

@@ -36,6 +36,27 @@ package struct Workers: Sendable {
         }
     }
 
+    /// What `transform` makes of each of `elements`, in their order; as `work`.
+    package static func map<Element: Sendable, Result: Sendable>(
+        _ elements: [Element], _ slots: WorkerSlots,
+        _ transform: @escaping @Sendable (Element) async throws -> Result
+    ) async throws -> [Result] {
+        let next = Locked(elements.startIndex)
+        let results = Locked([Result?](repeating: nil, count: elements.count))
+        try await work(slots) {
+            while true {
+                let index = next.withLock { next in
+                    defer { next += 1 }
+                    return next
+                }
+                guard index < elements.endIndex else { return }
+                let result = try await transform(elements[index])
+                results.withLock { $0[index] = result }
+            }
+        }
+        return results.withLock { $0.compactMap(\.self) }
+    }
+
     private init(slots: WorkerSlots) { self.slots = slots }
 
     private func help(_ worker: @Sendable () async throws -> Void) async throws {

@@ -29,6 +29,11 @@ package enum ArchiveAddress {
         try FrameFormat.reading(ByteStream(open(path))) != nil
     }
 
+    /// As above, of a file that is open.
+    package static func isArchive(_ file: ImageFile) throws -> Bool {
+        try file.identity.isRegular && FrameFormat.reading(ByteStream(file)) != nil
+    }
+
     /// As above; false, too, where `path` means no regular file. An address with `::` means an image.
     package static func isArchiveFile(_ path: FilePath) throws -> Bool { try archive(at: path) != nil }
 
@@ -40,12 +45,13 @@ package enum ArchiveAddress {
         guard try isRemote(path) ? splits(of: path).isEmpty : ImageFile.identity(at: path)?.isRegular == true
         else { return nil }
         let file = try open(path, allowedBy: location)
-        return try FrameFormat.reading(ByteStream(file)) != nil ? file : nil
+        return try isArchive(file) ? file : nil
     }
 
     /// Where the bytes of `path` may be split into an archive and the name of an image.
     static func splits(of path: FilePath) -> [Int] {
         let bytes = path.pathBytes
+        guard bytes.contains(UInt8(ascii: ":")) else { return [] }
         // The host of an address may have colons, too: it ends with the second slash.
         let slashes = bytes.indices.filter { bytes[$0] == UInt8(ascii: "/") }
         let first = isRemote(path) ? slashes.dropFirst().first ?? bytes.count : 1

@@ -14,8 +14,9 @@ package enum ArchivedImage {
 
     private static func split(_ path: FilePath) throws -> (archive: ImageFile, name: String)? {
         let splits = ArchiveAddress.splits(of: path)
+        guard !splits.isEmpty else { return nil }
         let isRemote = ArchiveAddress.isRemote(path)
-        guard !splits.isEmpty, try isRemote || ImageFile.identity(at: path) == nil else { return nil }
+        guard try isRemote || ImageFile.identity(at: path) == nil else { return nil }
         let bytes = path.pathBytes
         for start in splits {
             let archive = FilePath(bytes: Array(bytes[..<start]))

@@ -215,7 +215,7 @@ package enum ArchiveState {
     {
         var bytes: [UInt8] = []
         func add(_ text: String) {
-            bytes += Array(text.utf8)
+            bytes += text.utf8
             bytes.append(0)
         }
         func add(_ number: (some BinaryInteger)?) { add(number.map { String($0) } ?? "") }

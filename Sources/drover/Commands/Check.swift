@@ -55,7 +55,7 @@ struct Check: AsyncParsableCommand {
         var worst = ExitCode.success
         var reports: [CheckReport] = []
         for image in images {
-            let result = try CheckResult(of: image, imageOptions.chainOptions(for: image))
+            let result = try CheckResult(of: image, imageOptions.chainOptions())
             if let refusal = result.refusal { StandardError.line(ErrorLine.text(of: refusal)) }
             if result.code.rawValue > worst.rawValue { worst = result.code }
             switch outputOptions.output {
@@ -77,7 +77,7 @@ struct Check: AsyncParsableCommand {
         let session = try await Session(progressOptions, verbosity, jobs: nil, rate: nil)
         for image in images {
             let repair = MtimeRepair(
-                image, try imageOptions.chainOptions(for: image, changes: true), known: known)
+                image, try imageOptions.chainOptions(changes: true), known: known)
             for outcome in try await session.during({ options in try await repair.run(options) }) {
                 switch outcome {
                 case .repaired(let base, let time, let proof):

@@ -48,7 +48,7 @@ struct Commit: AsyncParsableCommand {
 
     private func asked() throws -> Committing.Request {
         var request = Committing.Request(
-            image: image, options: try imageOptions.chainOptions(for: image, changes: true))
+            image: image, options: try imageOptions.chainOptions(changes: true))
         (request.folders, request.force) = (siblings, force)
         return request
     }

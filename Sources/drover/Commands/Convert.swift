@@ -158,13 +158,13 @@ struct Convert: AsyncParsableCommand {
     private func stream() async throws {
         if MakeInvocation.isDryRun {
             return try await DryRun.say("convert \(source) to standard output") {
-                _ = try ImageChain.open(source, imageOptions.chainOptions(for: source))
+                _ = try ImageChain.open(source, imageOptions.chainOptions())
             }
         }
         let session = try await Session(
             progressOptions, verbosity, jobs: copyOptions.jobs, rate: copyOptions.rate,
             keepsCache: cacheOptions.keepCache)
-        var options = try imageOptions.chainOptions(for: source)
+        var options = try imageOptions.chainOptions()
         options.settles = true
         let chain = try ImageChain.open(source, options)
         for warning in chain.warnings { verbosity.warn(warning.plain) }
@@ -184,7 +184,7 @@ struct Convert: AsyncParsableCommand {
     }
 
     private func request() throws -> ConversionRequest {
-        var options = try imageOptions.chainOptions(for: source)
+        var options = try imageOptions.chainOptions()
         options.settles = !MakeInvocation.isDryRun
         if let backing { try options.location.check(named: backing) }
         var request = ConversionRequest(

@@ -53,7 +53,7 @@ struct Create: AsyncParsableCommand {
     @Argument(help: "The disk's size, where it is not the backing file's.") var size: ByteSize?
 
     func run() async throws {
-        var options = try imageOptions.chainOptions(for: backing, changes: true)
+        var options = try imageOptions.chainOptions(changes: true)
         try options.location.check(named: backing)
         options.confinesImage = true
         options.format = backingFileFormat ?? options.format

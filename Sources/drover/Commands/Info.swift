@@ -30,7 +30,7 @@ struct Info: ParsableCommand {
         if imageOptions.format == nil, try ArchiveAddress.isArchiveFile(image) {
             return try List.list(image, outputOptions)
         }
-        let chain = try ImageChain.examine(image, imageOptions.chainOptions(for: image))
+        let chain = try ImageChain.examine(image, imageOptions.chainOptions())
         let depths = backingChain ? chain.layers.indices : 0..<1
         let facts = try depths.map { try ImageFacts(of: chain, depth: $0) }
         var output = Output()

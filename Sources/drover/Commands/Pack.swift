@@ -109,13 +109,10 @@ struct Pack: AsyncParsableCommand {
     }
 
     private func request() throws -> PackRequest {
+        var options = try imageOptions.chainOptions()
+        options.settles = !MakeInvocation.isDryRun
         var request = PackRequest(
-            archive: archive == "-" ? nil : archive, images: try allSources(),
-            options: { [imageOptions] in
-                var options = try imageOptions.chainOptions(for: $0)
-                options.settles = !MakeInvocation.isDryRun
-                return options
-            },
+            archive: archive == "-" ? nil : archive, images: try allSources(), options: options,
             compression: compression, flatten: flatten)
         (request.shortestZeroRun, request.segmentLength) = (try copyOptions.zeroRun(), segment.bytes)
         request.policy = StartPolicy(restart: restart, force: force)

@@ -71,14 +71,14 @@ struct Rebase: AsyncParsableCommand {
     }
 
     private func asked() throws -> Rebasing.Request {
-        let options = try imageOptions.chainOptions(for: image, changes: true)
+        let options = try imageOptions.chainOptions(changes: true)
         let path = backing.isEmpty ? nil : try FilePath(argument: backing)
         if let path { try options.location.check(named: path) }
         var request = Rebasing.Request(
             image: image, options: options,
             backing: path.map { BackingRequest($0, as: backingFileFormat, like: options) })
         (request.oldBacking, request.headerOnly, request.force) = (oldBacking, headerOnly, force)
-        request.archived = try imageOptions.chainOptions(for: image).archived
+        request.archived = try imageOptions.chainOptions().archived
         return request
     }
 }

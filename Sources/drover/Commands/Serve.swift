@@ -92,7 +92,7 @@ struct Serve: ParsableCommand {
     }
 
     private func servingOptions() throws -> ServingOptions {
-        let chain = try imageOptions.chainOptions(for: image)
+        let chain = try imageOptions.chainOptions()
         var options = ServingOptions(file: image, location: chain.location)
         (options.format, options.backingFormat) = (chain.format, chain.backingFormat)
         (options.ignoreMtime, options.forceShare) = (chain.ignoreMtime, chain.forceShare)

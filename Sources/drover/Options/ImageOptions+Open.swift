@@ -8,7 +8,7 @@ extension ImageOptions {
     func open(_ image: FilePath, _ verbosity: VerbosityOptions, isSecond: Bool = false) throws
         -> ImageChain
     {
-        var options = try chainOptions(for: image)
+        var options = try chainOptions()
         options.isSecond = isSecond
         let chain = try ImageChain.open(image, options)
         for warning in chain.warnings { verbosity.warn(warning.plain) }

@@ -46,10 +46,9 @@ struct ImageOptions: ParsableArguments {
     @Flag(help: "Read an image although somebody may write to it.")
     var forceShare = false
 
-    /// What these options say of `image`. Throws `unavailable` where a directory of `--confine` is
-    /// missing.
-    /// `changes`: the image is changed, or a header will name it; what is in an archive is only read.
-    func chainOptions(for image: FilePath, changes: Bool = false) throws -> ChainOptions {
+    /// How images are opened. Throws `unavailable` where a directory of `--confine` is missing.
+    /// `changes`: they are changed, or a header will name them; what is in an archive is only read.
+    func chainOptions(changes: Bool = false) throws -> ChainOptions {
         var options = ChainOptions(
             format: format, backingFormat: backingFormat,
             location: try BackingLocation(
