@@ -14,10 +14,10 @@ struct OpenedImages: Sendable {
 
     /// Opens every image of `request`; throws where one cannot be packed.
     init(_ request: PackRequest, _ workers: WorkerSlots) async throws {
-        let known = Locked([LayerCollection.Key: ImageLayer]())
+        let known = Locked(Known())
         let opened = try await Workers.map(request.images, workers) { image in
             let (chains, companions) = try OpenedImages.open(image, request)
-            // A base is open once, and not for each of its overlays.
+            // A base that many overlays name is open once.
             return (chains.map { OpenedImages.shared($0, known) }, companions)
         }
         for (image, (chains, further)) in zip(request.images, opened) {
@@ -34,16 +34,17 @@ struct OpenedImages: Sendable {
         }
     }
 
-    /// `chain`, of whose files those that are `known` already are taken from there.
-    private static func shared(_ chain: ImageChain, _ known: Locked<[LayerCollection.Key: ImageLayer]>)
-        -> ImageChain
-    {
+    /// The layers that were opened, by what they are and by what name.
+    private typealias Known = [LayerCollection.Key: [FilePath: ImageLayer]]
+
+    /// `chain`, of whose files those that are `known` already by the same name are taken from there.
+    private static func shared(_ chain: ImageChain, _ known: Locked<Known>) -> ImageChain {
         known.withLock { known in
             ImageChain(
                 layers: chain.layers.map { layer in
                     let key = LayerCollection.Key(layer)
-                    let first = known[key] ?? layer
-                    known[key] = first
+                    let first = known[key]?[layer.path] ?? layer
+                    known[key, default: [:]][layer.path] = first
                     return first
                 })
         }
