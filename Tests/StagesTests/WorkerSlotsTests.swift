@@ -154,8 +154,25 @@ struct WorkerSlotsTests {
         #expect(doubled == (0..<500).map { $0 % 7 == 0 ? nil : 2 * $0 })
         #expect(tally.all == 500 && tally.most <= limit)
         #expect(try await Workers.map([Int](), slots) { $0 }.isEmpty)
-        await #expect(throws: Fault()) {
-            try await Workers.map([1, 2, 3], slots) { if $0 == 2 { throw Fault() } }
+    }
+
+    private struct Failure: Error, Equatable { let number: Int }
+
+    @Test func ofSeveralErrorsTheOneOfTheFirstElementIsThrown() async throws {
+        let (slots, gate) = (WorkerSlots(limit: 2), BoundedChannel<Int>(limit: 1))
+        try await slots.take()
+        await #expect(throws: Failure(number: 3)) {
+            // The second to fail is the first in their order.
+            try await Workers.map(Array(0..<100), slots) { number in
+                if number == 3 {
+                    _ = try await gate.receive()
+                    throw Failure(number: 3)
+                }
+                if number == 10 {
+                    gate.finish()
+                    throw Failure(number: 10)
+                }
+            }
         }
     }
 }

@@ -36,24 +36,28 @@ package struct Workers: Sendable {
         }
     }
 
-    /// What `transform` makes of each of `elements`, in their order; as `work`.
+    /// What `transform` makes of each of `elements`, in their order; as `work`, but of several errors the one
+    /// of the first element is thrown, whoever came to it first.
     package static func map<Element: Sendable, Result: Sendable>(
         _ elements: [Element], _ slots: WorkerSlots,
         _ transform: @escaping @Sendable (Element) async throws -> Result
     ) async throws -> [Result] {
-        let next = Locked(elements.startIndex)
+        let left = Locked(elements.indices)
         let results = Locked([Result?](repeating: nil, count: elements.count))
+        let failure = Locked((index: Int, error: any Error)?.none)
         try await work(slots) {
-            while true {
-                let index = next.withLock { next in
-                    defer { next += 1 }
-                    return next
+            // All before one that failed were taken before it.
+            while let index = left.withLock({ $0.popFirst() }) {
+                do {
+                    let result = try await transform(elements[index])
+                    results.withLock { $0[index] = result }
+                } catch {
+                    left.withLock { $0 = $0.suffix(0) }
+                    failure.withLock { if index < $0?.index ?? .max { $0 = (index, error) } }
                 }
-                guard index < elements.endIndex else { return }
-                let result = try await transform(elements[index])
-                results.withLock { $0[index] = result }
             }
         }
+        if let failure = failure.withLock(\.self) { throw failure.error }
         return results.withLock { $0.compactMap(\.self) }
     }
 
