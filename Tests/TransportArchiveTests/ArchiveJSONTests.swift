@@ -157,22 +157,25 @@ struct ArchiveJSONTests {
 
     @Test func aHeaderIsTheBytesItWasBefore() throws {
         let access = FileAccess(mode: 0o640, owner: 7, group: 8)
+        var layers = [
+            ArchiveHeader.Layer(
+                names: ["a/\"b\"", "c", "d"], format: FormatDescription(format: "raw", layout: "raw"),
+                size: 512,
+                mtime: "1.000000002", backing: nil, isImage: false, access: access),
+            ArchiveHeader.Layer(
+                names: ["e"],
+                format: FormatDescription(format: "cow", layout: "uml-v3", alignment: 4096), size: .max,
+                mtime: "-1.000000002", backing: 0, isImage: true),
+            ArchiveHeader.Layer(
+                names: ["f"], format: FormatDescription(format: "raw", layout: "raw"), size: 0,
+                mtime: "3.000000000", backing: nil, isImage: false),
+        ]
+        layers[0].same = 3
+        (layers[2].isCompanion, layers[2].link) = (true, "../g")
         let header = ArchiveHeader(
             options: ArchiveHeader.Options(
                 compression: "lz4:1", flatten: false, zeroRun: 4096, sharesContent: true),
-            layers: [
-                ArchiveHeader.Layer(
-                    names: ["a/\"b\"", "c", "d"], format: FormatDescription(format: "raw", layout: "raw"),
-                    size: 512,
-                    mtime: "1.000000002", backing: nil, isImage: false, access: access, same: 3),
-                ArchiveHeader.Layer(
-                    names: ["e"],
-                    format: FormatDescription(format: "cow", layout: "uml-v3", alignment: 4096), size: .max,
-                    mtime: "-1.000000002", backing: 0, isImage: true),
-                ArchiveHeader.Layer(
-                    names: ["f"], format: FormatDescription(format: "raw", layout: "raw"), size: 0,
-                    mtime: "3.000000000", backing: nil, isImage: false, isCompanion: true, link: "../g"),
-            ], parent: ArchiveHeader.Parent(state: "12", id: "34", name: "h.drover"))
+            layers: layers, parent: ArchiveHeader.Parent(state: "12", id: "34", name: "h.drover"))
         let text = #"""
             {"layers":[{"also":["c","d"],"group":8,"image":false,"layout":"raw","mode":416,"mtime":"1.000000002",
             "name":"a/\"b\"","owner":7,"same":3,"size":512},

@@ -76,7 +76,7 @@ package final class RemoteFile: Sendable {
         var bytes = [UInt8](repeating: 0, count: RemoteFile.window)
         let connection = try Connection()
         let answer = try bytes.withUnsafeMutableBytes {
-            try RemoteFile.ask(connection, address, path, 0, nil, $0, .unavailable)
+            try RemoteFile.ask(connection, for: Part(address: address, path: path), $0, .unavailable)
         }
         let total = answer.total
         guard answer.status == 206, total > 0, answer.first == 0 else {
@@ -153,7 +153,8 @@ package final class RemoteFile: Sendable {
         let connection = try idle.withLock { $0.popLast() } ?? Connection()
         // A weak one matches nothing; it is compared all the same.
         let condition = etag.isEmpty || etag.hasPrefix("W/") ? nil : etag
-        let answer = try RemoteFile.ask(connection, address, path, offset, condition, buffer, .io)
+        let part = Part(address: address, path: path, offset: offset, etag: condition)
+        let answer = try RemoteFile.ask(connection, for: part, buffer, .io)
         try check(answer, offset, buffer.count)
         idle.withLock { if $0.count < RemoteFile.mostIdle { $0.append(connection) } }
     }
@@ -184,18 +185,28 @@ package final class RemoteFile: Sendable {
         }
     }
 
+    /// What is asked for: as many bytes as there is room for, of the file that has the tag.
+    private struct Part {
+        let address: String
+        let path: FilePath
+        var offset: UInt64 = 0
+        /// nil takes any.
+        var etag: String? = nil
+    }
+
     /// What the server answers. Throws, with `kind`, where there is no answer, or it leads elsewhere, or the
     /// bytes are not those of the file.
     private static func ask(
-        _ connection: Connection, _ address: String, _ path: FilePath, _ offset: UInt64, _ etag: String?,
-        _ buffer: UnsafeMutableRawBufferPointer, _ kind: DiskImageError.Kind
+        _ connection: Connection, for part: Part, _ buffer: UnsafeMutableRawBufferPointer,
+        _ kind: DiskImageError.Kind
     ) throws -> ccurl_answer {
+        let path = part.path
         var answer = ccurl_answer()
         var problem = [CChar](repeating: 0, count: 256)
         guard
             ccurl_get(
-                connection.handle, address, offset, buffer.count, etag, buffer.baseAddress, &answer, &problem)
-                == 0
+                connection.handle, part.address, part.offset, buffer.count, part.etag, buffer.baseAddress,
+                &answer, &problem) == 0
         else {
             throw DiskImageError(kind, path, "cannot be read: \(text(problem))")
         }

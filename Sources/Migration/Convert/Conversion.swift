@@ -142,12 +142,12 @@ package struct Conversion: TargetMove {
     func pipeline(
         _ options: MoveOptions, finished: [Range<UInt64>] = [], known: KnownDigests? = nil
     ) -> CopyPipeline<ChainContent> {
-        CopyPipeline(
-            ChainContent(
-                chain, plan.holding, segmentLength: request.segmentLength,
-                shortestZeroRun: request.shortestZeroRun, finished: finished, known: known,
-                salvages: request.salvages, progress: options.progress),
-            options)
+        var content = ChainContent(
+            chain, plan.holding, segmentLength: request.segmentLength,
+            shortestZeroRun: request.shortestZeroRun, finished: finished, known: known,
+            progress: options.progress)
+        content.salvages = request.salvages
+        return CopyPipeline(content, options)
     }
 
     func beginProgress(_ progress: Progress, _ finished: [Range<UInt64>]) throws {

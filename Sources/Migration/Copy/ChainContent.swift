@@ -5,19 +5,19 @@ internal import Manifests
 struct ChainContent: ContentSource {
     let scope: CopyScope
     let shortestZeroRun: Int
+    /// Whether what cannot be read is zeros.
+    var salvages = false
     private let chain: ImageChain
     private let progress: Progress
-    private let salvages: Bool
     private var planner: ChunkPlanner<TargetRuns>
 
     /// What `scope` says of `chain`, but for the ranges `finished`, which are in order. `known`: of
-    /// its bottom layer, whose segments the target may share. `salvages`: what cannot be read is zeros.
+    /// its bottom layer, whose segments the target may share.
     init(
         _ chain: ImageChain, _ scope: CopyScope, segmentLength: UInt64, shortestZeroRun: Int = 4096,
-        finished: [Range<UInt64>] = [], known: KnownDigests? = nil, salvages: Bool = false,
-        progress: Progress
+        finished: [Range<UInt64>] = [], known: KnownDigests? = nil, progress: Progress
     ) {
-        (self.chain, self.scope, self.progress, self.salvages) = (chain, scope, progress, salvages)
+        (self.chain, self.scope, self.progress) = (chain, scope, progress)
         self.shortestZeroRun = shortestZeroRun
         planner = ChunkPlanner(
             chain, scope, segmentLength: segmentLength, writesZeros: shortestZeroRun == 0, finished: finished,

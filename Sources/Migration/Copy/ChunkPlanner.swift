@@ -20,17 +20,15 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
     private var run: TargetRun?
     private var position: UInt64
     private var nextFinished = 0
-    private var known: KnownBottom?
+    /// What need not be read.
+    private var known: KnownBottom? = nil
 
     /// Plans `range` of a disk of `length` bytes; `runs` cover it. `finished` are whole segments or
-    /// spans, in order, not overlapping. `writesZeros`: zeros that are held are written too. `known`:
-    /// what need not be read.
+    /// spans, in order, not overlapping. `writesZeros`: zeros that are held are written too.
     init(
         _ runs: Source, _ range: Range<UInt64>, length: UInt64, _ holding: CopyScope, segmentLength: UInt64,
-        writesZeros: Bool = false,
-        finished: [Range<UInt64>], known: KnownBottom? = nil
+        writesZeros: Bool = false, finished: [Range<UInt64>]
     ) {
-        self.known = known
         self.runs = runs
         self.length = length
         end = range.upperBound
@@ -159,14 +157,14 @@ extension ChunkPlanner<TargetRuns> {
         _ chain: ImageChain, _ holding: CopyScope, segmentLength: UInt64, writesZeros: Bool = false,
         finished: [Range<UInt64>] = [], known: KnownDigests? = nil
     ) {
-        // A bitmap tells data from zeros, for which it must be read.
-        let bottom = known.flatMap {
-            holding == .everything(marks: false) && !writesZeros ? KnownBottom(chain, $0) : nil
-        }
         self.init(
             TargetRuns(chain, holding), 0..<chain.guestLength, length: chain.guestLength, holding,
             segmentLength: segmentLength,
-            writesZeros: writesZeros, finished: finished, known: bottom)
+            writesZeros: writesZeros, finished: finished)
+        // A bitmap tells data from zeros, for which it must be read.
+        self.known = known.flatMap {
+            holding == .everything(marks: false) && !writesZeros ? KnownBottom(chain, $0) : nil
+        }
     }
 }
 

@@ -36,9 +36,11 @@ enum Companion: Sendable {
     func described(as name: String) -> ArchiveHeader.Layer? {
         guard case .link(_, let text, let mtime) = self else { return nil }
         let raw = ImageFormat.raw.name
-        return ArchiveHeader.Layer(
+        var described = ArchiveHeader.Layer(
             names: [name], format: FormatDescription(format: raw, layout: raw), size: 0,
-            mtime: mtime.description, backing: nil, isImage: false, isCompanion: true, link: text)
+            mtime: mtime.description, backing: nil, isImage: false)
+        (described.isCompanion, described.link) = (true, text)
+        return described
     }
 
     /// What shell patterns find that count from the first of `folders` in which they find something, in the

@@ -26,14 +26,15 @@ struct PlannedLayer {
 
     /// `names` has one for `place` and each of `also`.
     func described(as names: [String], _ inherited: InheritedContent?) throws -> ArchiveHeader.Layer {
-        let same: Int? = if case .whole(let layer)? = inherited { layer } else { nil }
         let accesses = try source.chain.layers.map { try $0.content.archived?.access ?? $0.file.access() }
         // What belongs to images may be a program.
         let access = isCompanion ? accesses.first : TargetAccess(holding: accesses, umask: 0).wanted
-        return ArchiveHeader.Layer(
+        var described = ArchiveHeader.Layer(
             names: names, format: format, size: size, mtime: source.chain.top.mtime.description,
-            backing: backing, isImage: !asked.isEmpty, access: access, same: same,
-            isCompanion: isCompanion)
+            backing: backing, isImage: !asked.isEmpty, access: access)
+        described.isCompanion = isCompanion
+        if case .whole(let layer)? = inherited { described.same = layer }
+        return described
     }
 }
 

@@ -73,21 +73,17 @@ package struct ArchiveHeader: Equatable, Sendable {
         package let owner: UInt32?
         package let group: UInt32?
         /// The parent's layer that it is, whole; such a layer has no records. Absent where it has some.
-        package let same: Int?
+        package var same: Int? = nil
         /// True for a small file, or a link, that travels with the images; else absent.
-        package let with: Bool?
+        package internal(set) var with: Bool? = nil
         /// Where a symbolic link leads; absent of everything else.
-        package let link: String?
+        package var link: String? = nil
 
         /// `names` are the layer's and its further ones, at least one.
         package init(
             names: [String], format: FormatDescription, size: UInt64, mtime: String, backing: Int?,
-            isImage: Bool, access: FileAccess? = nil, same: Int? = nil,
-            isCompanion: Bool = false, link: String? = nil
+            isImage: Bool, access: FileAccess? = nil
         ) {
-            self.same = same
-            with = isCompanion ? true : nil
-            self.link = link
             (mode, owner, group) = (access?.mode, access?.owner, access?.group)
             name = names[0]
             also = names.count > 1 ? Array(names.dropFirst()) : nil
@@ -99,7 +95,10 @@ package struct ArchiveHeader: Equatable, Sendable {
         }
 
         /// Whether it is a small file or a link that travels with the images.
-        package var isCompanion: Bool { with == true }
+        package var isCompanion: Bool {
+            get { with == true }
+            set { with = newValue ? true : nil }
+        }
         /// Whether it is a raw image.
         package var isRaw: Bool { layout == ImageFormat.raw.name }
 
