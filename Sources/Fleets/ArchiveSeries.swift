@@ -9,7 +9,8 @@ internal import TransportArchive
 struct ArchiveSeries {
     /// Which archive of a series is meant.
     enum Member {
-        /// The one that a run makes: one that was begun and is newer than all that are whole, else a new one.
+        /// The one that a run makes: one that was begun and is newer than all that are whole, else
+        /// a new one.
         case next
         /// The last one, whole or not.
         case last
@@ -79,7 +80,8 @@ struct ArchiveSeries {
         case .next:
             if let begun = begun.last, begun > whole.last ?? "" { return path(begun) }
             var now = Int(SystemClock.now.seconds)
-            // No name is given twice, and names are in the order in which they were given, whatever the clock says.
+            // No name is given twice, and names are in the order in which they were given, whatever
+            // the clock says.
             while let last = whole.last, ArchiveSeries.text(of: now) <= last { now += 1 }
             return path(ArchiveSeries.text(of: now))
         case .last:
@@ -95,8 +97,8 @@ struct ArchiveSeries {
         }
     }
 
-    /// The newest whole archive of which all is there that it stands on, unless it is the last of `most`
-    /// that stand on one another.
+    /// The newest whole archive of which all is there that it stands on, unless it is the last of
+    /// `most` that stand on one another.
     func parent(fullEvery most: Int?) throws -> FilePath? {
         for time in try times().whole.reversed() {
             guard let archive = try? ArchiveFile(ImageFile(opening: path(time))),
@@ -111,8 +113,8 @@ struct ArchiveSeries {
 }
 
 extension PipelineSpec {
-    /// The same with the archive that is meant by a name with a time in it. `makes`: the one that is to
-    /// be made next.
+    /// The same with the archive that is meant by a name with a time in it. `makes`: the one that
+    /// is to be made next.
     package func choosingArchive(makes: Bool) throws -> PipelineSpec {
         guard let pattern = target.archive, let series = ArchiveSeries(pattern) else { return self }
         var spec = self

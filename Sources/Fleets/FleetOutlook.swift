@@ -52,8 +52,8 @@ extension FleetPlan {
         return outlooks
     }
 
-    /// Whether the file system of the targets may share extents with a file that one of the items at
-    /// `indices` is made from.
+    /// Whether the file system of the targets may share extents with a file that one of the items
+    /// at `indices` is made from.
     package func canShare(_ indices: [Int]) throws -> Bool {
         var folder = spec.target.directory
         while try ImageFile.identity(at: folder) == nil, !folder.components.isEmpty {
@@ -152,8 +152,8 @@ extension FleetPlan {
             read: isToDo && problem == nil ? try read() : 0)
     }
 
-    /// A target that somebody has written to, and whose source has changed, too: whichever is kept, something
-    /// is lost, and that is not for a nightly run to decide.
+    /// A target that somebody has written to, and whose source has changed, too: whichever is kept,
+    /// something is lost, and that is not for a nightly run to decide.
     func conflict(at index: Int, _ change: JobDifference) -> MigrationError {
         // Not `target`, which is what is in the way of a move that has begun.
         MigrationError(

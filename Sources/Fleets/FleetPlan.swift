@@ -24,8 +24,8 @@ package struct FleetPlan: Sendable {
         self.items = withOrphans ? try items + FleetPlan.orphans(of: spec, beside: items) : items
     }
 
-    /// Targets in the pipeline's folder that are none of `items`, by their manifests, and whose sources are
-    /// not where they were.
+    /// Targets in the pipeline's folder that are none of `items`, by their manifests, and whose
+    /// sources are not where they were.
     private static func orphans(of spec: PipelineSpec, beside items: [FleetItem]) throws -> [FleetItem] {
         guard spec.target.archive == nil else { return [] }
         let known = Set(items.map(\.target.absolute))

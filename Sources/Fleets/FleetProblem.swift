@@ -22,8 +22,8 @@ package struct FleetProblem: Error, Sendable, CustomStringConvertible {
             (error as? any Advising)?.message.text(ChoiceWords.pipelineFile) ?? "\(error)"
     }
 
-    /// Whether it is the file system of the file called `target` that failed, or is full: then nothing else
-    /// can be written there either.
+    /// Whether it is the file system of the file called `target` that failed, or is full: then
+    /// nothing else can be written there either.
     func isOfDisk(under target: FilePath) -> Bool {
         let failures: Set<Errno> = [
             .ioError, .noSpace, .readOnlyFileSystem, Errno(rawValue: EDQUOT),

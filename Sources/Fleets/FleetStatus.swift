@@ -9,7 +9,8 @@ package struct FleetStatus: Sendable {
     package enum State: Sendable {
         /// Whole; `isAltered` where somebody has written to the target since.
         case done(isAltered: Bool)
-        /// A process works on it; bytes of data (or of archive) a second, nil as long as that is unknown.
+        /// A process works on it; bytes of data (or of archive) a second, nil as long as that is
+        /// unknown.
         case running(rate: Double?)
         /// Whole, but without its name until its family is whole. `isNaming`: it is, and the next
         /// run gives the names.
@@ -134,7 +135,8 @@ extension FleetStatus {
 }
 
 extension [FleetStatus.Sample] {
-    /// Bytes a second over the last ten seconds that were recorded; nil as long as that is less than one.
+    /// Bytes a second over the last ten seconds that were recorded; nil as long as that is less
+    /// than one.
     fileprivate var rate: Double? {
         guard let last, let first = first(where: { $0.time > last.time - 10 }), last.time >= first.time + 1
         else { return nil }

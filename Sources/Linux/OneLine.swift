@@ -1,5 +1,6 @@
 extension String {
-    /// The text without anything that would end the line, move the cursor or turn the writing round.
+    /// The text without anything that would end the line, move the cursor or turn the writing
+    /// round.
     package var onOneLine: String {
         guard unicodeScalars.contains(where: \.movesWriting) else { return self }
         var line = String.UnicodeScalarView()

@@ -1,6 +1,6 @@
 extension Sequence<UInt8> {
-    /// The bytes as a part of a URI: all but letters, digits, `-._~` (RFC 3986, "unreserved") and what is in
-    /// `kept` as `%XX`.
+    /// The bytes as a part of a URI: all but letters, digits, `-._~` (RFC 3986, "unreserved") and
+    /// what is in `kept` as `%XX`.
     package func percentEncoded(keeping kept: String = "") -> String {
         map { byte in
             let character = Character(UnicodeScalar(byte))

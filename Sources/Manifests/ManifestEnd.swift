@@ -35,8 +35,8 @@ package struct LostSectors: Codable, Equatable, Sendable {
 
 /// The last record: the target is whole.
 package struct ManifestCompletion: Codable, Equatable, Sendable {
-    /// The target's file once it had its name. As long as it is that, it has the bytes whose digests
-    /// are recorded.
+    /// The target's file once it had its name. As long as it is that, it has the bytes whose
+    /// digests are recorded.
     package struct Named: Codable, Equatable, Sendable {
         package let inode: UInt64
         /// As `mtime`; giving a name changes it.
@@ -121,8 +121,8 @@ extension ManifestCompletion {
         file.isRegular && file.size == size && file.mtime.description == mtime
     }
 
-    /// The same, of the target's `file`, which has its name; nil where a change in the very moment of
-    /// the naming would not show.
+    /// The same, of the target's `file`, which has its name; nil where a change in the very moment
+    /// of the naming would not show.
     package func naming(_ file: FileIdentity) -> ManifestCompletion? {
         guard matches(file), file.wasWrittenBeforeItChanged else { return nil }
         var completion = self

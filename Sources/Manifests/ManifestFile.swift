@@ -27,8 +27,8 @@ package final class ManifestFile: Sendable {
         try self.init(at: ManifestFile.place(of: target), called: target.path, usesLock: usesLock)
     }
 
-    /// As above, of the manifest at `place`, which need not lie beside its target; `called` is what a user
-    /// is told where it cannot be made.
+    /// As above, of the manifest at `place`, which need not lie beside its target; `called` is what
+    /// a user is told where it cannot be made.
     package init(at place: FilePlace, called name: FilePath? = nil, usesLock: Bool = true) throws {
         self.place = place
         file = try LockedFile(place, called: name, usesLock: usesLock)

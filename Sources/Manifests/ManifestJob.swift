@@ -143,8 +143,8 @@ package struct ManifestJob: Codable, Equatable, Sendable {
             self.segment = segment
         }
 
-        /// What differs, for people: "format raw, now qcow2; segment 1048576, now 67108864". Empty where
-        /// nothing does.
+        /// What differs, for people: "format raw, now qcow2; segment 1048576, now 67108864". Empty
+        /// where nothing does.
         package func differences(from now: Options) -> String {
             func text(_ value: (some CustomStringConvertible)?) -> String { value.map { "\($0)" } ?? "none" }
             let fields: [(String, String, String)] = [

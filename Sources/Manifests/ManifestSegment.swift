@@ -11,8 +11,8 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
     /// `data`, `zero`, or `backing` for what is left to the target's backing file.
     package let kind: String
     package let digest: String
-    /// The digests of its chunks, one behind the other, where they are recorded: of a base, parts of
-    /// which many targets will have.
+    /// The digests of its chunks, one behind the other, where they are recorded: of a base, parts
+    /// of which many targets will have.
     package let chunks: String?
     /// Bytes of data that were read for it; nil where it has none, and in records of before.
     package var read: UInt64? = nil
@@ -48,7 +48,8 @@ package struct ManifestSegment: Codable, Equatable, Sendable {
         a.start == b.start && a.count == b.count && a.kind == b.kind && a.digest == b.digest
     }
 
-    /// Bytes of data that were moved for it, as far as that is recorded: else all of it, where it is no hole.
+    /// Bytes of data that were moved for it, as far as that is recorded: else all of it, where it
+    /// is no hole.
     package var moved: UInt64 { min(read ?? .max, kind == "data" ? count &* 512 : 0) }
 
     /// The range in bytes, or nil where it passes 2^63.

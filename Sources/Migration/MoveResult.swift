@@ -21,8 +21,8 @@ package protocol TargetMove: Sendable {
     var warnings: [Message] { get }
     /// What is there already, and what it means for this very move.
     func state() throws -> TargetState
-    /// In what the move that is recorded differs from this one; nil where it is this very one, or there is
-    /// none.
+    /// In what the move that is recorded differs from this one; nil where it is this very one, or
+    /// there is none.
     func difference() throws -> JobDifference?
     /// Throws where `run` would refuse what is there, as far as that can be seen without a lock;
     /// nothing is changed.

@@ -20,8 +20,8 @@ package final class Progress: Sendable {
         package var length: UInt64 = 0
         /// Guest disk that is done, holes and all.
         package var covered: UInt64 = 0
-        /// Of a move of many: how many there are, how many of them are done, and the one that was begun
-        /// last; 0 of one alone.
+        /// Of a move of many: how many there are, how many of them are done, and the one that was
+        /// begun last; 0 of one alone.
         package var items = 0
         package var itemsDone = 0
         package var item = ""

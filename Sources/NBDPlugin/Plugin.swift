@@ -6,8 +6,9 @@ internal import Serving
 
 /// nbdkit's plugin: what its functions do, which `CNBDKit` names to it.
 ///
-/// nbdkit forks after it has loaded the plugin and asked for what is in `get_ready`: before that there
-/// must be no thread, and later there are nbdkit's own alone. So nothing here uses tasks or Dispatch.
+/// nbdkit forks after it has loaded the plugin and asked for what is in `get_ready`: before that
+/// there must be no thread, and later there are nbdkit's own alone. So nothing here uses tasks or
+/// Dispatch.
 private enum Plugin {
     static let parameters = Locked(ServingParameters())
     static let served = Locked(ServedFile?.none)

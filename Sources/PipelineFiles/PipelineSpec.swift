@@ -76,7 +76,8 @@ package struct PipelineSpec: Equatable, Sendable {
     package var jobs: Int?
     /// Bytes read a second, more than 0.
     package var rate: UInt64?
-    /// Where the figures of a run are written; `PipelineSpec.shard` in it stands for the part of the fleet.
+    /// Where the figures of a run are written; `PipelineSpec.shard` in it stands for the part of
+    /// the fleet.
     package var metrics: FilePath?
     /// Programs that hear how a run ended.
     package var hooks: Hooks

@@ -50,9 +50,9 @@ package final class ServedDisk: Sendable {
         }
     }
 
-    /// Calls `body` with what lies in `range`, from its beginning on and without gaps, until that ends,
-    /// there was enough, or `body` returns false. Extents that follow one another are alike only where
-    /// they are not `isZero`.
+    /// Calls `body` with what lies in `range`, from its beginning on and without gaps, until that
+    /// ends, there was enough, or `body` returns false. Extents that follow one another are alike
+    /// only where they are not `isZero`.
     package func extents(
         in range: Range<UInt64>, _ body: (_ range: Range<UInt64>, _ isZero: Bool) throws -> Bool
     ) throws {

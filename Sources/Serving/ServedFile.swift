@@ -44,8 +44,8 @@ package final class ServedFile: Sendable {
 
     private struct Weak { weak var disk: ServedDisk? }
 
-    /// Opens everything that can be opened now. Throws what is wrong with the image, or with the archive
-    /// and those it stands on.
+    /// Opens everything that can be opened now. Throws what is wrong with the image, or with the
+    /// archive and those it stands on.
     package init(_ options: ServingOptions) throws {
         let ancestors = AncestorSearch(
             in: options.archives, allowedBy: options.location, keepingIn: ArchiveCache(frames: options.cache))

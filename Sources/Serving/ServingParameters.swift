@@ -43,8 +43,8 @@ package struct ServingParameters: Sendable {
 
     package init() {}
 
-    /// Takes in a parameter; what it names is found from the folder that is the current one now. Throws
-    /// `Problem`.
+    /// Takes in a parameter; what it names is found from the folder that is the current one now.
+    /// Throws `Problem`.
     package mutating func set(_ key: String, to bytes: [UInt8]) throws {
         let text = String(decoding: bytes, as: UTF8.self)
         switch key {
@@ -78,8 +78,8 @@ package struct ServingParameters: Sendable {
         }
     }
 
-    /// What the parameters mean together. Throws `Problem`, or `DiskImageError` where a directory is
-    /// missing.
+    /// What the parameters mean together. Throws `Problem`, or `DiskImageError` where a directory
+    /// is missing.
     package func options() throws -> ServingOptions {
         guard let file else { throw Problem(description: "file=FILE is missing: what is to be served") }
         var options = ServingOptions(

@@ -47,7 +47,8 @@ package func stages(_ add: (inout StageGroup) throws -> Void) async throws {
     }
 }
 
-/// Runs two stages side by side and returns what they return; the first error is thrown, as by `stages`.
+/// Runs two stages side by side and returns what they return; the first error is thrown, as by
+/// `stages`.
 package func both<First: Sendable, Second: Sendable>(
     _ first: @escaping @Sendable () async throws -> First,
     _ second: @escaping @Sendable () async throws -> Second

@@ -1,8 +1,8 @@
 internal import Linux
 
-/// Lets many workers do a part of their work one after the other, in the order of its numbers. Numbers
-/// begin with 0 and are handed to workers in their order, so that whoever waits waits for somebody who
-/// works.
+/// Lets many workers do a part of their work one after the other, in the order of its numbers.
+/// Numbers begin with 0 and are handed to workers in their order, so that whoever waits waits for
+/// somebody who works.
 package final class Turns: Sendable {
     private struct State {
         var next: UInt64 = 0
@@ -15,9 +15,9 @@ package final class Turns: Sendable {
     /// The turn is that of number 0.
     package init() {}
 
-    /// Runs `body` when all smaller numbers have had their turn; the next one's comes after it. Throws
-    /// `CancellationError` where the task is cancelled while it waits; a turn whose body throws is
-    /// never passed on.
+    /// Runs `body` when all smaller numbers have had their turn; the next one's comes after it.
+    /// Throws `CancellationError` where the task is cancelled while it waits; a turn whose body
+    /// throws is never passed on.
     package func take<Result>(_ number: UInt64, _ body: () throws -> Result) async throws -> Result {
         try await wait(for: number)
         let result = try body()

@@ -79,8 +79,8 @@ package struct ChainOptions: Sendable {
     /// Opens files that are to be moved: what was written to them is on the disk before they are
     /// looked at, and one that changed in this very moment is waited for.
     package var settles = false
-    /// What else than a file a path may mean: the chain of an image in an archive. nil where it means
-    /// a file.
+    /// What else than a file a path may mean: the chain of an image in an archive. nil where it
+    /// means a file.
     package var archived: @Sendable (FilePath) throws -> ImageChain? = { _ in nil }
     /// Whether the image is the second of two that a user named, as messages must know.
     package var isSecond = false

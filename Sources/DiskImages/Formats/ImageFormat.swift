@@ -59,8 +59,8 @@ package struct FormatDescription: Equatable, Sendable {
     package let format: String
     /// The layout's name; the format's, where that has but one.
     package let layout: String
-    /// Where bitmap and data begin, in bytes: multiples of it; of qcow2 the length of a cluster. nil
-    /// where the layout has no choice.
+    /// Where bitmap and data begin, in bytes: multiples of it; of qcow2 the length of a cluster.
+    /// nil where the layout has no choice.
     package let alignment: UInt32?
     /// How its data is compressed; nil where it is not.
     package let compression: String?

@@ -4,8 +4,8 @@ internal import SystemPackage
 
 /// Symbolic links that are kept as such, and not followed.
 extension FilePlace {
-    /// Where the symbolic link that has the name leads, as it says it, and its own time; nil where the name
-    /// is no link's. Throws `badData` where the text is no UTF-8.
+    /// Where the symbolic link that has the name leads, as it says it, and its own time; nil where
+    /// the name is no link's. Throws `badData` where the text is no UTF-8.
     package func linkAsWritten() throws -> (text: String, mtime: Timestamp)? {
         guard let status = try status(), let target = try link() else { return nil }
         let text = target.string
@@ -16,8 +16,9 @@ extension FilePlace {
         return (text, FileIdentity(status, size: 0).mtime)
     }
 
-    /// Makes a symbolic link with the name that leads to `text`; false where there is such a one. Throws
-    /// `target` where something else has the name; another link is replaced where that is allowed.
+    /// Makes a symbolic link with the name that leads to `text`; false where there is such a one.
+    /// Throws `target` where something else has the name; another link is replaced where that is
+    /// allowed.
     package func makeLink(to text: String, mtime: Timestamp, replaces: Bool) throws -> Bool {
         if let found = try status() {
             guard found.st_mode & S_IFMT == S_IFLNK else {

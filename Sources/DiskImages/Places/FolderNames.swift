@@ -4,8 +4,8 @@ package import SystemPackage
 
 /// The names in a folder.
 package enum FolderNames {
-    /// In the order of their bytes, whatever bytes they have. Throws `unavailable` where the folder cannot be
-    /// read.
+    /// In the order of their bytes, whatever bytes they have. Throws `unavailable` where the folder
+    /// cannot be read.
     package static func all(in folder: FilePath) throws -> [FilePath.Component] {
         guard let stream = folder.withPlatformString({ opendir($0) }) else {
             throw DiskImageError.system(folder, "cannot be searched", .current, .unavailable)

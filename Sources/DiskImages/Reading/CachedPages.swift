@@ -2,12 +2,13 @@ internal import CLinux
 internal import Glibc
 internal import Linux
 
-/// What reading one file leaves in the host's page cache: where `passes` was asked for, only what was
-/// there before. A move of terabytes must not push out what the machine works with.
+/// What reading one file leaves in the host's page cache: where `passes` was asked for, only what
+/// was there before. A move of terabytes must not push out what the machine works with.
 ///
-/// What is there is asked for (cachestat(2), mincore(2)) before a stretch is read, and before the kernel reads ahead
-/// into it; what was not is let go of (POSIX_FADV_DONTNEED) a little behind what is read. Where the
-/// kernel does not say, because the file is somebody else's, all counts as having been there.
+/// What is there is asked for (cachestat(2), mincore(2)) before a stretch is read, and before the
+/// kernel reads ahead into it; what was not is let go of (POSIX_FADV_DONTNEED) a little behind what
+/// is read. Where the kernel does not say, because the file is somebody else's, all counts as
+/// having been there.
 final class CachedPages: Sendable {
     /// What is asked for at once, in bytes.
     static let window: UInt64 = 64 << 20
@@ -17,8 +18,8 @@ final class CachedPages: Sendable {
     private static let ahead: UInt64 = 16 << 20
     /// What stays behind the last read: other workers may be reading there.
     private static let behind: UInt64 = 8 << 20
-    /// Windows that are remembered. What was read of those that are forgotten was let go of, so that
-    /// they may be asked for again.
+    /// Windows that are remembered. What was read of those that are forgotten was let go of, so
+    /// that they may be asked for again.
     private static let mostWindows = 4096
 
     private enum Use { case left, passing, pinned }
@@ -33,8 +34,8 @@ final class CachedPages: Sendable {
 
     private let state = Locked(State())
 
-    /// From now on, nothing stays of the file of `descriptor` that was not there before; what lies in
-    /// memory alone stays in any case.
+    /// From now on, nothing stays of the file of `descriptor` that was not there before; what lies
+    /// in memory alone stays in any case.
     func pass(_ descriptor: CInt) {
         state.withLock { state in
             guard state.use == .left else { return }
@@ -114,7 +115,8 @@ final class CachedPages: Sendable {
     private static func letGoOfAll(_ state: inout State, _ descriptor: CInt) {
         for number in state.cached.keys {
             letGo(of: number, &state, descriptor)
-            // What the kernel still reads ahead, and nobody wanted in the end, cannot be dropped on its way.
+            // What the kernel still reads ahead, and nobody wanted in the end, cannot be dropped on
+            // its way.
             if waitForLate(number, state, descriptor) { letGo(of: number, &state, descriptor) }
         }
     }
@@ -124,8 +126,8 @@ final class CachedPages: Sendable {
         letGo(&state, descriptor, upTo: .max)
     }
 
-    /// Waits until all of a window that was not cached before, and is being read, is there; false where
-    /// nothing is.
+    /// Waits until all of a window that was not cached before, and is being read, is there; false
+    /// where nothing is.
     private static func waitForLate(_ number: UInt64, _ state: State, _ descriptor: CInt) -> Bool {
         let late = zip(cached(number, descriptor), state.cached[number] ?? []).map { $0 & ~$1 }
         guard late.contains(where: { $0 != 0 }) else { return false }

@@ -103,8 +103,8 @@ package final class ImageFile: Sendable {
         close(descriptor)
     }
 
-    /// Where it lies, links resolved, as that was when it was first asked for. Throws where that cannot be
-    /// found any more.
+    /// Where it lies, links resolved, as that was when it was first asked for. Throws where that
+    /// cannot be found any more.
     package func resolvedPath() throws -> FilePath {
         try found.withLock { found in
             if let path = found.path { return path }
@@ -114,13 +114,15 @@ package final class ImageFile: Sendable {
         }
     }
 
-    /// From now on, what is read of it does not stay in the host's page cache, unless it was there before.
+    /// From now on, what is read of it does not stay in the host's page cache, unless it was there
+    /// before.
     package func passesCache() { if remote == nil { pages.pass(descriptor) } }
 
     /// What is read of it stays, whatever else is asked for.
     package func staysCached() { pages.pin() }
 
-    /// Takes note of what the page cache has of it, so that `forgetCached` lets go of the rest alone.
+    /// Takes note of what the page cache has of it, so that `forgetCached` lets go of the rest
+    /// alone.
     package func rememberCached() { pages.remember(length, of: descriptor) }
 
     /// Lets go of what the page cache had not when that was remembered, whoever read it.
@@ -237,8 +239,8 @@ package final class ImageFile: Sendable {
 
     /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes there
     /// were. Throws `io` where nothing comes although the file system says that there is more: a
-    /// network file system's hiccup is no end. `end`: up to there all will be read, which a server is
-    /// asked for in larger parts.
+    /// network file system's hiccup is no end. `end`: up to there all will be read, which a server
+    /// is asked for in larger parts.
     package func readAvailable(
         into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, upTo end: UInt64? = nil
     ) throws -> Int {

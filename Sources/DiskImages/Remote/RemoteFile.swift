@@ -3,12 +3,12 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// A file that a web server has, read in ranges. What it says of the file (length, ETag, time) is held
-/// against what it said first at every answer.
+/// A file that a web server has, read in ranges. What it says of the file (length, ETag, time) is
+/// held against what it said first at every answer.
 ///
-/// A path means one where it begins with `https:/` or `http:/`: a `FilePath` has no empty components, so
-/// there the address has one slash less. Only names that a user gave are looked at in this way, never
-/// those of headers.
+/// A path means one where it begins with `https:/` or `http:/`: a `FilePath` has no empty
+/// components, so there the address has one slash less. Only names that a user gave are looked at
+/// in this way, never those of headers.
 package final class RemoteFile: Sendable {
     /// Asked for at once where nobody knows how much will be read, and where much will be.
     private static let window = 64 << 10
@@ -50,8 +50,8 @@ package final class RemoteFile: Sendable {
         return nil
     }
 
-    /// What `path` is called in front of people: of an address neither the query nor the name and password,
-    /// which may be what gives access.
+    /// What `path` is called in front of people: of an address neither the query nor the name and
+    /// password, which may be what gives access.
     package static func shown(_ path: FilePath) -> String {
         guard let address = address(of: path) else { return path.description }
         let scheme = address.prefix { $0 != "/" } + "//"
@@ -63,8 +63,8 @@ package final class RemoteFile: Sendable {
         return String(scheme + (host.split(separator: "@").last ?? "") + path + query)
     }
 
-    /// Asks for the beginning of `path`, which is an address. Throws `unavailable` where the server is not
-    /// there or does not give the file, `badData` where it cannot give a part of it.
+    /// Asks for the beginning of `path`, which is an address. Throws `unavailable` where the server
+    /// is not there or does not give the file, `badData` where it cannot give a part of it.
     init(_ path: FilePath) throws {
         guard let address = RemoteFile.address(of: path) else {
             throw DiskImageError(.unavailable, path, "is no address")
@@ -94,8 +94,8 @@ package final class RemoteFile: Sendable {
         idle.withLock { $0.append(connection) }
     }
 
-    /// Fills `buffer` from `offset`; returns how many bytes there were before the file's end. `end`: up to
-    /// there much will be read in this way.
+    /// Fills `buffer` from `offset`; returns how many bytes there were before the file's end.
+    /// `end`: up to there much will be read in this way.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, upTo end: UInt64?) throws -> Int
     {
         guard offset < length else { return 0 }
@@ -115,7 +115,8 @@ package final class RemoteFile: Sendable {
                 try fetch(at: position, into: rest)
                 done = count
             } else {
-                // Near the end what lies before it is asked for as well: an index is read backwards.
+                // Near the end what lies before it is asked for as well: an index is read
+                // backwards.
                 let isLast = end == nil && length - position < UInt64(RemoteFile.window)
                 let start = isLast ? length - min(length, UInt64(RemoteFile.window)) : position
                 var bytes = [UInt8](
@@ -194,8 +195,8 @@ package final class RemoteFile: Sendable {
         var etag: String? = nil
     }
 
-    /// What the server answers. Throws, with `kind`, where there is no answer, or it leads elsewhere, or the
-    /// bytes are not those of the file.
+    /// What the server answers. Throws, with `kind`, where there is no answer, or it leads
+    /// elsewhere, or the bytes are not those of the file.
     private static func ask(
         _ connection: Connection, for part: Part, _ buffer: UnsafeMutableRawBufferPointer,
         _ kind: DiskImageError.Kind

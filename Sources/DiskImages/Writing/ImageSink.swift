@@ -23,9 +23,9 @@ package protocol ImageSink: Sendable {
     /// false, and nothing is done, where that cannot be.
     func share(_ range: Range<UInt64>, of file: ImageFile) throws -> Bool
 
-    /// Takes over `range`, which begins at a multiple of 1 MiB, from `earlier`, an image that has everything
-    /// at the same places: extents are shared, marks are copied. False, and nothing counts as written, where
-    /// that cannot be.
+    /// Takes over `range`, which begins at a multiple of 1 MiB, from `earlier`, an image that has
+    /// everything at the same places: extents are shared, marks are copied. False, and nothing
+    /// counts as written, where that cannot be.
     func adopt(_ range: Range<UInt64>, of earlier: ImageFile) throws -> Bool
 
     /// Marks all sectors of `range`, which begins at a multiple of 1 MiB, as held by this image,

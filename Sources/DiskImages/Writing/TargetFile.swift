@@ -40,9 +40,9 @@ package final class TargetFile: Sendable {
     /// name.
     package convenience init(passing place: FilePlace) throws { try self.init(place, isPassing: true) }
 
-    /// The block device called `path`, to be written in place: it has its name already. It is opened
-    /// exclusively; throws `target` where it is none, somebody else has it, or it cannot be written
-    /// to.
+    /// The block device called `path`, to be written in place: it has its name already. It is
+    /// opened exclusively; throws `target` where it is none, somebody else has it, or it cannot be
+    /// written to.
     package init(device path: FilePath) throws {
         place = try FilePlace(following: path)
         (partial, isPassing) = (place, false)
@@ -175,8 +175,8 @@ package final class TargetFile: Sendable {
     }
 
     /// Shares all of `range` with `source`, which has it at the same place; `range` begins with a
-    /// block, and what of its last one cannot be shared is copied. False, and nothing is done, where
-    /// that is not allowed or the file system refuses.
+    /// block, and what of its last one cannot be shared is copied. False, and nothing is done,
+    /// where that is not allowed or the file system refuses.
     func share(_ range: Range<UInt64>, of source: ImageFile) throws -> Bool {
         let block = sharing.withLock { sharing in
             sharing.flatMap { $0.isRefused(source.identity) ? nil : $0.blockLength } ?? 0

@@ -2,9 +2,9 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// Writes all of `bytes` at `offset` of the file of `descriptor`, which is called `path` in messages; a
-/// write that was cut short or interrupted goes on. Throws `DiskImageError` where the kernel refuses, or
-/// takes nothing.
+/// Writes all of `bytes` at `offset` of the file of `descriptor`, which is called `path` in
+/// messages; a write that was cut short or interrupted goes on. Throws `DiskImageError` where the
+/// kernel refuses, or takes nothing.
 func writeWhole(
     _ bytes: UnsafeRawBufferPointer, to descriptor: CInt, at offset: UInt64, of path: FilePath
 ) throws {
@@ -22,8 +22,8 @@ func writeWhole(
     }
 }
 
-/// Writes zeros to `range`, where no file system makes them without data: `write` gets pieces of it, with
-/// their offsets, in order.
+/// Writes zeros to `range`, where no file system makes them without data: `write` gets pieces of
+/// it, with their offsets, in order.
 func writeZeros(_ range: Range<UInt64>, by write: (UnsafeRawBufferPointer, UInt64) throws -> Void) rethrows {
     let zeros = [UInt8](repeating: 0, count: 1 << 20)
     var position = range.lowerBound

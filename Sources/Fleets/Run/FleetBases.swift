@@ -4,8 +4,8 @@ internal import Migration
 internal import PipelineFiles
 internal import SystemPackage
 
-/// What the bases of a run hold, each read at most once, whoever asks first. That one does the work,
-/// on its own thread; whoever asks meanwhile waits.
+/// What the bases of a run hold, each read at most once, whoever asks first. That one does the
+/// work, on its own thread; whoever asks meanwhile waits.
 final class FleetBases: Sendable {
     private enum State {
         case making([CheckedContinuation<Void, Never>])

@@ -174,8 +174,8 @@ struct FleetMover {
         return .done(resumed: 0)
     }
 
-    /// What is there, and in what what is recorded differs; where checkpoints are to be forgotten, or what is there is compared, one that
-    /// cannot be read is as good as one of another job.
+    /// What is there, and in what what is recorded differs; where checkpoints are to be forgotten,
+    /// or what is there is compared, one that cannot be read is as good as one of another job.
     private func stands(_ look: () async throws -> some TargetMove) async throws -> (
         state: TargetState, change: JobDifference?
     ) {

@@ -2,8 +2,8 @@ internal import DiskImages
 internal import Linux
 internal import Migration
 
-/// The files that several images of a run stand on: what is read of them stays in the host's page cache
-/// until the last of these images is done.
+/// The files that several images of a run stand on: what is read of them stays in the host's page
+/// cache until the last of these images is done.
 final class SharedLayers: Sendable {
     private struct Use {
         var images: Int

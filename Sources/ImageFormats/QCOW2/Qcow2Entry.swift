@@ -7,8 +7,8 @@
 ///     compressed  bits 0 to 61 - (cluster bits - 8) the offset of the first byte; the rest how many
 ///                 sectors of 512 bytes there are behind the one that it begins in
 ///
-/// With subclusters 64 more bits follow: for each of 32 parts of the cluster, from the lowest bit, one
-/// that it is allocated, and 32 bits higher one that it reads as zeros.
+/// With subclusters 64 more bits follow: for each of 32 parts of the cluster, from the lowest bit,
+/// one that it is allocated, and 32 bits higher one that it reads as zeros.
 package enum Qcow2Entry: Equatable, Sendable {
     /// The backing file answers.
     case unallocated

@@ -9,9 +9,9 @@ internal import SystemPackage
 /// is its source.
 package enum BaseRecord {
     /// What is known of `base`: by the manifest beside it, by the record at `place`, or by reading
-    /// it, which is recorded there. nil where a target in the folder of `place` could share nothing,
-    /// and where nothing would tell that the base has changed. `segmentLength` is that of the
-    /// targets, in bytes.
+    /// it, which is recorded there. nil where a target in the folder of `place` could share
+    /// nothing, and where nothing would tell that the base has changed. `segmentLength` is that of
+    /// the targets, in bytes.
     package static func digests(
         of base: ImageLayer, at place: FilePlace, segmentLength: UInt64, _ options: MoveOptions
     ) async throws -> KnownDigests? {

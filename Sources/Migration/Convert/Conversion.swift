@@ -128,8 +128,8 @@ package struct Conversion: TargetMove {
     /// What the target, which is there, lacks because it could not be read: "sectors 8 to 15".
     package func lost() throws -> [String] { try target.lostBefore()?.map(\.description) ?? [] }
 
-    /// The base, of which the target may share what it is known to hold; nil where it is none, or all
-    /// is read in any case.
+    /// The base, of which the target may share what it is known to hold; nil where it is none, or
+    /// all is read in any case.
     package var shareableBase: ImageLayer? {
         guard plan.holding == .everything(marks: false), request.shortestZeroRun > 0, request.sharesExtents,
             let bottom = chain.layers.last, bottom.isRaw, bottom.content.archived == nil

@@ -16,7 +16,8 @@ package struct DeviceConversion: TargetMove {
     private let place: TargetPlace
     private let manifest: FilePlace
 
-    /// Opens the chain and looks at the device; nothing is written. `request` asks for a raw target.
+    /// Opens the chain and looks at the device; nothing is written. `request` asks for a raw
+    /// target.
     package init(_ request: ConversionRequest, recordedIn manifest: FilePath) throws {
         self.request = request
         chain = try ImageChain.open(request.source, request.options)

@@ -36,8 +36,8 @@ struct ChainContent: ContentSource {
 }
 
 extension ImageChain {
-    /// Begins to show how far a move is that reads what `scope` says of this chain, but for what was
-    /// `finished` before; ranges in order. Data is counted where somebody looks.
+    /// Begins to show how far a move is that reads what `scope` says of this chain, but for what
+    /// was `finished` before; ranges in order. Data is counted where somebody looks.
     func begin(_ progress: Progress, named name: String, _ scope: CopyScope, finished: [Range<UInt64>])
         throws
     {

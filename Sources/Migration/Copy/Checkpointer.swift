@@ -21,8 +21,8 @@ final class Checkpointer {
     private var lastSync = ContinuousClock.now
 
     /// `checkSources` throws where a source changed; it is asked before anything is recorded.
-    /// `recordsChunks`: with a segment's digest its chunks'. `keepsCache`: what is synced may stay in the
-    /// host's page cache.
+    /// `recordsChunks`: with a segment's digest its chunks'. `keepsCache`: what is synced may stay
+    /// in the host's page cache.
     init(
         _ target: TargetFile, _ manifest: ManifestFile, recordsChunks: Bool, keepsCache: Bool,
         checkSources: @escaping () throws -> Void

@@ -63,7 +63,8 @@ package struct ChunkPlanner<Source: TargetRunSource>: Sendable {
         return Segment(start: start, length: min(segmentLength, length - start))
     }
 
-    /// As many whole segments as are the bottom layer's alone and known, or else such chunks of one.
+    /// As many whole segments as are the bottom layer's alone and known, or else such chunks of
+    /// one.
     private mutating func knownStretch() throws -> KnownStretch? {
         guard let ownEnd = try known?.end(at: position), let known else { return nil }
         let stop = nextFinished < finished.count ? min(end, finished[nextFinished].lowerBound) : end

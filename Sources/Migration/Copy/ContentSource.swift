@@ -37,8 +37,8 @@ protocol ContentReader {
     /// The guest's bytes of `chunk`, which is one of those, until the next call; in `window`, which
     /// holds `Limits.buffer`, or, where they need not `mustMove`, wherever they are.
     func bytes(of chunk: Chunk, in window: AlignedBuffer, mustMove: Bool) throws -> UnsafeRawBufferPointer
-    /// What could not be read of the chunks since this was last asked, where that ends nothing: ranges of
-    /// the guest's disk. It counts as zeros.
+    /// What could not be read of the chunks since this was last asked, where that ends nothing:
+    /// ranges of the guest's disk. It counts as zeros.
     func takeLosses() -> [Range<UInt64>]
     /// The file that has the bytes of `run` as they are; nil where none has.
     func file(of run: ReadRun) -> ImageFile?

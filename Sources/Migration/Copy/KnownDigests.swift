@@ -61,8 +61,8 @@ package struct KnownDigests: Sendable {
             .badData, "\(file.path): changed while it was shared (begin again when nothing writes to it)")
     }
 
-    /// What the file holds in `segment`, which ends with a chunk or the disk; nil where the record is
-    /// cut otherwise.
+    /// What the file holds in `segment`, which ends with a chunk or the disk; nil where the record
+    /// is cut otherwise.
     func outcome(of segment: Segment) -> Outcome? {
         if segment.start % segmentLength == 0,
             segment.length == segmentLength || segment.end == length && segment.length < segmentLength
@@ -79,8 +79,8 @@ package struct KnownDigests: Sendable {
         return nil
     }
 
-    /// What it holds in `chunk`, which begins at a multiple of a chunk's length; nil where the record
-    /// does not say.
+    /// What it holds in `chunk`, which begins at a multiple of a chunk's length; nil where the
+    /// record does not say.
     func outcome(ofChunk chunk: Range<UInt64>) -> Outcome? {
         guard chunk.upperBound - chunk.lowerBound == UInt64(Segment.chunk) || chunk.upperBound == length
         else { return nil }
@@ -111,8 +111,8 @@ struct KnownBottom: Sendable {
         end = min(layer.guestLength, upper.last?.guestLength ?? .max)
     }
 
-    /// Where the stretch of the bottom layer's own that begins at `position` ends: there, where it is
-    /// none. Positions never go back.
+    /// Where the stretch of the bottom layer's own that begins at `position` ends: there, where it
+    /// is none. Positions never go back.
     mutating func end(at position: UInt64) throws -> UInt64 {
         guard position < end else { return position }
         guard above != nil else { return end }
@@ -122,7 +122,8 @@ struct KnownBottom: Sendable {
         return min(extent.end, end)
     }
 
-    /// The chunks of `segment` from `start` on, up to `end` at most, as far as they are known in a row.
+    /// The chunks of `segment` from `start` on, up to `end` at most, as far as they are known in a
+    /// row.
     func chunks(of segment: Segment, from start: UInt64, upTo end: UInt64) -> (
         finished: [Finished], end: UInt64
     ) {

@@ -17,8 +17,8 @@ final class UnreadableSectors {
         return lost
     }
 
-    /// Fills `bytes` with what `chunk` has: at once where that goes, else run by run and down to single
-    /// sectors.
+    /// Fills `bytes` with what `chunk` has: at once where that goes, else run by run and down to
+    /// single sectors.
     func read(_ chunk: Chunk, into bytes: UnsafeMutableRawBufferPointer) throws {
         do {
             return try reader.read(chunk.runs, into: bytes)

@@ -43,9 +43,9 @@ enum Companion: Sendable {
         return described
     }
 
-    /// What shell patterns find that count from the first of `folders` in which they find something, in the
-    /// order of the names' bytes; folders, Drover's own files and what is in `taken` are passed over. Throws
-    /// where one finds nothing, or no small file.
+    /// What shell patterns find that count from the first of `folders` in which they find
+    /// something, in the order of the names' bytes; folders, Drover's own files and what is in
+    /// `taken` are passed over. Throws where one finds nothing, or no small file.
     static func find(_ patterns: [String], below folders: [FilePath], without taken: Set<FilePath>) throws
         -> [Companion]
     {

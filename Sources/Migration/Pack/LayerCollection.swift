@@ -111,7 +111,8 @@ struct LayerCollection {
         try layers[index].asked.add(image, of: chain.top.file)
     }
 
-    /// Where the file lies; of one in an archive, where it would lie if it were unpacked beside that.
+    /// Where the file lies; of one in an archive, where it would lie if it were unpacked beside
+    /// that.
     private static func place(of layer: ImageLayer) throws -> FilePath {
         try AskedNames.place(layer.path) ?? layer.file.resolvedPath()
     }

@@ -37,7 +37,8 @@ struct OpenedImages: Sendable {
     /// The layers that were opened, by what they are and by what name.
     private typealias Known = [LayerCollection.Key: [FilePath: ImageLayer]]
 
-    /// `chain`, of whose files those that are `known` already by the same name are taken from there.
+    /// `chain`, of whose files those that are `known` already by the same name are taken from
+    /// there.
     private static func shared(_ chain: ImageChain, _ known: Locked<Known>) -> ImageChain {
         known.withLock { known in
             ImageChain(

@@ -49,8 +49,8 @@ struct PackPipeline: Sendable {
         async throws -> ArchiveComposer
     {
         let files = sources.flatMap { $0.chain.layers.map(\.file) }
-        // What later layers share is read again, to be compared: where nobody is pushed out by it, it stays
-        // until then.
+        // What later layers share is read again, to be compared: where nobody is pushed out by it,
+        // it stays until then.
         let isRoom = shared != nil && files.reduce(0) { $0 &+ $1.identity.allocated } < FreeMemory.bytes / 2
         let staying = isRoom && !options.keepsCache ? files : []
         for file in staying { file.rememberCached() }
@@ -125,7 +125,8 @@ struct PackPipeline: Sendable {
         packed.finish()
     }
 
-    /// The runs of what was read, in the order of all chunks: what is found depends on what was before.
+    /// The runs of what was read, in the order of all chunks: what is found depends on what was
+    /// before.
     private func runs(of content: ReadContent, _ comparison: ParentComparison) async throws -> [RunRecord.Run]
     {
         let bytes = UnsafeRawBufferPointer(content.bytes)

@@ -15,8 +15,8 @@ package struct PackRequest: Sendable {
     package var flatten: Bool
     /// Whether content that an earlier layer stores is referred to.
     package var sharesContent = true
-    /// Patterns of small files and links that travel with the images, from the folder on that all of those
-    /// lie in.
+    /// Patterns of small files and links that travel with the images, from the folder on that all
+    /// of those lie in.
     package var companions: [String] = []
     /// The archive that the new one stands on: only what changed since is stored.
     package var since: FilePath? = nil

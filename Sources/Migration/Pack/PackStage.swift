@@ -64,8 +64,8 @@ struct ChunkPacker {
         return ReadContent(chunk: chunk, runs: runs, bytes: bytes, windows: windows)
     }
 
-    /// Packs `content` into `frame`, which holds `FrameFormat.longest`; of its bytes those that `runs`
-    /// still call data.
+    /// Packs `content` into `frame`, which holds `FrameFormat.longest`; of its bytes those that
+    /// `runs` still call data.
     func pack(_ content: ReadContent, as runs: [RunRecord.Run], into frame: AlignedBuffer) throws
         -> PackedFrame
     {

@@ -13,8 +13,8 @@ enum InheritedContent: Sendable {
     case equal(ArchiveFile, layer: Int)
 }
 
-/// The archive that an incremental one stands on, and which sources are known to be unchanged since it was
-/// made: its manifest has their times.
+/// The archive that an incremental one stands on, and which sources are known to be unchanged since
+/// it was made: its manifest has their times.
 struct ParentArchive: Sendable {
     let archive: ArchiveFile
     private let layers: [[UInt8]: Int]
@@ -33,8 +33,8 @@ struct ParentArchive: Sendable {
         recorded = Dictionary(grouping: try ParentArchive.sources(of: archive, path), by: \.inode)
     }
 
-    /// The sources as they were when the archive was made; none where its manifest is not there, or of
-    /// another archive.
+    /// The sources as they were when the archive was made; none where its manifest is not there, or
+    /// of another archive.
     private static func sources(of archive: ArchiveFile, _ path: FilePath) throws -> [ManifestJob.Source] {
         guard let manifest = try? ManifestFile.readArchive(of: path), let job = manifest.job, job.consistent,
             job.archive == archive.id.description, let completion = manifest.completion,
@@ -97,8 +97,8 @@ struct ParentComparison {
     /// Throws where there is no memory.
     init() throws { buffer = try AlignedBuffer(capacity: RunRecord.longestContent) }
 
-    /// `runs`, of whose data what `layer` of `archive` holds at the same place became references to it;
-    /// `bytes` are those of the data.
+    /// `runs`, of whose data what `layer` of `archive` holds at the same place became references to
+    /// it; `bytes` are those of the data.
     func inherit(
         _ runs: [RunRecord.Run], _ bytes: UnsafeRawBufferPointer, from archive: ArchiveFile, _ layer: Int
     ) throws -> [RunRecord.Run] {

@@ -4,9 +4,9 @@ internal import TransportArchive
 
 /// Finds what earlier layers of an archive store already, in blocks of 4 KiB at multiples of it.
 ///
-/// Records come in the archive's order, so that what is found depends on the sources alone. A table of
-/// fingerprints, which is bounded, says where to look; bytes decide. What is equal goes on to both
-/// sides of what was found: of a long stretch one block in the table is enough.
+/// Records come in the archive's order, so that what is found depends on the sources alone. A table
+/// of fingerprints, which is bounded, says where to look; bytes decide. What is equal goes on to
+/// both sides of what was found: of a long stretch one block in the table is enough.
 final class SharedContent {
     /// Bytes of a block.
     static let block: UInt64 = 4096
@@ -209,7 +209,8 @@ final class SharedContent {
 }
 
 extension [RunRecord.Run] {
-    /// Adds a run of data whose blocks begin at `starts`, of which those with a place are there already.
+    /// Adds a run of data whose blocks begin at `starts`, of which those with a place are there
+    /// already.
     fileprivate mutating func append(
         parts run: RunRecord.Run, _ starts: [UInt64], _ places: [RunRecord.Place?]
     ) {

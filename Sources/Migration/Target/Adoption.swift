@@ -7,11 +7,11 @@ internal import SystemPackage
 
 extension TargetTransaction where Content == ImageContent {
     /// Takes the file that has the target's name for what this job makes, where it is what would be
-    /// written, byte for byte of the disk and of the header: records it as complete. The file stays as
-    /// it is, its time too. Returns what differs; nil where it was adopted.
+    /// written, byte for byte of the disk and of the header: records it as complete. The file stays
+    /// as it is, its time too. Returns what differs; nil where it was adopted.
     ///
-    /// `segments` reads what would be written, then the target is read as if it were verified against
-    /// that. Throws `stopped` where a stop was requested before the end.
+    /// `segments` reads what would be written, then the target is read as if it were verified
+    /// against that. Throws `stopped` where a stop was requested before the end.
     func adopt(_ options: MoveOptions, _ segments: () async throws -> [ManifestSegment]) async throws
         -> String?
     {
@@ -34,9 +34,10 @@ extension TargetTransaction where Content == ImageContent {
         return nil
     }
 
-    /// Records `earlier`, whose disk is known to hold `segments`, as the target of this job, where the file
-    /// is what this job would write. False, and nothing is done, where it is not. `manifest` is the target's,
-    /// where that is open already; then the staging file goes, in which the same was made.
+    /// Records `earlier`, whose disk is known to hold `segments`, as the target of this job, where
+    /// the file is what this job would write. False, and nothing is done, where it is not.
+    /// `manifest` is the target's, where that is open already; then the staging file goes, in which
+    /// the same was made.
     func takesOver(
         _ earlier: EarlierFile, holding segments: [ManifestSegment], in manifest: ManifestFile? = nil
     ) throws -> Bool {
@@ -52,7 +53,8 @@ extension TargetTransaction where Content == ImageContent {
         return true
     }
 
-    /// How the file `existing` differs from what this job makes, as far as that shows without reading it.
+    /// How the file `existing` differs from what this job makes, as far as that shows without
+    /// reading it.
     private func difference(of existing: FileIdentity) -> String? {
         if let size = content.job.target.size, existing.size != size {
             return "it is \(existing.size) bytes long; expected \(size)"

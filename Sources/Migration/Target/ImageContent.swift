@@ -60,8 +60,8 @@ struct ImageContent: TargetContent {
 }
 
 extension TargetTransaction where Content == ImageContent {
-    /// What is missing in the target as an earlier run of this job, which is no salvage, or of its salvage
-    /// left it, nothing where it is whole; nil where there is no such target.
+    /// What is missing in the target as an earlier run of this job, which is no salvage, or of its
+    /// salvage left it, nothing where it is whole; nil where there is no such target.
     func lostBefore() throws -> [LostSectors]? {
         let findings = try TargetFindings(
             of: ManifestContents.readEnds(of: place.file), at: place.file)
@@ -121,8 +121,8 @@ extension OpenTarget where Content == ImageContent {
             .stopped, "\(name): stopped by a signal (run the same command again to go on)")
     }
 
-    /// As `commit`, of a salvage. `lost` is nil where it is known that nothing is: then it is what an
-    /// ordinary run makes, and recorded as that.
+    /// As `commit`, of a salvage. `lost` is nil where it is known that nothing is: then it is what
+    /// an ordinary run makes, and recorded as that.
     func commitSalvage(_ segments: [ManifestSegment], lost: [LostSectors]?) throws -> Bool {
         if lost == nil, let whole = transaction.content.whole {
             // All of it is durable: an ordinary run may go on with it from here.

@@ -15,8 +15,8 @@ package struct TargetPlace: Sendable {
     /// The file that has the name now.
     package let existing: FileIdentity?
 
-    /// The block device that `name` leads to, which is written in place. Throws `target` where it is
-    /// none, or one of `sources`.
+    /// The block device that `name` leads to, which is written in place. Throws `target` where it
+    /// is none, or one of `sources`.
     package init(device name: FilePath, sources: [FileIdentity]) throws {
         (file, self.name) = (try FilePlace(following: name), name)
         existing = try file.identity()

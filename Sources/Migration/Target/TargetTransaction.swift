@@ -51,7 +51,8 @@ struct TargetTransaction<Content: TargetContent> {
             users: place.path, place.existing)
     }
 
-    /// In what the recorded job differs from this one; nil where it is this very one, or there is none.
+    /// In what the recorded job differs from this one; nil where it is this very one, or there is
+    /// none.
     func difference() throws -> JobDifference? {
         let record = try findings.record
         return record?.job == nil || content.isSameJob(as: record)

@@ -6,8 +6,8 @@ internal import Stages
 /// A file that is to be restored.
 struct PlannedFile {
     private(set) var target: TargetTransaction<ImageContent>
-    /// What an earlier unpack made under its name and nobody has written to since: it may be replaced. nil
-    /// where there is none, or where anything may be.
+    /// What an earlier unpack made under its name and nobody has written to since: it may be
+    /// replaced. nil where there is none, or where anything may be.
     let earlier: EarlierFile?
 
     init(_ target: TargetTransaction<ImageContent>) throws {
@@ -17,8 +17,8 @@ struct PlannedFile {
     }
 }
 
-/// The file that an earlier unpack made under a target's name, and that nobody has written to since: it
-/// may be replaced, and what of it is the same need not be written again.
+/// The file that an earlier unpack made under a target's name, and that nobody has written to
+/// since: it may be replaced, and what of it is the same need not be written again.
 struct EarlierFile {
     let identity: FileIdentity
     let completion: ManifestCompletion
@@ -43,8 +43,8 @@ struct EarlierFile {
         (self.identity, self.completion, self.job, segments) = (identity, completion, job, record.segments)
     }
 
-    /// What `pipeline` reads of a disk and this file holds, too, at the same place of the file: segments
-    /// of a target of `target`. Nothing is written.
+    /// What `pipeline` reads of a disk and this file holds, too, at the same place of the file:
+    /// segments of a target of `target`. Nothing is written.
     func same(
         as pipeline: CopyPipeline<some ContentSource>, for target: ManifestJob, _ stop: StopFlag
     ) async throws -> [ManifestSegment] {
@@ -75,8 +75,8 @@ extension EarlierFile {
 }
 
 extension OpenTarget where Content == ImageContent {
-    /// Takes over what `segments` say that `earlier` holds, where the file system shares extents: the target
-    /// has it then, recorded. Returns what was taken over.
+    /// Takes over what `segments` say that `earlier` holds, where the file system shares extents:
+    /// the target has it then, recorded. Returns what was taken over.
     func keep(_ segments: [ManifestSegment], of earlier: EarlierFile, in sink: any ImageSink) throws
         -> [ManifestSegment]
     {

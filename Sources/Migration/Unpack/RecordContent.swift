@@ -94,7 +94,8 @@ struct RecordContent: ContentSource {
         }
     }
 
-    /// What comes from a pipe is not looked at again: what a record refers to is lost where its frame was.
+    /// What comes from a pipe is not looked at again: what a record refers to is lost where its
+    /// frame was.
     private mutating func checkReferences(of run: RunRecord, _ frame: AlignedBuffer?) throws {
         guard let log, references == nil else { return }
         if let frame,

@@ -31,8 +31,8 @@ struct RestorePlan: Sendable {
     private let archiveAccess: FileAccess?
     /// The folder that names are below, links resolved.
     let root: FilePath
-    /// What `needed` become, known before anything is written: what a layout cannot hold is found in
-    /// time.
+    /// What `needed` become, known before anything is written: what a layout cannot hold is found
+    /// in time.
     private(set) var layers: [Int: RestoredLayer] = [:]
     /// How the raw layers begin that headers are to name.
     private(set) var beginnings: [Int: [UInt8]] = [:]
@@ -106,7 +106,8 @@ struct RestorePlan: Sendable {
             index: layer, scope: holding(of: layer), segmentLength: request.segmentLength, finished: finished)
     }
 
-    /// The same, read from `chain`: `layer` where it was restored already, or where it lies in the archive.
+    /// The same, read from `chain`: `layer` where it was restored already, or where it lies in the
+    /// archive.
     func copy(
         of chain: ImageChain, _ layer: Int, finished: [Range<UInt64>] = [], _ options: MoveOptions
     ) -> ChainContent {

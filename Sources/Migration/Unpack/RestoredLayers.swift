@@ -2,8 +2,8 @@ internal import DiskImages
 internal import Linux
 internal import TransportArchive
 
-/// Reads what an archive from a pipe refers to from the files that were restored of it: a pipe does not
-/// come twice.
+/// Reads what an archive from a pipe refers to from the files that were restored of it: a pipe does
+/// not come twice.
 final class RestoredLayers: ReferenceSource {
     private let readers = Locked([Int: GuestReader]())
     private let opening: @Sendable (Int) throws -> ImageLayer

@@ -117,8 +117,8 @@ package struct Salvaging {
         }
     }
 
-    /// Restores what is intact of a layer whose records an archive has that this one stands on. Returns
-    /// the segments recorded.
+    /// Restores what is intact of a layer whose records an archive has that this one stands on.
+    /// Returns the segments recorded.
     private func restore(
         _ layer: Int, from scanned: ArchiveFile, to file: SalvageTarget, _ log: DamageLog,
         _ options: MoveOptions

@@ -4,9 +4,9 @@ internal import Stages
 internal import SystemPackage
 internal import TransportArchive
 
-/// The folder where an archive from a pipe is kept while it has to be read again: `.drover-scratch-ID`. Locked as long
-/// as a run uses it, so that the next run of the same command knows one that was left behind, and
-/// goes on with it or removes it.
+/// The folder where an archive from a pipe is kept while it has to be read again:
+/// `.drover-scratch-ID`. Locked as long as a run uses it, so that the next run of the same command
+/// knows one that was left behind, and goes on with it or removes it.
 struct ScratchFolder {
     let tree: FolderTree
     private let lock: LockedFile

@@ -22,8 +22,8 @@ package struct UnpackRequest: Sendable {
     package var form: Form
     package var segmentLength = Segment.usual
     package var policy = StartPolicy()
-    /// Whether files that nothing is recorded of are held against the archive, and left where they are
-    /// the same.
+    /// Whether files that nothing is recorded of are held against the archive, and left where they
+    /// are the same.
     package var updates = false
     /// Where the archives may lie that an incremental one stands on.
     package var ancestors = AncestorSearch()

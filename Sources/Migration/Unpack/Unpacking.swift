@@ -184,8 +184,8 @@ package struct Unpacking {
         return true
     }
 
-    /// Whether a file that nothing is recorded of is what `segments` say, where that is to be found out; it
-    /// is recorded then.
+    /// Whether a file that nothing is recorded of is what `segments` say, where that is to be found
+    /// out; it is recorded then.
     private func isThere(
         _ target: TargetTransaction<ImageContent>, _ options: MoveOptions,
         _ segments: () async throws -> [ManifestSegment]

@@ -6,8 +6,9 @@ internal import TransportArchive
 
 /// What can be verified of a directory.
 package enum VerifiableFiles {
-    /// The targets with a manifest, there or not, and the archives below `folder`, in the order of their
-    /// names; nil where it is no directory. Throws `unavailable` where there is nothing of the kind.
+    /// The targets with a manifest, there or not, and the archives below `folder`, in the order of
+    /// their names; nil where it is no directory. Throws `unavailable` where there is nothing of
+    /// the kind.
     package static func below(_ folder: FilePath) throws -> [FilePath]? {
         guard try ImageFile.identity(at: folder)?.isDirectory == true else { return nil }
         let found = try files(in: folder, depth: 0)
@@ -18,8 +19,8 @@ package enum VerifiableFiles {
         return found
     }
 
-    /// The targets below `folder` of which there is a manifest, in the order of their names; none where there is
-    /// no such directory.
+    /// The targets below `folder` of which there is a manifest, in the order of their names; none
+    /// where there is no such directory.
     package static func recorded(below folder: FilePath) throws -> [FilePath] {
         guard try ImageFile.identity(at: folder)?.isDirectory == true else { return [] }
         return try files(in: folder, depth: 0).filter {

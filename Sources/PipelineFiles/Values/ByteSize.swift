@@ -1,5 +1,5 @@
-/// A number of bytes as a person writes it: `4096`, `4k`, `64M`, `1G`, `2T` (powers of 1024, also `64MiB`),
-/// `10MB` (powers of 1000).
+/// A number of bytes as a person writes it: `4096`, `4k`, `64M`, `1G`, `2T` (powers of 1024, also
+/// `64MiB`), `10MB` (powers of 1000).
 package struct ByteSize: Equatable, Sendable {
     package let bytes: UInt64
 

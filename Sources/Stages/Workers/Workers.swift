@@ -36,8 +36,8 @@ package struct Workers: Sendable {
         }
     }
 
-    /// What `transform` makes of each of `elements`, in their order; as `work`, but of several errors the one
-    /// of the first element is thrown, whoever came to it first.
+    /// What `transform` makes of each of `elements`, in their order; as `work`, but of several
+    /// errors the one of the first element is thrown, whoever came to it first.
     package static func map<Element: Sendable, Result: Sendable>(
         _ elements: [Element], _ slots: WorkerSlots,
         _ transform: @escaping @Sendable (Element) async throws -> Result

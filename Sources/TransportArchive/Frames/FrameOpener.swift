@@ -17,8 +17,8 @@ package struct FrameOpener {
     /// Of frames in `format`.
     package init(_ format: FrameFormat) throws { decompressor = try FrameDecompressor(format) }
 
-    /// Fills `content`, which is as long as the record says, from the record's `frame`, whose digest was
-    /// right. The content's own is too, where all of what that covers is in the frame.
+    /// Fills `content`, which is as long as the record says, from the record's `frame`, whose
+    /// digest was right. The content's own is too, where all of what that covers is in the frame.
     package func open(
         _ run: RunRecord, _ frame: UnsafeRawBufferPointer, into content: UnsafeMutableRawBufferPointer
     ) throws {
@@ -41,8 +41,8 @@ package struct RecordOpener {
     private let stored: AlignedBuffer
     private let whole: AlignedBuffer
 
-    /// Of frames in `format`; without `references` what those lead to is left out. Throws where there is
-    /// no memory.
+    /// Of frames in `format`; without `references` what those lead to is left out. Throws where
+    /// there is no memory.
     package init(_ format: FrameFormat, _ references: (any ReferenceSource)?) throws {
         opener = try FrameOpener(format)
         self.references = references
@@ -52,7 +52,8 @@ package struct RecordOpener {
 
     /// What a record holds.
     package struct Opened {
-        /// The bytes of its data and references, one behind the other; until the next record is opened.
+        /// The bytes of its data and references, one behind the other; until the next record is
+        /// opened.
         package let bytes: UnsafeRawBufferPointer
         /// Its runs, but for those whose bytes could not be had.
         package let runs: [RunRecord.Run]
@@ -60,9 +61,9 @@ package struct RecordOpener {
         package var lost: [(run: RunRecord.Run, reason: any Error)] = []
     }
 
-    /// Opens `run`; `frame` is as stored. Throws where the frame is damaged, or what it holds is not what
-    /// its digest says. Where references cannot be read, that is in what is returned; of kinds that nobody
-    /// here can read, nothing is.
+    /// Opens `run`; `frame` is as stored. Throws where the frame is damaged, or what it holds is
+    /// not what its digest says. Where references cannot be read, that is in what is returned; of
+    /// kinds that nobody here can read, nothing is.
     package func open(_ run: RunRecord, _ frame: UnsafeRawBufferPointer) throws -> Opened {
         let content = UnsafeMutableRawBufferPointer(rebasing: stored.bytes[..<run.contentLength])
         try opener.open(run, frame, into: content)

@@ -8,8 +8,8 @@ package enum Compression: Equatable, Sendable, CustomStringConvertible {
     case lz4(level: Int32)
     case zstd(level: Int32)
 
-    /// The highest level that liblz4 knows, and the highest of libzstd's that takes no more memory than
-    /// the others.
+    /// The highest level that liblz4 knows, and the highest of libzstd's that takes no more memory
+    /// than the others.
     package static let highestLevel = 12
     package static let highestZstdLevel = 19
     /// The level of libzstd where none is named.
@@ -91,7 +91,8 @@ protocol FrameCodec: AnyObject {
 
 /// What one format's frames are read with.
 protocol FrameDecoder: AnyObject {
-    /// Fills `content` from `frame`; throws where the frame holds anything but exactly so many bytes.
+    /// Fills `content` from `frame`; throws where the frame holds anything but exactly so many
+    /// bytes.
     func decompress(_ frame: UnsafeRawBufferPointer, into content: UnsafeMutableRawBufferPointer) throws
 }
 

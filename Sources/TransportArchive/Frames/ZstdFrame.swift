@@ -3,8 +3,8 @@ internal import DiskImages
 internal import Linux
 internal import SystemPackage
 
-/// Zstandard frames as Drover writes them (RFC 8878): content size, checksum, a window of at most 1 MiB.
-/// The only file of this target that knows libzstd.
+/// Zstandard frames as Drover writes them (RFC 8878): content size, checksum, a window of at most 1
+/// MiB. The only file of this target that knows libzstd.
 enum ZstdFrame {
     /// The largest window: 1 MiB.
     static let windowLog: CInt = 20

@@ -1,5 +1,5 @@
-/// How much there may be in an archive's JSON: what is made of it takes many times its memory, and one name
-/// of it is three bytes long.
+/// How much there may be in an archive's JSON: what is made of it takes many times its memory, and
+/// one name of it is three bytes long.
 enum JSONBounds {
     /// Room for so many marks of structure for each of the layers that an archive may have; they
     /// have 25 in the index; in the header 23, and 3 more with further names.

@@ -1,5 +1,6 @@
-/// Reads JSON (RFC 8259) value by value, as it stands in the text: whoever knows what comes asks for it.
-/// Header and index of a large archive are millions of bytes, of which a general decoder makes a tree first.
+/// Reads JSON (RFC 8259) value by value, as it stands in the text: whoever knows what comes asks
+/// for it. Header and index of a large archive are millions of bytes, of which a general decoder
+/// makes a tree first.
 struct JSONReader {
     /// What is no JSON, or not what was asked for.
     struct Fault: Error {}
@@ -10,8 +11,8 @@ struct JSONReader {
     private let text: UnsafeRawBufferPointer
     private var position = 0
 
-    /// Hands a reader of `text` to `body`, which reads all of its one value. Throws `Fault` where something
-    /// is left then.
+    /// Hands a reader of `text` to `body`, which reads all of its one value. Throws `Fault` where
+    /// something is left then.
     static func read(_ text: [UInt8], _ body: (inout JSONReader) throws -> Void) throws {
         try text.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
@@ -22,8 +23,8 @@ struct JSONReader {
 
     private init(_ text: UnsafeRawBufferPointer) { self.text = text }
 
-    /// An object: each member but those that are null is handed to `member` by its key, which reads or
-    /// skips its value.
+    /// An object: each member but those that are null is handed to `member` by its key, which reads
+    /// or skips its value.
     mutating func object(_ member: (String, inout JSONReader) throws -> Void) throws {
         try list(from: "{", to: "}") { reader in
             let key = try reader.string()
@@ -131,7 +132,8 @@ struct JSONReader {
         position += word.utf8CodeUnitCount
     }
 
-    /// A number's digits before its fraction, nil where they are too many, and whether there is none.
+    /// A number's digits before its fraction, nil where they are too many, and whether there is
+    /// none.
     private mutating func number() throws -> (isNegative: Bool, magnitude: UInt64?, isWhole: Bool) {
         let isNegative = next() == UInt8(ascii: "-")
         if isNegative { position += 1 }
@@ -175,7 +177,8 @@ struct JSONReader {
         return true
     }
 
-    /// What follows a backslash: one of eight marks, or a code unit of UTF-16, or two that are one character.
+    /// What follows a backslash: one of eight marks, or a code unit of UTF-16, or two that are one
+    /// character.
     private mutating func appendEscaped(to bytes: inout [UInt8]) throws {
         switch byte() {
         case UInt8(ascii: "\""): bytes.append(UInt8(ascii: "\""))

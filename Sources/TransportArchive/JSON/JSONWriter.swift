@@ -1,5 +1,5 @@
-/// Writes JSON in its shortest form. Whoever writes an object names its members in the order of their keys,
-/// so that the same value is always the same bytes.
+/// Writes JSON in its shortest form. Whoever writes an object names its members in the order of
+/// their keys, so that the same value is always the same bytes.
 struct JSONWriter {
     private(set) var bytes: [UInt8] = []
     /// Whether a comma comes before the next member or element.

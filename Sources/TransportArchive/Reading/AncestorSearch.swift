@@ -2,8 +2,8 @@ package import DiskImages
 internal import Linux
 package import SystemPackage
 
-/// Where the archives lie that incremental ones stand on: beside those, by the name that they had, and
-/// in further folders, by what they hold.
+/// Where the archives lie that incremental ones stand on: beside those, by the name that they had,
+/// and in further folders, by what they hold.
 package struct AncestorSearch: Sendable {
     private let folders: [FilePath]
     private let location: BackingLocation?
@@ -26,8 +26,8 @@ package struct AncestorSearch: Sendable {
         return search
     }
 
-    /// The archive of the state that `wanted` names, which `child` stands on: the one that still has its
-    /// name, or another one, of which all is there that it stands on itself.
+    /// The archive of the state that `wanted` names, which `child` stands on: the one that still
+    /// has its name, or another one, of which all is there that it stands on itself.
     func find(_ wanted: ArchiveHeader.Parent, of child: ArchiveFile) throws -> ArchiveFile {
         var named = [ArchiveAddress.beside(child.file.path, wanted.name)].compactMap(\.self)
         named += folders.map { $0.pushing(FilePath(wanted.name)) }
@@ -68,8 +68,8 @@ package struct AncestorSearch: Sendable {
         }
     }
 
-    /// The archive at `path`; nil where there is none, or one of the line. `named`: it is the one that is
-    /// looked for, and what is wrong with it is said.
+    /// The archive at `path`; nil where there is none, or one of the line. `named`: it is the one
+    /// that is looked for, and what is wrong with it is said.
     private func opened(_ path: FilePath, named: Bool) throws -> ArchiveFile? {
         guard try ArchiveAddress.isRemote(path) || ImageFile.identity(at: path)?.isRegular == true else {
             return nil

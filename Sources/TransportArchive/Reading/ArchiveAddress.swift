@@ -5,8 +5,8 @@ package import SystemPackage
 /// Archives by the names that a user gives them: a file of this host, or an address on a web server
 /// (`https://`, `http://`).
 package enum ArchiveAddress {
-    /// Opens what `path` means. Throws `unavailable` where there is none or it cannot be read, `confined`
-    /// where `location` does not allow to open it.
+    /// Opens what `path` means. Throws `unavailable` where there is none or it cannot be read,
+    /// `confined` where `location` does not allow to open it.
     package static func open(_ path: FilePath, allowedBy location: BackingLocation? = nil) throws -> ImageFile
     {
         guard isRemote(path) else { return try location?.open(named: path) ?? ImageFile(opening: path) }
@@ -24,7 +24,8 @@ package enum ArchiveAddress {
     /// Whether `path` is an address on a web server.
     package static func isRemote(_ path: FilePath) -> Bool { RemoteFile.address(of: path) != nil }
 
-    /// Whether a file, here or on a server, begins as an archive does. Throws where it cannot be read.
+    /// Whether a file, here or on a server, begins as an archive does. Throws where it cannot be
+    /// read.
     package static func isArchive(_ path: FilePath) throws -> Bool {
         try FrameFormat.reading(ByteStream(open(path))) != nil
     }
@@ -34,11 +35,12 @@ package enum ArchiveAddress {
         try file.identity.isRegular && FrameFormat.reading(ByteStream(file)) != nil
     }
 
-    /// As above; false, too, where `path` means no regular file. An address with `::` means an image.
+    /// As above; false, too, where `path` means no regular file. An address with `::` means an
+    /// image.
     package static func isArchiveFile(_ path: FilePath) throws -> Bool { try archive(at: path) != nil }
 
-    /// The file that `path` means, opened, where it begins as an archive does; nil where it does not, or means
-    /// something else.
+    /// The file that `path` means, opened, where it begins as an archive does; nil where it does
+    /// not, or means something else.
     package static func archive(at path: FilePath, allowedBy location: BackingLocation? = nil) throws
         -> ImageFile?
     {
@@ -60,8 +62,8 @@ package enum ArchiveAddress {
         }
     }
 
-    /// What lies beside `path` under `name`, which is one component; nil where nobody can say where that
-    /// is.
+    /// What lies beside `path` under `name`, which is one component; nil where nobody can say where
+    /// that is.
     static func beside(_ path: FilePath, _ name: String) -> FilePath? {
         guard isRemote(path) else {
             return path.absolute.removingLastComponent().pushing(FilePath(name))

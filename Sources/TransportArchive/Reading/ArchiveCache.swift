@@ -2,8 +2,8 @@ internal import DiskImages
 internal import Glibc
 internal import Linux
 
-/// What was read of the archives of a line, kept for whoever asks next: decoded frames above all. One
-/// for all of them, so that memory does not grow with the line.
+/// What was read of the archives of a line, kept for whoever asks next: decoded frames above all.
+/// One for all of them, so that memory does not grow with the line.
 package final class ArchiveCache: Sendable {
     /// Bytes of decoded frames that a command keeps.
     package static let usual: UInt64 = 32 << 20
@@ -26,8 +26,8 @@ package final class ArchiveCache: Sendable {
     private let contents: Locked<RecentlyUsed<Place, Locked<DecodedContent?>>>
     /// Buffers of contents that were dropped.
     private let spare: SpareBuffers
-    /// As many decoders as there are processors: they take more memory than what they decode. Whoever
-    /// comes takes the next one, and waits where it is in use.
+    /// As many decoders as there are processors: they take more memory than what they decode.
+    /// Whoever comes takes the next one, and waits where it is in use.
     private let decoders = (0..<max(2, min(16, sysconf(CInt(_SC_NPROCESSORS_ONLN))))).map { _ in
         Locked<(format: FrameFormat, decoder: RecordDecoder)?>(nil)
     }
@@ -66,8 +66,8 @@ package final class ArchiveCache: Sendable {
         keptRecords.withLock { $0.insert(record, at: place, bytes: record.run.runs.count * run) }
     }
 
-    /// The content at `place`; `decode` fills a buffer with it where it is not kept. Who comes while it is
-    /// decoded waits for that.
+    /// The content at `place`; `decode` fills a buffer with it where it is not kept. Who comes
+    /// while it is decoded waits for that.
     func content(
         at place: Place, decode: (UnsafeMutableRawBufferPointer) throws -> Void
     ) throws -> DecodedContent {
@@ -140,7 +140,8 @@ final class DecodedContent: @unchecked Sendable {
 
     deinit { spare.give(buffer) }
 
-    /// Fills `part` with the bytes from `start` on. Whoever drops the content meanwhile does not end it.
+    /// Fills `part` with the bytes from `start` on. Whoever drops the content meanwhile does not
+    /// end it.
     func copy(from start: Int, into part: UnsafeMutableRawBufferPointer) {
         withExtendedLifetime(self) {
             part.copyMemory(

@@ -58,8 +58,8 @@ package final class ArchiveFile: Sendable {
         number = cache.newArchive()
     }
 
-    /// The archive that `reader` goes through, as far as it has come: its index is not asked, and need not
-    /// be there. `parent` is what it stands on, where that is known.
+    /// The archive that `reader` goes through, as far as it has come: its index is not asked, and
+    /// need not be there. `parent` is what it stands on, where that is known.
     package init(
         _ file: ImageFile, _ reader: ArchiveReader, scanned places: RecordPlaces,
         _ ancestors: AncestorSearch?, parent: ArchiveFile? = nil
@@ -74,8 +74,8 @@ package final class ArchiveFile: Sendable {
         number = cache.newArchive()
     }
 
-    /// The archive that this one stands on; nil where it stands alone. Throws `unavailable` where that is
-    /// not found, `badData` where what was found under its name is another.
+    /// The archive that this one stands on; nil where it stands alone. Throws `unavailable` where
+    /// that is not found, `badData` where what was found under its name is another.
     package func parent() throws -> ArchiveFile? {
         guard let wanted = header.parent else { return nil }
         if let opened = opened.withLock(\.self) { return opened }
@@ -93,15 +93,15 @@ package final class ArchiveFile: Sendable {
     /// The parent, where that was opened already.
     package var openedParent: ArchiveFile? { opened.withLock(\.self) }
 
-    /// Fills `buffer` with what `layer` itself holds of its disk from `offset` on, wherever that is stored;
-    /// where it holds nothing, zeros. Whole sectors before the disk's end.
+    /// Fills `buffer` with what `layer` itself holds of its disk from `offset` on, wherever that is
+    /// stored; where it holds nothing, zeros. Whole sectors before the disk's end.
     package func read(held layer: Int, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         let (archive, layer) = try stored(layer)
         try archive.read(layer, at: offset, into: buffer)
     }
 
-    /// Opens all that `layers` need of the archives that this one stands on; throws where one is missing or
-    /// another.
+    /// Opens all that `layers` need of the archives that this one stands on; throws where one is
+    /// missing or another.
     package func openAncestors(of layers: some Sequence<Int>) throws {
         let needed = layers.filter {
             header.layers[$0].same != nil
@@ -126,8 +126,8 @@ package final class ArchiveFile: Sendable {
             of: isPart ? Array(parent.header.layers.indices) : needed.compactMap { header.layers[$0].same })
     }
 
-    /// The archive, of this one and those it stands on, that has the records of `layer`, and its number
-    /// there.
+    /// The archive, of this one and those it stands on, that has the records of `layer`, and its
+    /// number there.
     package func stored(_ layer: Int) throws -> (ArchiveFile, Int) {
         guard let same = header.layers[layer].same else { return (self, layer) }
         if let found = storedLayers.withLock({ $0[layer] }) { return found }
@@ -151,7 +151,8 @@ package final class ArchiveFile: Sendable {
     func run(of layer: Int, at position: UInt64) throws -> StoredRun {
         try ArchiveFile.naming(file) {
             let (place, entry) = try entry(of: layer, at: position)
-            // What a table says of a place need not be true of its record, whoever asked for that first.
+            // What a table says of a place need not be true of its record, whoever asked for that
+            // first.
             if let found = cache.record(at: place), found.run.range.contains(position) {
                 return found
             }
@@ -230,8 +231,8 @@ package final class ArchiveFile: Sendable {
         return table
     }
 
-    /// Fills `buffer` with what `layer` itself holds of its disk from `offset` on, whole sectors; where it
-    /// holds nothing, zeros. `onlyData`: throws `badData` where that is not stored there.
+    /// Fills `buffer` with what `layer` itself holds of its disk from `offset` on, whole sectors;
+    /// where it holds nothing, zeros. `onlyData`: throws `badData` where that is not stored there.
     func read(
         _ layer: Int, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, onlyData: Bool = false
     )

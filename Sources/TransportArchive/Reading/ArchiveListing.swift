@@ -43,8 +43,9 @@ package struct ArchiveListing: Encodable, Equatable, Sendable {
     package let missing: String?
     package let layers: [Layer]
 
-    /// Reads the beginning and the end of `path`. `names` are those that are meant: as they are listed, last
-    /// components that are unique, or patterns; none are all. Throws `unavailable` where one is not there.
+    /// Reads the beginning and the end of `path`. `names` are those that are meant: as they are
+    /// listed, last components that are unique, or patterns; none are all. Throws `unavailable`
+    /// where one is not there.
     package init(
         _ path: FilePath, _ ancestors: AncestorSearch = AncestorSearch(), names: [String] = []
     ) throws {

@@ -102,8 +102,8 @@ package final class ArchiveReader: @unchecked Sendable {
         return run
     }
 
-    /// Reads the frame of the run record just read into `buffer`, which holds `FrameFormat.longest`.
-    /// Its digest is the caller's to check.
+    /// Reads the frame of the run record just read into `buffer`, which holds
+    /// `FrameFormat.longest`. Its digest is the caller's to check.
     package func readFrame(of run: RunRecord, into buffer: UnsafeMutableRawBufferPointer) throws {
         let offset = stream.offset
         let count = try stream.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<run.frameLength]))

@@ -6,8 +6,8 @@ package import SystemPackage
 /// `ARCHIVE::NAME`: an image in an archive, wherever an image is read.
 package enum ArchivedImage {
     /// The archive and the name that `path` means: a file of exactly that name is meant first, else
-    /// it is split at the first `::` whose left side is a regular file that begins as an archive. nil
-    /// where there is no such.
+    /// it is split at the first `::` whose left side is a regular file that begins as an archive.
+    /// nil where there is no such.
     package static func parts(of path: FilePath) throws -> (archive: FilePath, name: String)? {
         try split(path).map { ($0.archive.path, $0.name) }
     }
@@ -36,9 +36,9 @@ package enum ArchivedImage {
             .badData, path, "is \(name) in the archive \(archive), which is only read (unpack it first)")
     }
 
-    /// The chain of the image that `path` means; nil where it means a file. Throws `unavailable` where
-    /// the archive has no such image, or one that it stands on is missing; `confined` where `location`
-    /// does not allow to open it.
+    /// The chain of the image that `path` means; nil where it means a file. Throws `unavailable`
+    /// where the archive has no such image, or one that it stands on is missing; `confined` where
+    /// `location` does not allow to open it.
     package static func open(_ path: FilePath, _ ancestors: AncestorSearch, _ location: BackingLocation)
         throws
         -> ImageChain?
@@ -59,15 +59,16 @@ package enum ArchivedImage {
 }
 
 extension ArchiveFile {
-    /// The chain of the image that a user calls `name`. Throws `unavailable` where there is no such image,
-    /// or one that it stands on is missing.
+    /// The chain of the image that a user calls `name`. Throws `unavailable` where there is no such
+    /// image, or one that it stands on is missing.
     package func chain(called name: String) throws -> ImageChain {
         let (layer, name) = try ArchiveNames(header).one(called: name, in: file.path)
         try openAncestors(of: header.chain(of: layer))
         return try chain(of: layer, called: name)
     }
 
-    /// The chain of `layer`, to be read from the archive; `name` is one of its names, nil the first.
+    /// The chain of `layer`, to be read from the archive; `name` is one of its names, nil the
+    /// first.
     package func chain(of layer: Int, called name: String? = nil) throws -> ImageChain {
         ImageChain(
             layers: try header.chain(of: layer).enumerated().map { depth, index in
@@ -112,8 +113,8 @@ package struct ArchiveNames {
         }
     }
 
-    /// The images that a shell's pattern matches, by their whole names, or, where it has no `/`, by the
-    /// last components of those.
+    /// The images that a shell's pattern matches, by their whole names, or, where it has no `/`, by
+    /// the last components of those.
     package func matching(_ pattern: String) -> [(layer: Int, name: String)] {
         header.layers.enumerated().filter(\.element.image).flatMap { index, layer in
             layer.names.filter {
@@ -129,8 +130,8 @@ package struct ArchiveNames {
         fnmatch(pattern, name, FNM_PATHNAME) == 0
     }
 
-    /// The layers that `names` mean: full names, last components that are unique, or patterns; each once.
-    /// Throws `unavailable` where one means nothing, or several.
+    /// The layers that `names` mean: full names, last components that are unique, or patterns; each
+    /// once. Throws `unavailable` where one means nothing, or several.
     package func all(meantBy names: [String], in archive: FilePath) throws -> [(layer: Int, name: String)] {
         var seen: Set<[UInt8]> = []
         return try names.flatMap { name in

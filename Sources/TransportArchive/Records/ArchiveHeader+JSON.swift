@@ -12,8 +12,8 @@ extension ArchiveHeader {
         }
     }
 
-    /// What `text` says; nothing of it is checked. Throws `JSONReader.Fault` where it is no header, and
-    /// `notAnArchive` where it is one of another version.
+    /// What `text` says; nothing of it is checked. Throws `JSONReader.Fault` where it is no header,
+    /// and `notAnArchive` where it is one of another version.
     static func read(_ text: [UInt8]) throws -> ArchiveHeader {
         do {
             let found = try ArchiveHeader(text)

@@ -72,7 +72,8 @@ package struct ArchiveHeader: Equatable, Sendable {
         package let mode: UInt32?
         package let owner: UInt32?
         package let group: UInt32?
-        /// The parent's layer that it is, whole; such a layer has no records. Absent where it has some.
+        /// The parent's layer that it is, whole; such a layer has no records. Absent where it has
+        /// some.
         package var same: Int? = nil
         /// True for a small file, or a link, that travels with the images; else absent.
         package internal(set) var with: Bool? = nil
@@ -117,7 +118,8 @@ package struct ArchiveHeader: Equatable, Sendable {
         /// The disk's length in bytes as a guest sees it: whole sectors.
         package var guestLength: UInt64 { (size + 511) / 512 * 512 }
 
-        /// The part of the disk that the archive has records of: none of a layer that is the parent's.
+        /// The part of the disk that the archive has records of: none of a layer that is the
+        /// parent's.
         package var recordedLength: UInt64 { same == nil ? guestLength : 0 }
 
         /// The part of the disk that the layer can hold: `uml-v2` has no bits for the last sectors

@@ -2,14 +2,14 @@ package import DiskImages
 internal import Glibc
 internal import ImageFormats
 
-/// The digest of what a layer holds, which does not depend on how an archive stores it: not on cuts,
-/// references, compression, or whether zeros were left out.
+/// The digest of what a layer holds, which does not depend on how an archive stores it: not on
+/// cuts, references, compression, or whether zeros were left out.
 ///
 /// A disk is looked at in windows of 1 MiB. Those that hold something have an entry; of a window of
-/// a COW layer that is wholly zeros and wholly held, one entry stands for all that follow one another.
-/// The digest is of the entries in their order, each with the digest before it: 16 bytes, at first
-/// zeros; the first window's number (8) and the number of windows (8), little-endian; the window's
-/// digest (16).
+/// a COW layer that is wholly zeros and wholly held, one entry stands for all that follow one
+/// another. The digest is of the entries in their order, each with the digest before it: 16 bytes,
+/// at first zeros; the first window's number (8) and the number of windows (8), little-endian; the
+/// window's digest (16).
 package struct LayerDigest: Equatable, Sendable {
     /// Bytes of a disk in a window.
     package static let window: UInt64 = 1 << 20
@@ -71,17 +71,17 @@ package struct LayerDigest: Equatable, Sendable {
 
 /// Digests the windows of a layer's records. One for each worker.
 ///
-/// A window's digest is XXH3 of its bytes: in a raw layer of all of them, up to the disk's end, and a
-/// window of zeros has no entry; in a COW layer of the sectors that it holds, one behind the other,
-/// and behind them a bit for each sector of the window, as a COW file's bitmap has them.
+/// A window's digest is XXH3 of its bytes: in a raw layer of all of them, up to the disk's end, and
+/// a window of zeros has no entry; in a COW layer of the sectors that it holds, one behind the
+/// other, and behind them a bit for each sector of the window, as a COW file's bitmap has them.
 package struct WindowDigester {
     private let scratch: AlignedBuffer
 
     /// Throws where there is no memory.
     package init() throws { scratch = try AlignedBuffer(capacity: Int(LayerDigest.window)) }
 
-    /// The entries of the windows of `run`, of which `bytes` are the data and references, one behind the
-    /// other; of a layer that is raw or not, whose disk has `length` bytes.
+    /// The entries of the windows of `run`, of which `bytes` are the data and references, one
+    /// behind the other; of a layer that is raw or not, whose disk has `length` bytes.
     package func entries(
         of run: RunRecord, _ bytes: UnsafeRawBufferPointer, isRaw: Bool, length: UInt64
     ) -> [LayerDigest.Entry] {
@@ -206,10 +206,10 @@ package struct WindowDigester {
 
 /// What an archive holds, however it is stored: archives of one state stand in for one another.
 package enum ArchiveState {
-    /// The digest of `layers`, which hold what `digests` say. Of each layer, one behind the other and
-    /// a NUL behind each: the number of its names and those, layout, size, alignment, mtime, mode,
-    /// owner, group, backing, image, with, link, and its digest; numbers in decimal, what is absent empty;
-    /// image and with 1 or 0.
+    /// The digest of `layers`, which hold what `digests` say. Of each layer, one behind the other
+    /// and a NUL behind each: the number of its names and those, layout, size, alignment, mtime,
+    /// mode, owner, group, backing, image, with, link, and its digest; numbers in decimal, what is
+    /// absent empty; image and with 1 or 0.
     package static func digest(of layers: [ArchiveHeader.Layer], holding digests: [ContentDigest])
         -> ContentDigest
     {

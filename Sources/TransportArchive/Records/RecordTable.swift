@@ -1,8 +1,8 @@
 package import DiskImages
 
 /// Where the records of a layer lie, a part of them: the body of an `X` record. The tables of all
-/// layers, in their order, stand behind the last run record; every table of a layer but its last has
-/// `longest` entries, so that any of them can be found at once.
+/// layers, in their order, stand behind the last run record; every table of a layer but its last
+/// has `longest` entries, so that any of them can be found at once.
 ///
 /// | offset | size | meaning |
 /// |--------|------|---------|
@@ -81,8 +81,8 @@ package struct RecordTable: Equatable, Sendable {
         (self.layer, self.number, self.entries) = (Int(layer), number, entries)
     }
 
-    /// The entry whose stretch has the byte at `position`, where one has: the last that begins at or
-    /// before it.
+    /// The entry whose stretch has the byte at `position`, where one has: the last that begins at
+    /// or before it.
     func index(of position: UInt64) -> Int? { RecordTable.index(of: position, in: entries) }
 
     static func index(of position: UInt64, in entries: [Entry]) -> Int? {

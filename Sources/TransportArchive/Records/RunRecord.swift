@@ -24,8 +24,8 @@ package struct RunRecord: Equatable, Sendable {
     /// Runs that one record has at most.
     package static let mostRuns = 8192
 
-    /// Where bytes lie that a record holds without storing them: in a layer, from a byte of its disk on,
-    /// a whole sector.
+    /// Where bytes lie that a record holds without storing them: in a layer, from a byte of its
+    /// disk on, a whole sector.
     package struct Place: Hashable, Sendable {
         package let layer: Int
         package let start: UInt64

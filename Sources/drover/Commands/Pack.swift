@@ -134,8 +134,8 @@ struct Pack: AsyncParsableCommand {
 }
 
 extension Pack {
-    /// Of more images than these only the first go through the parser of arguments, whose time grows with
-    /// the square of their number.
+    /// Of more images than these only the first go through the parser of arguments, whose time
+    /// grows with the square of their number.
     private static let mostParsed = 256
     private static let further = Locked([String]())
 

@@ -4,8 +4,8 @@ internal import Linux
 internal import PipelineFiles
 internal import SystemPackage
 
-/// The programs that a pipeline names to hear how a run ended. They get its result on standard input, as
-/// `--output json` prints it, and what they do changes nothing of the run.
+/// The programs that a pipeline names to hear how a run ended. They get its result on standard
+/// input, as `--output json` prints it, and what they do changes nothing of the run.
 struct RunHooks {
     /// How long one may take; seconds.
     private static let longest = 60
@@ -14,8 +14,8 @@ struct RunHooks {
     let hooks: PipelineSpec.Hooks
     let verbosity: VerbosityOptions
 
-    /// Runs those that are meant by `code`: `after` where the run came to its end, `error` where it did not
-    /// do all that it should.
+    /// Runs those that are meant by `code`: `after` where the run came to its end, `error` where it
+    /// did not do all that it should.
     func run(_ code: Int32, _ document: String) {
         let programs =
             ([0, 1].contains(code) ? hooks.after : []) + ([0, 75].contains(code) ? [] : hooks.error)

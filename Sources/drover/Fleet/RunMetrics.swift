@@ -7,15 +7,16 @@ internal import Migration
 internal import PipelineFiles
 internal import SystemPackage
 
-/// The figures of a run in Prometheus' text format, for the textfile collector of its node exporter: gauges,
-/// without time stamps, in a file that is always whole.
+/// The figures of a run in Prometheus' text format, for the textfile collector of its node
+/// exporter: gauges, without time stamps, in a file that is always whole.
 /// https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 struct RunMetrics: Sendable {
     private let file: FilePath
     private let pipeline: String
     private let began = Date().timeIntervalSince1970
 
-    /// nil where the pipeline names no file. Throws where parts of a fleet would write over one another.
+    /// nil where the pipeline names no file. Throws where parts of a fleet would write over one
+    /// another.
     init?(of spec: PipelineSpec, _ shard: Shard?) throws {
         guard let metrics = spec.metrics else { return nil }
         let bytes = metrics.pathBytes

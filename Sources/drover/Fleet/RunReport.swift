@@ -41,8 +41,8 @@ struct RunReport: Encodable {
         totals = RunReport.counts(results)
     }
 
-    /// The table, without what was up to date, and a line of counts; reasons were said when they came up.
-    /// Nothing where nothing but errors is wanted.
+    /// The table, without what was up to date, and a line of counts; reasons were said when they
+    /// came up. Nothing where nothing but errors is wanted.
     static func lines(_ plan: FleetPlan, _ results: [FleetResult], isQuiet: Bool) -> [String] {
         var table = TextTable([
             ("ROLE", .left), ("NAME", .left), ("WRITTEN", .right), ("SECONDS", .right), ("OUTCOME", .left),

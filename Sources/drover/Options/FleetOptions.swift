@@ -28,10 +28,10 @@ struct FleetOptions: ParsableArguments {
 
     func validate() throws { _ = try shard.map(Shard.init(text:)) }
 
-    /// Reads the pipeline file and opens every chain once. `makes`: of archives that follow one another the
-    /// next is meant, not the last. Throws everything that is wrong with the
-    /// file itself, or what the system is short of. `looks`: nothing is made, and what earlier runs made of
-    /// sources that are gone belongs to it; so it does to a verification.
+    /// Reads the pipeline file and opens every chain once. `makes`: of archives that follow one
+    /// another the next is meant, not the last. Throws everything that is wrong with the file
+    /// itself, or what the system is short of. `looks`: nothing is made, and what earlier runs made
+    /// of sources that are gone belongs to it; so it does to a verification.
     func plan(makes: Bool = false, looks: Bool = false) throws -> FleetPlan {
         let spec = try PipelineSpec.load(pipeline).choosingArchive(makes: makes)
         let looks = looks || spec.operation == .verify

@@ -14,9 +14,9 @@ enum ChildProcess {
         }
     }
 
-    /// Starts the program. It ignores and blocks no signal but what `mask` says, and has of the open files
-    /// those that are given for its standard input and output, and standard error. `without`: variables of
-    /// the environment that it does not get.
+    /// Starts the program. It ignores and blocks no signal but what `mask` says, and has of the
+    /// open files those that are given for its standard input and output, and standard error.
+    /// `without`: variables of the environment that it does not get.
     static func start(
         _ arguments: [[UInt8]], unblocking mask: sigset_t = sigset_t(), input: CInt? = nil,
         output: CInt? = nil, without: [String] = []

@@ -6,7 +6,8 @@ internal import SystemPackage
 
 /// nbdkit with Drover's plugin.
 struct NBDServer {
-    /// What a Unix socket's address has room for (sun_path, unix(7), without the byte that ends it).
+    /// What a Unix socket's address has room for (sun_path, unix(7), without the byte that ends
+    /// it).
     static let longestSocket = 107
     private static let fileName = "libnbdkit-drover-plugin.so"
     private static let installedName = "nbdkit-drover-plugin.so"
@@ -66,8 +67,8 @@ struct NBDServer {
         throw DiskImageError.system(program, "cannot be run", ChildProcess.become(arguments), .unavailable)
     }
 
-    /// Serves until a signal asks for the end. `announce` gets the URI once clients may come. Throws where
-    /// the server ends by itself.
+    /// Serves until a signal asks for the end. `announce` gets the URI once clients may come.
+    /// Throws where the server ends by itself.
     func serve(on listener: Listener, _ announce: (String) throws -> Void) throws {
         let folder = try RuntimeFolder()
         defer { folder.remove() }
@@ -135,8 +136,8 @@ struct NBDServer {
         return "nbd+unix:///?socket=\((socket?.pathBytes ?? []).percentEncoded(keeping: "/"))"
     }
 
-    /// The program's arguments but for what is to become of the process. `folder` is nil where nbdkit makes
-    /// a socket itself.
+    /// The program's arguments but for what is to become of the process. `folder` is nil where
+    /// nbdkit makes a socket itself.
     private func listening(on listener: Listener, in folder: FilePath?) -> [[UInt8]] {
         let place: [[UInt8]] =
             switch listener {

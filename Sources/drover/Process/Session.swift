@@ -12,8 +12,8 @@ struct Session {
     private let display: ProgressDisplay
 
     /// Begins to listen to signals. `jobs` and `rate` are what the options of that name say.
-    /// `isOneJob`: the slot that the process has anyhow is taken, until its end. `keepsCache`: what is read
-    /// and written may stay in the host's page cache.
+    /// `isOneJob`: the slot that the process has anyhow is taken, until its end. `keepsCache`: what
+    /// is read and written may stay in the host's page cache.
     init(
         _ progress: ProgressOptions, _ verbosity: VerbosityOptions, jobs: Int?, rate: ByteSize?,
         isOneJob: Bool = true, keepsCache: Bool = false

@@ -45,7 +45,8 @@ extension FleetReport {
         savings = try savings(of: plan, places, stored.bytes)
     }
 
-    /// What was recorded when; what was read for the first checkpoint was read from the beginning on.
+    /// What was recorded when; what was read for the first checkpoint was read from the beginning
+    /// on.
     private static func samples(_ status: FleetStatus) -> [Sample] {
         guard !status.samples.isEmpty else { return [] }
         return (status.began.map { [Sample(time: $0, bytes: 0)] } ?? [])

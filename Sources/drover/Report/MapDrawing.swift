@@ -35,8 +35,8 @@ struct MapDrawing {
         """
     }
 
-    /// The same drawing, small and without words: for a table that says the rest in numbers. `repeats`: the
-    /// figure is on the page, too.
+    /// The same drawing, small and without words: for a table that says the rest in numbers.
+    /// `repeats`: the figure is on the page, too.
     func thumbnail(repeats: Bool) -> HTML {
         """
         <svg class="strip" viewBox="\(MapDrawing.viewBox)" preserveAspectRatio="none" aria-hidden="true">\(repeats ? "<use href=\"#\(id)\"/>" : shapes)</svg>
@@ -63,8 +63,8 @@ struct MapDrawing {
         }
     }
 
-    /// One path for each source, the topmost first: each covers what lies below it, too, and the next one
-    /// is drawn over that.
+    /// One path for each source, the topmost first: each covers what lies below it, too, and the
+    /// next one is drawn over that.
     private var shapes: HTML {
         let columns = (0..<picture.cellCount).map(tops)
         var shapes: HTML = ""
@@ -99,14 +99,15 @@ struct MapDrawing {
 
     private func place(of cell: Int) -> Int { cell * MapDrawing.width / max(picture.cellCount, 1) }
 
-    /// How high at least what is there at all is drawn: a change over a base so that it is seen in the
-    /// small drawing, too.
+    /// How high at least what is there at all is drawn: a change over a base so that it is seen in
+    /// the small drawing, too.
     private func least(_ source: BlockPicture.Source) -> Int {
         if case .data(let depth) = source, depth < picture.layerCount - 1 { return 12 }
         return 3
     }
 
-    /// Where the top of each of `drawn` lies in the column of `cell`, counted from the drawing's top.
+    /// Where the top of each of `drawn` lies in the column of `cell`, counted from the drawing's
+    /// top.
     private func tops(of cell: Int) -> [Int] {
         let range = picture.range(of: cell)
         let length = Double(range.upperBound - range.lowerBound)

@@ -81,8 +81,8 @@ extension ReportPage {
             """
     }
 
-    /// Every image with its chain and its map, folded up where there are more than a few; nothing where
-    /// there are too many.
+    /// Every image with its chain and its map, folded up where there are more than a few; nothing
+    /// where there are too many.
     var details: HTML {
         guard !report.images.isEmpty, !isLarge else { return "" }
         let isOpen = isSmall

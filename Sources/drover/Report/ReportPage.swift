@@ -2,15 +2,16 @@ internal import DiskImages
 internal import Linux
 internal import SystemPackage
 
-/// A report as one HTML page that needs nothing else: no network, no file beside it. It is whole without
-/// its script, which only sorts and filters.
+/// A report as one HTML page that needs nothing else: no network, no file beside it. It is whole
+/// without its script, which only sorts and filters.
 struct ReportPage {
     /// How every page begins, so that a later one may replace it: nothing else begins like this.
     static let marker: HTML = "<!DOCTYPE html>\n<!-- drover report -->\n"
 
     let report: FleetReport
 
-    /// Whether there are too many images to show each by itself, or to lay out what is off the screen.
+    /// Whether there are too many images to show each by itself, or to lay out what is off the
+    /// screen.
     var isLarge: Bool { report.images.count > FleetReport.mostDetailed }
 
     /// The whole page, in the order in which it is read.

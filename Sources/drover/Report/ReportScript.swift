@@ -1,7 +1,8 @@
-/// What sorts and filters the page's tables. Without it everything is there, in the pipeline's order.
+/// What sorts and filters the page's tables. Without it everything is there, in the pipeline's
+/// order.
 enum ReportScript {
-    /// SHA-256 of `text`, in base64: the page allows no other script. A browser says which it should be
-    /// where it is not this one.
+    /// SHA-256 of `text`, in base64: the page allows no other script. A browser says which it
+    /// should be where it is not this one.
     static let digest: HTML = "F6RqdTj4fjkTik+CFjt4+J6mGgg1pr5DaT+v8EzyiUs="
 
     static let text: HTML = """

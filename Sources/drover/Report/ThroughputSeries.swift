@@ -47,8 +47,8 @@ struct ThroughputSeries: Equatable {
             before = sample.time
             bytes = bytes.addingReportingOverflow(sample.bytes).partialValue
         }
-        // Fewer samples than columns would be needles with nothing between them, and so would columns that
-        // are shorter than a few checkpoints.
+        // Fewer samples than columns would be needles with nothing between them, and so would
+        // columns that are shorter than a few checkpoints.
         let count = min(ThroughputSeries.mostColumns, max(1, samples.count / 4), max(1, Int(seconds / 2)))
         let width = max(seconds / Double(count), 1e-3)
         rates = [Double](repeating: 0, count: count)

@@ -19,8 +19,8 @@ struct BlockTableTests {
         }
     }
 
-    /// Of more than fit some are known, a good part of them, and which ones does not depend on how many
-    /// came before.
+    /// Of more than fit some are known, a good part of them, and which ones does not depend on how
+    /// many came before.
     @Test func ofMoreThanFitsSomeAreKept() {
         var random = TestSeed().generator()
         var table = BlockTable(mostEntries: 1 << 12)

@@ -58,8 +58,8 @@ struct SharedContentTests {
         return found
     }
 
-    /// Throws where a reference leads to anything but stored bytes that are the same; returns how many
-    /// blocks are stored.
+    /// Throws where a reference leads to anything but stored bytes that are the same; returns how
+    /// many blocks are stored.
     private func check(_ records: [(layer: Int, runs: [RunRecord.Run])], _ disks: [[UInt8]]) throws -> Int {
         var stored: [Set<Int>] = disks.map { _ in [] }
         for (layer, runs) in records {
@@ -92,7 +92,8 @@ struct SharedContentTests {
         let whole = try check(try records(disks, BlockTable()), disks)
         // What a layer has twice in itself is stored twice.
         #expect(whole < all / 2 && whole >= distinct - 1, "\(whole) of \(all), \(distinct) distinct")
-        // With a table of next to nothing long matches are still found, and all that is found is true.
+        // With a table of next to nothing long matches are still found, and all that is found is
+        // true.
         let sampled = try check(try records(disks, BlockTable(mostEntries: 64)), disks)
         #expect(sampled >= whole && sampled < all)
         _ = try check(try records(disks, BlockTable(), stretches: 3), disks)

@@ -87,8 +87,8 @@ struct PlanSummary {
     let toWrite: UInt64
     /// Bytes that are free where the targets go; nil where there is no such place yet.
     let free: UInt64?
-    /// Whether that is too little. What is packed gets smaller, and what can be shared takes none: of these
-    /// nobody knows beforehand.
+    /// Whether that is too little. What is packed gets smaller, and what can be shared takes none:
+    /// of these nobody knows beforehand.
     let lacksRoom: Bool
     /// Bases and how many images of the plan stand on each.
     let shared: [(name: String, images: Int)]
