@@ -12,16 +12,17 @@ PLUGIN      := .build/release/libnbdkit-drover-plugin.so
 # Where nbdkit looks for plugins; it is told by name where it does not look here (nbdkit --dump-config).
 PLUGINS     ?= $(if $(filter /usr,$(PREFIX)),$(shell pkg-config --variable=plugindir nbdkit),$(PREFIX)/lib/nbdkit/plugins)
 DEB         := .build/deb
+TESTING     := .build/testing
 # Swift's runtime is in the binary, and no library is looked for beside it. What is generic is specialised across targets, too.
-BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization -Xswiftc -gnone
+# The Swift tests may import what is internal, so that they are linked with the very modules that are shipped.
+BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization -Xswiftc -gnone \
+               -Xswiftc -enable-testing -Xswiftc -I$(TESTING) -Xlinker -L$(TESTING)
 define build
+	@.ci/testing $(TESTING)
 	$(BUILD) --product drover
 	$(BUILD) --product NBDPlugin
 	@.ci/plugin .build/release
 endef
-# The Swift tests from nothing, where nobody looks for a fault: each module as a whole, without what a debugger needs, in a folder
-# of its own, because what was compiled so fits nothing that `swift build` compiles file by file.
-WHOLE_TESTS := --scratch-path .build-tests -Xswiftc -whole-module-optimization -Xswiftc -disable-batch-mode -Xswiftc -num-threads -Xswiftc $(shell nproc) -Xswiftc -gnone
 SWIFT_CODE  := Sources Tests Package.swift
 # $(call sanitized-test,SANITIZER,RUNTIME): the Swift tests, optimized, because they take many minutes otherwise; what is compiled must be instrumented.
 # Swift's backtracer hangs under a sanitizer, which says itself where it was.
@@ -51,15 +52,13 @@ demo: build ## migrate a small fleet of real guests into demo-out/, kill it on t
 	@.ci/packages demo
 	@Pipelines/demo.sh
 
-# The Swift tests and what the integration tests need have no folder in common, and compiling has work for one core alone half
-# of the time. What both fetch is fetched first.
-test: packages lint ## everything: packages, lint, unit tests, and beside them the release build and the integration tests
-	$(SWIFT) package --scratch-path .build-tests resolve
-	@$(MAKE) --no-print-directory -j2 unit-test integration-test
+# Compiling, one module after the other, has work for one core alone half of the time: lint and Swift tests go beside the rest.
+test: packages ## everything: packages, lint, release build, unit tests, integration tests
+	@$(MAKE) --no-print-directory -j2 lint unit-test integration-test
 
-unit-test: ## the Swift tests, all of them (`swift test --filter NAME` for some)
-	@.ci/packages build
-	$(SWIFT) test $(WHOLE_TESTS)
+unit-test: build ## the Swift tests, all of them, against the modules of the release binary (`swift test --filter NAME` for some)
+	$(BUILD) --product droverPackageTests
+	$(SWIFT) test -c release --skip-build
 
 integration-test: build ## real programs and a Python reference against the release binary
 	$(PYTHON) Tests/Integration/run.py
@@ -124,4 +123,4 @@ packages: ## install the Debian packages that build, demo and test need
 
 clean: ## remove everything that was built
 	$(SWIFT) package clean
-	rm -rf .build .build-tests .build-fuzz .build-thread .build-address demo-out
+	rm -rf .build .build-fuzz .build-thread .build-address demo-out

@@ -8,6 +8,9 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+// Compiling tests well takes longer than running them.
+let testSettings = settings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 // Make says which version this is (.ci/version).
@@ -72,38 +75,43 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings),
         .testTarget(
-            name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"], swiftSettings: settings),
+            name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
+            swiftSettings: testSettings),
         .testTarget(
             name: "DiskImagesTests", dependencies: diskImages + ["DiskImages", "TestSupport"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
             name: "TransportArchiveTests",
-            dependencies: transportArchive + ["TransportArchive", "TestSupport"], swiftSettings: settings),
+            dependencies: transportArchive + ["TransportArchive", "TestSupport"], swiftSettings: testSettings),
         .testTarget(
             name: "ManifestsTests", dependencies: manifests + ["Manifests", "TestSupport"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
             name: "PipelineFilesTests", dependencies: pipelineFiles + ["PipelineFiles", "TestSupport"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
-            name: "ServingTests", dependencies: serving + ["Serving", "TestSupport"], swiftSettings: settings),
+            name: "ServingTests", dependencies: serving + ["Serving", "TestSupport"],
+            swiftSettings: testSettings),
         .testTarget(
-            name: "StagesTests", dependencies: stages + ["Stages", "TestSupport"], swiftSettings: settings),
+            name: "StagesTests", dependencies: stages + ["Stages", "TestSupport"], swiftSettings: testSettings
+        ),
         .testTarget(
             name: "MigrationTests", dependencies: migration + ["Migration", "TestSupport"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
-            name: "FleetsTests", dependencies: fleets + ["Fleets", "TestSupport"], swiftSettings: settings),
+            name: "FleetsTests", dependencies: fleets + ["Fleets", "TestSupport"], swiftSettings: testSettings
+        ),
         .testTarget(
-            name: "DroverTests", dependencies: drover + ["drover", "TestSupport"], swiftSettings: settings),
+            name: "DroverTests", dependencies: drover + ["drover", "TestSupport"], swiftSettings: testSettings
+        ),
         // A format that is added from outside, as a source and as a target.
         .testTarget(
             name: "ToyFormatTests", dependencies: migration + ["Migration", "TestSupport"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         // The fuzzer's targets without the fuzzer, which is a package of its own.
         .testTarget(
             name: "FuzzTests", dependencies: fleets + ["Fleets"], path: "Tests/Fuzz/Targets",
-            swiftSettings: settings),
+            swiftSettings: testSettings),
     ],
     swiftLanguageModes: [.v6]
 )

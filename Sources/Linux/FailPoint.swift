@@ -1,6 +1,6 @@
 /// The moments of a move at which it matters what is on disk. A test may have the move die at one
-/// of them: they are the lines of "If it dies here" in `Documentation/architecture.md`. In a
-/// release build nothing is there.
+/// of them: they are the lines of "If it dies here" in `Documentation/architecture.md`. Nothing
+/// that comes from outside the program can.
 package enum FailPoint: String, CaseIterable, Sendable {
     /// The manifest is created or opened, and locked.
     case manifestLocked
@@ -24,17 +24,13 @@ package enum FailPoint: String, CaseIterable, Sendable {
     /// All is done but to say so.
     case named
 
-    #if DEBUG
-        /// What a test does when a move reaches one of them, in the task that it runs the move in;
-        /// what it throws ends the move there.
-        @TaskLocal package static var reached: (@Sendable (FailPoint) throws -> Void)?
-    #endif
+    /// What a test does when a move reaches one of them, in the task that it runs the move in;
+    /// what it throws ends the move there.
+    @TaskLocal package static var reached: (@Sendable (FailPoint) throws -> Void)?
 
     /// Says that this is the moment.
     @inline(__always)
     package func pass() throws {
-        #if DEBUG
-            try FailPoint.reached?(self)
-        #endif
+        try FailPoint.reached?(self)
     }
 }
