@@ -37,7 +37,7 @@ export DROVER_VERSION ?= $(shell .ci/version)
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit-test integration-test crash-matrix powercut fuzz test-sanitizers lint format bench install uninstall deb release \
+.PHONY: help build demo test test-build unit-test integration-test crash-matrix powercut fuzz test-sanitizers lint format bench install uninstall deb release \
         packages clean
 
 help: ## list these targets
@@ -52,12 +52,17 @@ demo: build ## migrate a small fleet of real guests into demo-out/, kill it on t
 	@.ci/packages demo
 	@Pipelines/demo.sh
 
-# Compiling, one module after the other, has work for one core alone half of the time: lint and Swift tests go beside the rest.
+# Modules are compiled one after the other, which is work for one core alone half of the time: tests are compiled beside them.
 test: packages ## everything: packages, lint, release build, unit tests, integration tests
-	@$(MAKE) --no-print-directory -j2 lint unit-test integration-test
+	@$(MAKE) --no-print-directory -j2 lint test-build
+	@$(MAKE) --no-print-directory -j2 unit-test integration-test
 
-unit-test: build ## the Swift tests, all of them, against the modules of the release binary (`swift test --filter NAME` for some)
-	$(BUILD) --product droverPackageTests
+test-build: ## the release binary and the Swift tests, which are linked with its modules
+	@.ci/packages build
+	@.ci/testing $(TESTING)
+	$(BUILD) --build-tests
+
+unit-test: test-build ## the Swift tests, all of them (`swift test --filter NAME` for some)
 	$(SWIFT) test -c release --skip-build
 
 integration-test: build ## real programs and a Python reference against the release binary

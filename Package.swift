@@ -19,7 +19,7 @@ let version = Context.environment["DROVER_VERSION"] ?? "0.1.0\(commit)"
 
 // Targets stand in one straight line: each may import only what comes before it here.
 let linux: [Target.Dependency] = ["CLinux", systemPackage]
-let diskImages: [Target.Dependency] = linux + ["Linux", "ImageFormats"]
+let diskImages: [Target.Dependency] = linux + ["Linux", "JSON", "ImageFormats"]
 let transportArchive: [Target.Dependency] = diskImages + ["DiskImages"]
 let manifests: [Target.Dependency] = diskImages + ["DiskImages"]
 let pipelineFiles: [Target.Dependency] = transportArchive + ["TransportArchive"]
@@ -51,6 +51,7 @@ let package = Package(
         .target(name: "CCurl"),
         .target(name: "CRelease", cSettings: [.define("DROVER_VERSION", to: "\"\(version)\"")]),
         .target(name: "Linux", dependencies: linux + ["CRelease"], swiftSettings: settings),
+        .target(name: "JSON", swiftSettings: settings),
         .target(name: "ImageFormats", swiftSettings: settings),
         .target(
             name: "DiskImages", dependencies: diskImages + ["CCurl", "CXXHash", "CZlib", "CZstd"],
@@ -74,6 +75,7 @@ let package = Package(
             name: "TestSupport", dependencies: pipelineFiles + ["Manifests", "PipelineFiles"],
             path: "Tests/TestSupport",
             swiftSettings: settings),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: testSettings),
         .testTarget(
             name: "ImageFormatsTests", dependencies: ["ImageFormats", "TestSupport"],
             swiftSettings: testSettings),

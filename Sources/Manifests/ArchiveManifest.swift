@@ -1,11 +1,10 @@
-internal import FoundationEssentials
 internal import Linux
 package import SystemPackage
 
 /// What the manifest of an archive that is being packed says.
 package struct ArchiveManifest: Sendable {
     /// The first record: which archive it is. Two runs make the same archive when these are equal.
-    package struct Job: Codable, Equatable, Sendable {
+    package struct Job: Equatable, Sendable {
         /// The archive's id: the digest of its header.
         package let archive: String
         /// False where a source was read although somebody writes to it: such an archive is not
@@ -46,7 +45,7 @@ package struct ArchiveManifest: Sendable {
     }
 
     /// The archive's first `length` bytes are durable; record `sequence` comes next.
-    package struct Checkpoint: Codable, Equatable, Sendable {
+    package struct Checkpoint: Equatable, Sendable {
         package let length: UInt64
         package var record = "checkpoint"
         package let sequence: UInt64
@@ -69,25 +68,25 @@ package struct ArchiveManifest: Sendable {
 
     /// Parses the whole of a manifest; a torn last line is left out.
     package init(parsing bytes: [UInt8], path: FilePath) throws {
-        wholeLength = try ManifestLines.parse(bytes[...], path) { kind, line, decoder in
+        wholeLength = try ManifestLines.parse(bytes[...], path) { kind, line in
             failure = nil
             switch kind {
             case "archive" where job == nil:
-                let found = try decoder.decode(Job.self, from: line)
+                let found = try Job(line)
                 guard found.manifest == ManifestJob.version else {
                     throw ManifestError("its version is \(found.manifest); expected \(ManifestJob.version)")
                 }
                 job = found
             case "checkpoint" where job != nil && completion == nil:
-                let found = try decoder.decode(Checkpoint.self, from: line)
+                let found = try Checkpoint(line)
                 guard found.length >= checkpoint?.length ?? 0, found.sequence >= checkpoint?.sequence ?? 0
                 else {
                     throw ManifestError("its checkpoint lies before the one before it")
                 }
                 checkpoints.append(found)
             case "complete" where job != nil && completion == nil:
-                completion = try decoder.decode(ManifestCompletion.self, from: line)
-            case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
+                completion = try ManifestCompletion(line)
+            case "failure": failure = try ManifestFailure(line)
             default: throw ManifestError("a record \"\(kind.prefix(40))\" does not belong there")
             }
         }.upperBound

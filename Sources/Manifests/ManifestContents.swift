@@ -1,5 +1,4 @@
 package import DiskImages
-internal import FoundationEssentials
 internal import Linux
 package import SystemPackage
 
@@ -33,7 +32,7 @@ package struct ManifestContents: Sendable {
 
     private init(parsing bytes: ArraySlice<UInt8>, _ path: FilePath) throws {
         self.path = path
-        let sound = try ManifestLines.parse(bytes, path) { try take($0, $1, $2) }
+        let sound = try ManifestLines.parse(bytes, path) { try take($0, $1) }
         (earlier, wholeLength) = (bytes[..<sound.lowerBound], sound.upperBound)
         try order(path)
     }
@@ -41,7 +40,7 @@ package struct ManifestContents: Sendable {
     /// As above, but without the segments where the last record says that the target is complete.
     package init(parsingEndsOf bytes: [UInt8], path: FilePath) throws {
         self.path = path
-        try ManifestLines.parseEnds(bytes, path) { try take($0, $1, $2) }
+        try ManifestLines.parseEnds(bytes, path) { try take($0, $1) }
         try order(path)
     }
 
@@ -94,11 +93,11 @@ package struct ManifestContents: Sendable {
         }
     }
 
-    private mutating func take(_ kind: String, _ line: Data, _ decoder: JSONDecoder) throws {
+    private mutating func take(_ kind: String, _ line: ArraySlice<UInt8>) throws {
         failure = nil
         switch kind {
         case "job" where job == nil:
-            let found = try decoder.decode(ManifestJob.self, from: line)
+            let found = try ManifestJob(line)
             guard found.manifest == ManifestJob.version else {
                 throw ManifestError("its version is \(found.manifest); expected \(ManifestJob.version)")
             }
@@ -111,7 +110,7 @@ package struct ManifestContents: Sendable {
             }
             job = found
         case "segment" where job != nil && completion == nil:
-            let found = try decoder.decode(ManifestSegment.self, from: line)
+            let found = try ManifestSegment(line)
             guard let range = found.range, let job, range.upperBound <= job.target.length,
                 found.outcome != nil,
                 range.lowerBound % job.options.segment == 0,
@@ -120,16 +119,16 @@ package struct ManifestContents: Sendable {
             else { throw ManifestError("its range or digest is impossible") }
             segments.append(found)
         case "complete" where job != nil && completion == nil:
-            completion = try decoder.decode(ManifestCompletion.self, from: line)
+            completion = try ManifestCompletion(line)
         case "complete" where family == nil:
-            let again = try decoder.decode(ManifestCompletion.self, from: line)
+            let again = try ManifestCompletion(line)
             guard again.named != nil, completion?.named == nil, completion?.isSameTarget(as: again) == true
             else {
                 throw ManifestError("a record \"complete\" does not belong there")
             }
             completion = again
-        case "family" where completion != nil: family = try decoder.decode(ManifestFamily.self, from: line)
-        case "failure": failure = try decoder.decode(ManifestFailure.self, from: line)
+        case "family" where completion != nil: family = try ManifestFamily(line)
+        case "failure": failure = try ManifestFailure(line)
         case let other:
             throw ManifestError("a record \"\(other.prefix(40))\" does not belong there")
         }

@@ -1,10 +1,9 @@
 package import DiskImages
-internal import FoundationEssentials
 internal import Linux
 package import SystemPackage
 
 /// Sectors that could not be read or restored: the target has nothing there.
-package struct LostSectors: Codable, Equatable, Sendable {
+package struct LostSectors: Equatable, Sendable {
     package let start: UInt64
     package let count: UInt64
 
@@ -34,10 +33,10 @@ package struct LostSectors: Codable, Equatable, Sendable {
 }
 
 /// The last record: the target is whole.
-package struct ManifestCompletion: Codable, Equatable, Sendable {
+package struct ManifestCompletion: Equatable, Sendable {
     /// The target's file once it had its name. As long as it is that, it has the bytes whose
     /// digests are recorded.
-    package struct Named: Codable, Equatable, Sendable {
+    package struct Named: Equatable, Sendable {
         package let inode: UInt64
         /// As `mtime`; giving a name changes it.
         package let ctime: String
@@ -70,9 +69,9 @@ package struct ManifestCompletion: Codable, Equatable, Sendable {
 
 /// Behind a base's last record: it and these overlays of it are whole, and their names are being
 /// given.
-package struct ManifestFamily: Codable, Equatable, Sendable {
+package struct ManifestFamily: Equatable, Sendable {
     /// One overlay.
-    package struct Member: Codable, Equatable, Sendable {
+    package struct Member: Equatable, Sendable {
         /// Its target, absolute.
         package let target: String
         /// The digest of its completion.
@@ -107,7 +106,7 @@ package struct ManifestFamily: Codable, Equatable, Sendable {
 }
 
 /// Why the last try failed; a later record of any other kind says that it goes on.
-package struct ManifestFailure: Codable, Equatable, Sendable {
+package struct ManifestFailure: Equatable, Sendable {
     package let failure: String
     package var record = "failure"
     package var time: Double? = nil

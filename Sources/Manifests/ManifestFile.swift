@@ -1,5 +1,4 @@
 package import DiskImages
-internal import FoundationEssentials
 internal import Linux
 package import SystemPackage
 
@@ -10,7 +9,6 @@ package import SystemPackage
 package final class ManifestFile: Sendable {
     private let place: FilePlace
     private let file: LockedFile
-    private let encoder = ManifestFile.encoder()
 
     package var path: FilePath { place.path }
 
@@ -90,10 +88,10 @@ package final class ManifestFile: Sendable {
     /// Begins a job, durably. What an earlier one completed stays before it: the proof of the file
     /// that has the target's name until the new one takes it. One that was not completed is
     /// forgotten.
-    package func begin(_ job: some Encodable) throws {
+    package func begin(_ job: some ManifestLine) throws {
         try file.checkStillLocked()
         try cut(to: ManifestLines.lengthOfProof(try contents()))
-        try file.append(try line(job))
+        try file.append(job.line)
         try file.synchronize()
         try place.folder.synchronize()
     }
@@ -154,7 +152,7 @@ package final class ManifestFile: Sendable {
         var record = record
         record.time = WallClock.now
         try file.checkStillLocked()
-        try file.append(try line(record))
+        try file.append(record.line)
     }
 
     /// Gives the manifest the access of its target.
@@ -164,22 +162,6 @@ package final class ManifestFile: Sendable {
 
     /// Throws where the lock is no longer ours: a server forgot it, or the file was replaced.
     package func checkStillLocked() throws { try file.checkStillLocked() }
-
-    private func line(_ record: any Encodable) throws -> [UInt8] {
-        Array(try encoder.encode(record)) + [0x0a]
-    }
-
-    /// A manifest's lines, of `records` in their order.
-    package static func text(of records: [any Encodable]) throws -> [UInt8] {
-        let encoder = encoder()
-        return try records.flatMap { Array(try encoder.encode($0)) + [0x0a] }
-    }
-
-    private static func encoder() -> JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return encoder
-    }
 
     /// Reads a manifest without locking it; nil where there is none.
     package static func read(of target: FilePlace) throws -> ManifestContents? {

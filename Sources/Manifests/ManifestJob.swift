@@ -1,16 +1,15 @@
 package import DiskImages
-internal import FoundationEssentials
 internal import Linux
 package import SystemPackage
 
 /// The first record of a manifest: which move it is.
-package struct ManifestJob: Codable, Equatable, Sendable {
+package struct ManifestJob: Equatable, Sendable {
     /// The version of the manifest's format.
     package static let version = 1
 
     /// A file that is read: one layer of the source's chain, top first, or the backing file that is
     /// named.
-    package struct Source: Codable, Equatable, Sendable {
+    package struct Source: Equatable, Sendable {
         package let path: String
         package let size: UInt64
         /// Seconds and nanoseconds, as text, because JSON numbers lose digits.
@@ -107,7 +106,7 @@ package struct ManifestJob: Codable, Equatable, Sendable {
     }
 
     /// What was asked for, as far as the result depends on it.
-    package struct Options: Codable, Equatable, Sendable {
+    package struct Options: Equatable, Sendable {
         package let format: String
         package let layout: String
         package let alignment: UInt32?
@@ -167,7 +166,7 @@ package struct ManifestJob: Codable, Equatable, Sendable {
     }
 
     /// What is written.
-    package struct Target: Codable, Equatable, Sendable {
+    package struct Target: Equatable, Sendable {
         package let path: String
         /// Length of the guest disk in bytes.
         package let length: UInt64
@@ -183,7 +182,7 @@ package struct ManifestJob: Codable, Equatable, Sendable {
 
     /// A file that stood under the target's name when the move began, and that it replaces at its
     /// end.
-    package struct Replaced: Codable, Equatable, Sendable {
+    package struct Replaced: Equatable, Sendable {
         package let size: UInt64
         package let mtime: String
 

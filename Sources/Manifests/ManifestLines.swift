@@ -1,4 +1,4 @@
-package import FoundationEssentials
+internal import JSON
 internal import Linux
 package import SystemPackage
 
@@ -13,10 +13,6 @@ package enum ManifestLines {
     private static let failure = Array(#"{"failure":"#.utf8)
     /// So many zeros at the start of a file are a block of it that never reached the disk.
     private static let lostBlock = 512
-
-    private struct Kind: Decodable {
-        let record: String
-    }
 
     /// Whether `bytes` begin as a manifest does, or are none: a file that begins otherwise is
     /// something else and is left alone.
@@ -89,7 +85,7 @@ package enum ManifestLines {
     /// As `parse`, but of a job whose last record says that the target is complete, only its first,
     /// that one and its family.
     package static func parseEnds(
-        _ bytes: [UInt8], _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void
+        _ bytes: [UInt8], _ path: FilePath, _ take: (String, ArraySlice<UInt8>) throws -> Void
     ) throws {
         let current = current(bytes[...])
         if isManifest(bytes[...]), let first = current.firstIndex(of: 0x0a),
@@ -125,7 +121,7 @@ package enum ManifestLines {
     /// counts. Of a complete job nothing can be missing so: there, and where a record says what it
     /// cannot, `badData` is thrown, naming the line.
     package static func parse(
-        _ bytes: ArraySlice<UInt8>, _ path: FilePath, _ take: (String, Data, JSONDecoder) throws -> Void
+        _ bytes: ArraySlice<UInt8>, _ path: FilePath, _ take: (String, ArraySlice<UInt8>) throws -> Void
     ) throws
         -> Range<Int>
     {
@@ -140,14 +136,13 @@ package enum ManifestLines {
             return ManifestError(
                 "\(path): line \(line) is damaged: \(reason) (\(.restart) forgets the checkpoint)")
         }
-        let decoder = JSONDecoder()
         while let end = current[start...].firstIndex(of: 0x0a) {
-            guard let kind = record(current[start...end], decoder) else {
+            guard let kind = record(current[start...end]) else {
                 guard isComplete else { break }
                 throw damaged("it is no record")
             }
             do {
-                try take(kind, Data(current[start..<end]), decoder)
+                try take(kind, current[start..<end])
             } catch {
                 throw damaged((error as? ManifestError)?.description ?? "it is no record")
             }
@@ -157,8 +152,14 @@ package enum ManifestLines {
     }
 
     /// What kind of record a line is; nil where it is none.
-    private static func record(_ line: ArraySlice<UInt8>, _ decoder: JSONDecoder = JSONDecoder()) -> String? {
-        try? decoder.decode(Kind.self, from: Data(line)).record
+    private static func record(_ line: ArraySlice<UInt8>) -> String? {
+        var kind: String?
+        let whole: ()? = try? JSONReader.read(line) { json in
+            try json.object { key, json in
+                if key == "record" { kind = try json.string() } else { try json.skip() }
+            }
+        }
+        return whole == nil ? nil : kind
     }
 
     private static func lastLine(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {

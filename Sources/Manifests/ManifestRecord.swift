@@ -1,5 +1,5 @@
 /// A line behind a job's first one; it gets the time when it is appended.
-package protocol ManifestRecord: Encodable {
+package protocol ManifestRecord: ManifestLine {
     /// When it was recorded, in seconds since 1970.
     var time: Double? { get set }
 }

@@ -1,10 +1,9 @@
 package import DiskImages
-internal import FoundationEssentials
 internal import Linux
 internal import SystemPackage
 
 /// A stretch of guest disk that the target has, durably. `start` and `count` are sectors.
-package struct ManifestSegment: Codable, Equatable, Sendable {
+package struct ManifestSegment: Equatable, Sendable {
     package var record = "segment"
     package let start: UInt64
     package let count: UInt64

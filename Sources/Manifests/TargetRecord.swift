@@ -28,7 +28,7 @@ package protocol TargetRecord: Sendable {
 }
 
 /// The first record of a manifest: which move it is.
-package protocol TargetJob: Encodable, Sendable {
+package protocol TargetJob: ManifestLine {
     /// False where a source is read although somebody writes to it: nothing of it is gone on with.
     var consistent: Bool { get }
     /// Whether a source is a block device: nothing proves then that it is what it was.

@@ -12,7 +12,7 @@ let settings: [SwiftSetting] = [
 ]
 
 let linux: [Target.Dependency] = ["CLinux", .product(name: "SystemPackage", package: "swift-system")]
-let images: [Target.Dependency] = linux + ["Linux", "ImageFormats", "DiskImages"]
+let images: [Target.Dependency] = linux + ["Linux", "JSON", "ImageFormats", "DiskImages"]
 
 let package = Package(
     name: "drover",
@@ -27,9 +27,10 @@ let package = Package(
         .systemLibrary(name: "CYAML", path: "Drover/CYAML", pkgConfig: "yaml-0.1"),
         .target(name: "CLinux", path: "Drover/CLinux"),
         .target(name: "Linux", dependencies: linux, path: "Drover/Linux", swiftSettings: settings),
+        .target(name: "JSON", path: "Drover/JSON", swiftSettings: settings),
         .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
         .target(
-            name: "DiskImages", dependencies: linux + ["Linux", "ImageFormats", "CXXHash", "CZlib", "CZstd"],
+            name: "DiskImages", dependencies: linux + ["Linux", "JSON", "ImageFormats", "CXXHash", "CZlib", "CZstd"],
             path: "Drover/DiskImages",
             swiftSettings: settings),
         .target(

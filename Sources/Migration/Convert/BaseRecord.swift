@@ -39,7 +39,7 @@ package enum BaseRecord {
         let completion = ManifestCompletion(
             digest: ManifestSegment.digest(of: segments).description, header: nil, size: base.file.length,
             mtime: base.file.identity.mtime.description)
-        let bytes = try ManifestFile.text(of: [job] + segments + [completion])
+        let bytes = job.line + segments.flatMap(\.line) + completion.line
         // Whoever cannot keep it reads the base again the next time.
         try? write(bytes, to: place)
         return KnownDigests(try ManifestContents(parsing: bytes, path: place.path), of: base)

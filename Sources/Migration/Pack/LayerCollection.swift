@@ -25,8 +25,12 @@ struct PlannedLayer {
     var isBacking = false
 
     /// `names` has one for `place` and each of `also`.
-    func described(as names: [String], _ inherited: InheritedContent?) throws -> ArchiveHeader.Layer {
-        let accesses = try source.chain.layers.map { try $0.content.archived?.access ?? $0.file.access() }
+    func described(as names: [String], _ inherited: InheritedContent?, _ known: KnownFiles) throws
+        -> ArchiveHeader.Layer
+    {
+        let accesses = try source.chain.layers.map {
+            try $0.content.archived?.access ?? known.facts(of: $0).access
+        }
         // What belongs to images may be a program.
         let access = isCompanion ? accesses.first : TargetAccess(holding: accesses, umask: 0).wanted
         var described = ArchiveHeader.Layer(
@@ -59,9 +63,8 @@ struct LayerCollection {
     /// Every file that was opened, also those that turn out to be copies.
     var opened: [ImageLayer] { layers.flatMap(\.source.chain.layers) }
 
-    /// Takes the layers of the chain of `image` in.
+    /// Takes the layers of the chain of `image`, which was checked, in.
     mutating func add(_ chain: ImageChain, as image: FilePath) throws {
-        try LayerCollection.checkReadBack(chain)
         var below: Int?
         for (depth, layer) in chain.layers.enumerated().reversed() {
             let key = Key(layer)
@@ -82,7 +85,7 @@ struct LayerCollection {
 
     /// Throws where an overlay, restored with its backing file, would be opened as another disk:
     /// the archive knows what the file is, no header does.
-    private static func checkReadBack(_ chain: ImageChain) throws {
+    static func checkReadBack(_ chain: ImageChain) throws {
         for (overlay, below) in zip(chain.layers, chain.layers.dropFirst()) {
             guard let layout = CowLayout(rawValue: overlay.content.restored.layout) else { continue }
             guard let misreading = try BackingReference(below, name: below.path).misreading(under: layout)
@@ -134,14 +137,16 @@ struct LayerCollection {
 
     /// The layers, copies of one backing file taken together under the first one's name. What
     /// others stand on keeps the name that they have for it, beside those that it was asked for by.
-    func finished(_ options: MoveOptions, since parent: ParentArchive?) async throws -> [PlannedLayer] {
+    func finished(_ options: MoveOptions, _ known: KnownFiles, since parent: ParentArchive?) async throws
+        -> [PlannedLayer]
+    {
         var replacement: [Int: Int] = [:]
         var bySize: [UInt64: [Int]] = [:]
         for (index, layer) in layers.enumerated() where layer.source.isRaw && layer.asked.isEmpty {
             var twin: Int?
             for other in bySize[layer.size, default: []] where twin == nil {
                 let chain = layers[other].source.chain
-                if let parent, let areTwins = try areTwins(layer, layers[other], in: parent) {
+                if let parent, let areTwins = try areTwins(layer, layers[other], in: parent, known) {
                     twin = areTwins ? other : nil
                     continue
                 }
@@ -167,12 +172,12 @@ struct LayerCollection {
 
     /// Whether two raw files of one size, both unchanged since `parent` was made, are copies of one
     /// another, as that found; nil where it does not tell.
-    private func areTwins(_ one: PlannedLayer, _ other: PlannedLayer, in parent: ParentArchive) throws
-        -> Bool?
-    {
+    private func areTwins(
+        _ one: PlannedLayer, _ other: PlannedLayer, in parent: ParentArchive, _ known: KnownFiles
+    ) throws -> Bool? {
         // A flattened archive has no layers of its sources.
-        guard !parent.archive.header.options.flatten, try parent.isUnchanged(one.source.chain),
-            try parent.isUnchanged(other.source.chain)
+        guard !parent.archive.header.options.flatten, try parent.isUnchanged(one.source.chain, known),
+            try parent.isUnchanged(other.source.chain, known)
         else { return nil }
         let kept = parent.rawLayers(size: one.size)
         if kept == 1 { return true }

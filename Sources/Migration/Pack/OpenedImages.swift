@@ -1,12 +1,60 @@
 internal import DiskImages
 internal import Linux
+internal import Manifests
 internal import Stages
 internal import SystemPackage
 internal import TransportArchive
 
+/// What is asked of a file that is packed, beside its content.
+struct FileFacts: Sendable {
+    /// Whether somebody may be writing to it.
+    let isUsed: Bool
+    /// How the manifest records it.
+    let recorded: ManifestJob.Source
+    let access: FileAccess
+
+    init(of layer: ImageLayer) throws {
+        isUsed = try layer.file.user() != nil
+        recorded = try ManifestJob.Source(layer)
+        access = try layer.file.access()
+    }
+}
+
+/// The files that were opened, each once under each of its names, and what was asked of them.
+struct KnownFiles: Sendable {
+    private struct File: Sendable {
+        let layer: ImageLayer
+        let facts: FileFacts
+    }
+
+    private var files: [LayerCollection.Key: [FilePath: File]] = [:]
+
+    /// What was asked of the layer's file, or is now, where nothing was.
+    func facts(of layer: ImageLayer) throws -> FileFacts {
+        try files[LayerCollection.Key(layer)]?[layer.path]?.facts ?? FileFacts(of: layer)
+    }
+
+    /// `chain`, of whose files those that are `known` already by the same name are taken from
+    /// there: a base that many overlays name is open once.
+    static func shared(_ chain: ImageChain, _ known: Locked<KnownFiles>) throws -> ImageChain {
+        ImageChain(
+            layers: try chain.layers.map { layer in
+                let key = LayerCollection.Key(layer)
+                if let first = known.withLock({ $0.files[key]?[layer.path] }) { return first.layer }
+                let facts = try FileFacts(of: layer)
+                return known.withLock { known in
+                    let first = known.files[key]?[layer.path] ?? File(layer: layer, facts: facts)
+                    known.files[key, default: [:]][layer.path] = first
+                    return first.layer
+                }
+            })
+    }
+}
+
 /// The images that an archive was asked for, opened with their chains.
 struct OpenedImages: Sendable {
     var collection = LayerCollection()
+    let known: KnownFiles
     /// What travels with the images of archives that were named.
     var companions: [Companion] = []
     /// Where the images lie, links resolved.
@@ -14,12 +62,13 @@ struct OpenedImages: Sendable {
 
     /// Opens every image of `request`; throws where one cannot be packed.
     init(_ request: PackRequest, _ workers: WorkerSlots) async throws {
-        let known = Locked(Known())
+        let known = Locked(KnownFiles())
         let opened = try await Workers.map(request.images, workers) { image in
             let (chains, companions) = try OpenedImages.open(image, request)
-            // A base that many overlays name is open once.
-            return (chains.map { OpenedImages.shared($0, known) }, companions)
+            if !request.flatten { try chains.forEach(LayerCollection.checkReadBack) }
+            return (try chains.map { try KnownFiles.shared($0, known) }, companions)
         }
+        self.known = known.withLock(\.self)
         for (image, (chains, further)) in zip(request.images, opened) {
             companions += further
             let file = chains.count == 1 ? chains[0].top.file : nil
@@ -31,23 +80,6 @@ struct OpenedImages: Sendable {
                 try request.flatten
                     ? collection.addFlattened(chain, as: name) : collection.add(chain, as: name)
             }
-        }
-    }
-
-    /// The layers that were opened, by what they are and by what name.
-    private typealias Known = [LayerCollection.Key: [FilePath: ImageLayer]]
-
-    /// `chain`, of whose files those that are `known` already by the same name are taken from
-    /// there.
-    private static func shared(_ chain: ImageChain, _ known: Locked<Known>) -> ImageChain {
-        known.withLock { known in
-            ImageChain(
-                layers: chain.layers.map { layer in
-                    let key = LayerCollection.Key(layer)
-                    let first = known[key]?[layer.path] ?? layer
-                    known[key, default: [:]][layer.path] = first
-                    return first
-                })
         }
     }
 

@@ -6,21 +6,6 @@ internal import Stages
 internal import SystemPackage
 internal import TransportArchive
 
-/// What is asked of a file that is packed, beside its content.
-struct FileFacts: Sendable {
-    /// Whether somebody may be writing to it.
-    let isUsed: Bool
-    /// How the manifest records it.
-    let recorded: ManifestJob.Source
-    let access: FileAccess
-
-    init(of layer: ImageLayer) throws {
-        isUsed = try layer.file.user() != nil
-        recorded = try ManifestJob.Source(layer)
-        access = try layer.file.access()
-    }
-}
-
 /// Which layers an archive will hold, and under which names: every file once, backing files before
 /// their overlays.
 struct PackPlan {
@@ -52,22 +37,23 @@ struct PackPlan {
             }, { try await OpenedImages(request, options.workers) })
         self.parent = parent
         asked = images.asked
-        var layers = try await images.collection.finished(options, since: parent)
+        var layers = try await images.collection.finished(options, images.known, since: parent)
         let places = layers.flatMap { [$0.place] + $0.also }
         let common = PackPlan.common(places)
         let companions =
             try images.companions
             + Companion.find(
-                request.companions, below: [PackPlan.common(asked), common].map { FilePath(root: "/", $0) },
+                request.companions, below: [PackPlan.common(asked), common].map { FilePath(bytes: $0) },
                 without: Set(places))
         layers += companions.compactMap(PlannedLayer.init)
         files = images.collection.opened + layers.filter(\.isCompanion).flatMap(\.source.chain.layers)
-        facts = try await Workers.map(files, options.workers) { try FileFacts(of: $0) }
+        let known = images.known
+        facts = try files.map(known.facts)
         let isConsistent = !facts.contains(where: \.isUsed)
         self.isConsistent = isConsistent
         let links = companions.filter(\.isLink)
         var names = try PackPlan.names(
-            of: layers.flatMap { [$0.place] + $0.also } + links.map(\.place), below: common.count)[...]
+            of: layers.flatMap { [$0.place] + $0.also } + links.map(\.place), below: common)[...]
         let named = layers.map { layer in
             let count = 1 + layer.also.count
             defer { names.removeFirst(count) }
@@ -76,8 +62,8 @@ struct PackPlan {
         let packed = try await Workers.map(named, options.workers) { layer, names in
             var source = layer.source
             source.inherited = try parent?.content(
-                of: layer, called: names[0], isFlattened: request.flatten)
-            return (source, try layer.described(as: names, source.inherited))
+                of: layer, called: names[0], isFlattened: request.flatten, known)
+            return (source, try layer.described(as: names, source.inherited, known))
         }
         sources = packed.map(\.0)
         let described = packed.map(\.1) + links.compactMap { $0.described(as: names.removeFirst()) }
@@ -103,44 +89,42 @@ struct PackPlan {
         }
     }
 
-    /// The deepest folder that all `places` lie in.
-    private static func common(_ places: [FilePath]) -> [FilePath.Component] {
-        let folders = places.map { Array($0.removingLastComponent().components) }
-        return folders.dropFirst().reduce(folders.first ?? []) { shared, folder in
-            Array(zip(shared, folder).prefix { $0 == $1 }.map(\.0))
+    /// The deepest folder that all `places` lie in, its last byte a slash. They are absolute.
+    private static func common(_ places: [FilePath]) -> [UInt8] {
+        let slash = UInt8(ascii: "/")
+        guard var common = places.first?.pathBytes[...] else { return [slash] }
+        for place in places {
+            let bytes = place.pathBytes
+            if !bytes.starts(with: common) {
+                common = common.prefix(zip(common, bytes).prefix { $0 == $1 }.count)
+            }
         }
+        return Array(common[...(common.lastIndex(of: slash) ?? common.startIndex)])
     }
 
-    /// The paths below their common folder, whose own path has so many components.
-    private static func names(of places: [FilePath], below common: Int) throws -> [String] {
+    /// What of each path follows as many folders as `common` names.
+    private static func names(of places: [FilePath], below common: [UInt8]) throws -> [String] {
+        let slash = UInt8(ascii: "/")
+        let depth = common.count { $0 == slash }
         var seen: Set<[UInt8]> = []
         return try places.map { place in
-            let name = place.components.dropFirst(common).map(\.string).joined(separator: "/")
-            guard
-                name.utf8.elementsEqual(
-                    place.components.dropFirst(common).map(\.bytes).joined(separator: [0x2f]))
-            else {
+            var rest = place.pathBytes[...]
+            for _ in 0..<depth {
+                rest = rest[(rest.firstIndex(of: slash).map { $0 + 1 } ?? rest.endIndex)...]
+            }
+            guard let name = String(validating: rest, as: UTF8.self) else {
                 throw MigrationError(
                     .badData, "\(place): its name is no UTF-8, which an archive cannot hold (rename it)")
             }
             if let fault = ArchiveName.fault(of: name) {
                 throw MigrationError(.badData, "\(place): its name in the archive, \(name), \(fault)")
             }
-            guard seen.insert(Array(name.utf8)).inserted else {
+            guard seen.insert(Array(rest)).inserted else {
                 throw MigrationError(
                     .badData,
                     "\(place): is used both as raw bytes and as a COW image, which one archive cannot hold")
             }
             return name
         }
-    }
-}
-
-extension FilePath.Component {
-    /// The component's bytes.
-    fileprivate var bytes: [UInt8] {
-        var path = FilePath()
-        path.append(self)
-        return path.pathBytes
     }
 }

@@ -60,13 +60,13 @@ struct ParentArchive: Sendable {
     }
 
     /// Whether every file of `chain` is known to hold what it held when the archive was made.
-    func isUnchanged(_ chain: ImageChain) throws -> Bool {
+    func isUnchanged(_ chain: ImageChain, _ known: KnownFiles) throws -> Bool {
         guard trustsTimes else { return false }
         return try chain.layers.allSatisfy { layer in
             guard let recorded = recorded[layer.file.identity.inode], layer.content.archived == nil else {
                 return false
             }
-            let now = try ManifestJob.Source(layer)
+            let now = try known.facts(of: layer).recorded
             return recorded.contains { now.isProven(by: $0) }
         }
     }
@@ -75,14 +75,16 @@ struct ParentArchive: Sendable {
     func rawLayers(size: UInt64) -> Int { archive.header.layers.count { $0.isRaw && $0.size == size } }
 
     /// What need not be stored of a layer that is called `name`.
-    func content(of layer: PlannedLayer, called name: String, isFlattened: Bool) throws -> InheritedContent? {
+    func content(of layer: PlannedLayer, called name: String, isFlattened: Bool, _ known: KnownFiles) throws
+        -> InheritedContent?
+    {
         guard let index = layers[Array(name.utf8)] else { return nil }
         let described = archive.header.layers[index]
         guard described.isRaw == layer.source.isRaw else { return nil }
         if described.layout == layer.format.layout, described.alignment == layer.format.alignment,
             described.size == layer.size, archive.header.options.flatten == isFlattened,
             described.mtime == layer.source.chain.top.mtime.description,
-            try isUnchanged(layer.source.chain)
+            try isUnchanged(layer.source.chain, known)
         {
             return .whole(index)
         }

@@ -1,3 +1,5 @@
+internal import JSON
+
 /// The header as JSON, keys in the order of their bytes: the same header is always the same bytes.
 extension ArchiveHeader {
     /// Its bytes in the archive.
@@ -33,7 +35,7 @@ extension ArchiveHeader {
 
     private static func version(of text: [UInt8]) throws -> Int? {
         var version: Int?
-        try JSONReader.read(text) { json in
+        try JSONReader.read(text[...]) { json in
             try json.object { key, json in
                 if key == "version" { version = try json.integer() } else { try json.skip() }
             }
@@ -46,15 +48,13 @@ extension ArchiveHeader {
         var options: Options?
         var layers: [Layer]?
         var parent: Parent?
-        try JSONReader.read(text) { json in
+        try JSONReader.read(text[...]) { json in
             try json.object { key, json in
                 switch key {
                 case "version": version = try json.integer()
                 case "options": options = try Options(&json)
                 case "layers":
-                    var found: [Layer] = []
-                    try json.array { found.append(try Layer(&$0)) }
-                    layers = found
+                    layers = try json.array { try Layer(&$0) }
                 case "parent": parent = try Parent(&json)
                 default: try json.skip()
                 }
@@ -147,10 +147,7 @@ extension ArchiveHeader.Layer {
         try json.object { key, json in
             switch key {
             case "alignment": alignment = try json.integer()
-            case "also":
-                var names: [String] = []
-                try json.array { names.append(try $0.string()) }
-                also = names
+            case "also": also = try json.array { try $0.string() }
             case "backing": backing = try json.integer()
             case "group": group = try json.integer()
             case "image": image = try json.bool()

@@ -1,5 +1,6 @@
 package import DiskImages
 internal import ImageFormats
+internal import JSON
 package import Linux
 
 /// What an archive holds: its first record. The digest of that record is the archive's id.

@@ -1,3 +1,5 @@
+internal import JSON
+
 /// The index as JSON, keys in the order of their bytes.
 extension ArchiveIndex {
     /// Its bytes behind the header's.
@@ -15,14 +17,12 @@ extension ArchiveIndex {
     init(json text: [UInt8]) throws {
         var layers: [Layer]?
         var (last, state): (String?, String?)
-        try JSONReader.read(text) { json in
+        try JSONReader.read(text[...]) { json in
             try json.object { key, json in
                 switch key {
                 case "last": last = try json.string()
                 case "layers":
-                    var found: [Layer] = []
-                    try json.array { found.append(try Layer(&$0)) }
-                    layers = found
+                    layers = try json.array { try Layer(&$0) }
                 case "state": state = try json.string()
                 default: try json.skip()
                 }

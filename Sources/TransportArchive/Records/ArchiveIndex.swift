@@ -1,4 +1,5 @@
 package import DiskImages
+internal import JSON
 
 /// Where each layer lies in the archive: the body of the `I` record, behind a copy of the header
 /// that outlives damage to the first.

@@ -50,7 +50,11 @@ enum ArgumentBytes {
 
     /// The bytes that `text` stands for.
     static func bytes(of text: String) -> [UInt8] {
-        text.unicodeScalars.flatMap { scalar in byte(of: scalar).map { [$0] } ?? Array(String(scalar).utf8) }
+        // Whatever stands for a byte is a scalar of plane 16, whose UTF-8 begins so.
+        guard text.utf8.contains(0xf4) else { return Array(text.utf8) }
+        return text.unicodeScalars.flatMap { scalar in
+            byte(of: scalar).map { [$0] } ?? Array(String(scalar).utf8)
+        }
     }
 
     /// The byte that a scalar of the private range stands for.

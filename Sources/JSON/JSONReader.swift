@@ -1,9 +1,11 @@
 /// Reads JSON (RFC 8259) value by value, as it stands in the text: whoever knows what comes asks
-/// for it. Header and index of a large archive are millions of bytes, of which a general decoder
-/// makes a tree first.
-struct JSONReader {
+/// for it. What an archive or a manifest says of many images is millions of bytes, of which a
+/// general decoder makes a tree first.
+package struct JSONReader {
     /// What is no JSON, or not what was asked for.
-    struct Fault: Error {}
+    package struct Fault: Error {
+        package init() {}
+    }
 
     /// Objects and arrays in one another that are passed over.
     private static let deepest = 64
@@ -13,11 +15,14 @@ struct JSONReader {
 
     /// Hands a reader of `text` to `body`, which reads all of its one value. Throws `Fault` where
     /// something is left then.
-    static func read(_ text: [UInt8], _ body: (inout JSONReader) throws -> Void) throws {
+    package static func read<Value>(
+        _ text: ArraySlice<UInt8>, _ body: (inout JSONReader) throws -> Value
+    ) throws -> Value {
         try text.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
-            try body(&reader)
+            let value = try body(&reader)
             guard reader.next() == nil else { throw Fault() }
+            return value
         }
     }
 
@@ -25,7 +30,7 @@ struct JSONReader {
 
     /// An object: each member but those that are null is handed to `member` by its key, which reads
     /// or skips its value.
-    mutating func object(_ member: (String, inout JSONReader) throws -> Void) throws {
+    package mutating func object(_ member: (String, inout JSONReader) throws -> Void) throws {
         try list(from: "{", to: "}") { reader in
             let key = try reader.string()
             try reader.take(":")
@@ -34,20 +39,23 @@ struct JSONReader {
         }
     }
 
-    /// An array: `element` reads each of its values.
-    mutating func array(_ element: (inout JSONReader) throws -> Void) throws {
-        try list(from: "[", to: "]", element)
+    /// An array, of which `element` reads each value.
+    package mutating func array<Element>(_ element: (inout JSONReader) throws -> Element) throws -> [Element]
+    {
+        var elements: [Element] = []
+        try list(from: "[", to: "]") { elements.append(try element(&$0)) }
+        return elements
     }
 
     /// true or false.
-    mutating func bool() throws -> Bool {
+    package mutating func bool() throws -> Bool {
         let isTrue = next() == UInt8(ascii: "t")
         try word(isTrue ? "true" : "false")
         return isTrue
     }
 
     /// A whole number that `Number` holds, written without fraction and exponent.
-    mutating func integer<Number: FixedWidthInteger>() throws -> Number {
+    package mutating func integer<Number: FixedWidthInteger>() throws -> Number {
         let found = try number()
         guard found.isWhole, let magnitude = found.magnitude,
             let value = Number(exactly: found.isNegative ? -Int128(magnitude) : Int128(magnitude))
@@ -55,8 +63,18 @@ struct JSONReader {
         return value
     }
 
+    /// A number, as near as a `Double` comes to it; one that is too large is a fault.
+    package mutating func double() throws -> Double {
+        guard next() != nil else { throw Fault() }
+        let start = position
+        _ = try number()
+        let digits = String(decoding: text[start..<position], as: UTF8.self)
+        guard let value = Double(digits), value.isFinite else { throw Fault() }
+        return value
+    }
+
     /// A text, which must be UTF-8.
-    mutating func string() throws -> String {
+    package mutating func string() throws -> String {
         try take("\"")
         let start = position
         while position < text.count, text[position] >= 0x20, text[position] != UInt8(ascii: "\\") {
@@ -79,18 +97,40 @@ struct JSONReader {
     }
 
     /// Passes a value over, whatever it is.
-    mutating func skip() throws { try skip(0) }
+    package mutating func skip() throws { try skip(0) }
 
     private mutating func skip(_ depth: Int) throws {
         guard depth < JSONReader.deepest else { throw Fault() }
         switch next() {
-        case UInt8(ascii: "{"): try object { try $1.skip(depth + 1) }
-        case UInt8(ascii: "["): try array { try $0.skip(depth + 1) }
-        case UInt8(ascii: "\""): _ = try string()
+        case UInt8(ascii: "{"):
+            try list(from: "{", to: "}") { reader in
+                try reader.skipText()
+                try reader.take(":")
+                try reader.skip(depth + 1)
+            }
+        case UInt8(ascii: "["): try list(from: "[", to: "]") { try $0.skip(depth + 1) }
+        case UInt8(ascii: "\""): try skipText()
         case UInt8(ascii: "t"), UInt8(ascii: "f"): _ = try bool()
         case UInt8(ascii: "n"): try word("null")
         default: _ = try number()
         }
+    }
+
+    private mutating func skipText() throws {
+        let start = position
+        try take("\"")
+        while let byte = byte() {
+            switch byte {
+            case UInt8(ascii: "\""): return
+            // What is not plain is looked at more closely.
+            case ..<0x20, UInt8(ascii: "\\"), 0x80...:
+                position = start
+                _ = try string()
+                return
+            default: break
+            }
+        }
+        throw Fault()
     }
 
     private mutating func list(
