@@ -68,16 +68,17 @@ package final class IOThread: TaskExecutor, @unchecked Sendable {
         let job = UnownedJob(job)
         pthread_mutex_lock(mutex)
         jobs.append(job)
-        pthread_cond_signal(condition)
         pthread_mutex_unlock(mutex)
+        // Whoever is woken finds the mutex free, and need not sleep once more.
+        pthread_cond_signal(condition)
     }
 
     /// Ends the thread when it has nothing left to run.
     package func stop() {
         pthread_mutex_lock(mutex)
         isStopped = true
-        pthread_cond_signal(condition)
         pthread_mutex_unlock(mutex)
+        pthread_cond_signal(condition)
     }
 
     /// Gives the calling thread another name.

@@ -30,7 +30,8 @@ let package = Package(
         .target(name: "JSON", path: "Drover/JSON", swiftSettings: settings),
         .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
         .target(
-            name: "DiskImages", dependencies: linux + ["Linux", "JSON", "ImageFormats", "CXXHash", "CZlib", "CZstd"],
+            name: "DiskImages",
+            dependencies: linux + ["Linux", "JSON", "ImageFormats", "CXXHash", "CZlib", "CZstd"],
             path: "Drover/DiskImages",
             swiftSettings: settings),
         .target(

@@ -82,6 +82,13 @@ struct ChannelStateTests {
         #expect(name(state.receive()) == "2 s4")
     }
 
+    @Test func whoeverSendsIsWokenWhenHalfOfTheQueueIsGone() {
+        var state = State(limit: 4)
+        for element in 1...4 { _ = state.send(element, weight: 1) }
+        _ = wait(&state, sender: "next", 5, weight: 1)
+        #expect((1...3).map { _ in name(state.receive()) } == ["1 ", "2 next", "3 "])
+    }
+
     @Test func theReceiverThatWaitedLongestGetsTheElement() {
         var state = State(limit: 10)
         _ = wait(&state, receiver: "a")

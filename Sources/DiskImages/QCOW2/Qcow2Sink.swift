@@ -60,7 +60,10 @@ package final class Qcow2Sink: ImageSink {
         while position < range.upperBound {
             let end = min(range.upperBound, position + most)
             let count = Int((end - position + header.clusterLength - 1) / header.clusterLength)
-            try store([UInt64](repeating: Qcow2Entry.zeroFlag, count: count), from: position)
+            let parts = try parts(of: [UInt64](repeating: Qcow2Entry.zeroFlag, count: count), from: position)
+            try file.inOneTurn { turn in
+                for part in parts { try write(part, in: turn) }
+            }
             position = end
         }
     }
@@ -81,9 +84,18 @@ package final class Qcow2Sink: ImageSink {
                     clusters.upperBound, (stored.last ?? -1) + 1)
         }
         guard !stored.isEmpty || entries.contains(where: { $0 != 0 }) else { return nil }
-        let range = stored.isEmpty ? nil : try write(stored, of: stretch, &entries)
-        try store(entries, from: stretch.start)
-        return range
+        let encoder = try stored.isEmpty ? nil : compression.map(takeEncoder)
+        defer { if let encoder { encoders.withLock { $0.append(encoder) } } }
+        let placed = place(stored, of: stretch, encoder, &entries)
+        let parts = try parts(of: entries, from: stretch.start)
+        try file.inOneTurn { turn in
+            if let encoder, let packed = placed.packed {
+                try turn.write(encoder.bytes(packed.count), at: packed.lowerBound)
+            }
+            for run in placed.plain { try write(run.clusters, of: stretch, at: run.offset, in: turn) }
+            for part in parts { try write(part, in: turn) }
+        }
+        return placed.hull
     }
 
     private func isHeld(_ index: Int, _ held: UnsafeRawBufferPointer) -> Bool {
@@ -92,21 +104,30 @@ package final class Qcow2Sink: ImageSink {
         return held[sector / 8] >> UInt8(sector % 8) & 1 == 1
     }
 
-    /// Writes the clusters `stored`, compressed where that makes them shorter; returns where they
-    /// lie.
-    private func write(_ stored: [Int], of stretch: GuestStretch, _ entries: inout [UInt64]) throws -> Range<
-        UInt64
-    > {
+    /// Where a stretch's clusters are to lie.
+    private struct Placed {
+        /// Those that the encoder has compressed, one behind the other.
+        var packed: Range<UInt64>?
+        /// The others, as many at a time as lie next to one another in the disk.
+        var plain: [(clusters: ClosedRange<Int>, offset: UInt64)] = []
+        /// From the first byte to the last.
         var hull: Range<UInt64>?
-        func add(_ range: Range<UInt64>) {
+
+        mutating func add(_ range: Range<UInt64>) {
             hull =
                 hull.map { min($0.lowerBound, range.lowerBound)..<max($0.upperBound, range.upperBound) }
                 ?? range
         }
+    }
+
+    /// Gives the clusters `stored` their places, compressed where that makes them shorter, and sets
+    /// their entries.
+    private func place(
+        _ stored: [Int], of stretch: GuestStretch, _ encoder: ClusterEncoder?, _ entries: inout [UInt64]
+    ) -> Placed {
+        var placed = Placed()
         var plain = stored
-        if let compression {
-            let encoder = try takeEncoder(compression)
-            defer { encoders.withLock { $0.append(encoder) } }
+        if let encoder {
             plain = []
             var packed: [(index: Int, length: Int)] = []
             var total = 0
@@ -119,10 +140,10 @@ package final class Qcow2Sink: ImageSink {
                 }
             }
             if total > 0 {
-                let place = state.withLock { $0.allocator.bytes(UInt64(total)) }
-                try file.write(encoder.bytes(total), at: place.lowerBound)
-                add(place)
-                var offset = place.lowerBound
+                let room = state.withLock { $0.allocator.bytes(UInt64(total)) }
+                placed.packed = room
+                placed.add(room)
+                var offset = room.lowerBound
                 for (index, length) in packed {
                     entries[index] = Qcow2Entry.number(
                         compressedAt: offset, length: length, clusterBits: header.clusterBits)
@@ -133,16 +154,15 @@ package final class Qcow2Sink: ImageSink {
         var next = 0
         while next < plain.count {
             let room = state.withLock { $0.allocator.clusters(plain.count - next) }
-            add(room)
+            placed.add(room)
             var offset = room.lowerBound
             while offset < room.upperBound {
-                // As many as lie next to one another in the disk.
                 var last = next
                 let most = Int((room.upperBound - offset) / header.clusterLength)
                 while last + 1 < plain.count, last + 1 - next < most, plain[last + 1] == plain[last] + 1 {
                     last += 1
                 }
-                try write(plain[next]...plain[last], of: stretch, at: offset)
+                placed.plain.append((plain[next]...plain[last], offset))
                 for index in next...last {
                     entries[plain[index]] = Qcow2Entry.copiedFlag | offset
                     offset += header.clusterLength
@@ -150,7 +170,7 @@ package final class Qcow2Sink: ImageSink {
                 next = last + 1
             }
         }
-        return hull ?? 0..<0
+        return placed
     }
 
     private func takeEncoder(_ compression: Qcow2Compression) throws -> ClusterEncoder {
@@ -173,22 +193,32 @@ package final class Qcow2Sink: ImageSink {
         return try whole.withUnsafeBytes(body)
     }
 
-    private func write(_ clusters: ClosedRange<Int>, of stretch: GuestStretch, at offset: UInt64) throws {
+    private func write(
+        _ clusters: ClosedRange<Int>, of stretch: GuestStretch, at offset: UInt64, in turn: TargetFile.Turn
+    ) throws {
         let (start, end) = (clusters.lowerBound * clusterLength, (clusters.upperBound + 1) * clusterLength)
         guard end > stretch.bytes.count else {
-            return try file.write(UnsafeRawBufferPointer(rebasing: stretch.bytes[start..<end]), at: offset)
+            return try turn.write(UnsafeRawBufferPointer(rebasing: stretch.bytes[start..<end]), at: offset)
         }
         let whole = clusters.upperBound * clusterLength
         if whole > start {
-            try file.write(UnsafeRawBufferPointer(rebasing: stretch.bytes[start..<whole]), at: offset)
+            try turn.write(UnsafeRawBufferPointer(rebasing: stretch.bytes[start..<whole]), at: offset)
         }
         try withCluster(clusters.upperBound, of: stretch) {
-            try file.write($0, at: offset + UInt64(whole - start))
+            try turn.write($0, at: offset + UInt64(whole - start))
         }
     }
 
-    /// Writes the entries of the clusters from guest offset `start` on.
-    private func store(_ entries: [UInt64], from start: UInt64) throws {
+    /// Entries that are written at one place of a table.
+    private struct TablePart {
+        let entries: [UInt64]
+        let offset: UInt64
+    }
+
+    /// Where the entries of the clusters from guest offset `start` on are written; tables that are
+    /// not there are made.
+    private func parts(of entries: [UInt64], from start: UInt64) throws -> [TablePart] {
+        var parts: [TablePart] = []
         var index = 0
         while index < entries.count {
             let position = start + UInt64(index) * header.clusterLength
@@ -197,10 +227,15 @@ package final class Qcow2Sink: ImageSink {
             let part = entries[index..<index + count]
             if part.contains(where: { $0 != 0 }) {
                 let table = try table(position / header.l2Reach)
-                try part.map(\.bigEndian).withUnsafeBytes { try file.write($0, at: table + first * 8) }
+                parts.append(TablePart(entries: part.map(\.bigEndian), offset: table + first * 8))
             }
             index += count
         }
+        return parts
+    }
+
+    private func write(_ part: TablePart, in turn: TargetFile.Turn) throws {
+        try part.entries.withUnsafeBytes { try turn.write($0, at: part.offset) }
     }
 
     /// Where the L2 table at `index` of the L1 table lies; it is made where there is none.

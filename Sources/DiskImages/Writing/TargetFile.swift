@@ -139,7 +139,23 @@ package final class TargetFile: Sendable {
 
     /// Writes all of `bytes` at `offset`.
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
-        try turn.withLock { _ in try writeWhole(bytes, to: descriptor, at: offset, of: partialPath) }
+        try inOneTurn { try $0.write(bytes, at: offset) }
+    }
+
+    /// Hands `body` what writes to the file, and lets nobody else write until it ends: what is
+    /// little and belongs to much need not wait for another turn.
+    package func inOneTurn(_ body: (Turn) throws -> Void) throws {
+        try turn.withLock { _ in try body(Turn(file: self)) }
+    }
+
+    /// Writes to a file while nobody else does.
+    package struct Turn {
+        fileprivate let file: TargetFile
+
+        /// Writes all of `bytes` at `offset`.
+        package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+            try writeWhole(bytes, to: file.descriptor, at: offset, of: file.partialPath)
+        }
     }
 
     /// From now on `writeOrShare` shares what it can.

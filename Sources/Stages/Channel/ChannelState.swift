@@ -69,11 +69,13 @@ struct ChannelState<Element, Sender, Receiver> {
         case wait
     }
 
-    /// The oldest element, and the senders whose elements there is room for now.
+    /// The oldest element, and the senders whose elements there is room for now. They wait until
+    /// half of the queue is gone: whoever sends one after the other is woken once for many.
     mutating func receive() -> ReceiveAction {
         guard !queue.isEmpty else { return isFinished ? .end : .wait }
         let first = queue.removeFirst()
         weight -= first.weight
+        guard weight <= limit / 2 else { return .element(first.element, admitted: []) }
         var admitted: [Sender] = []
         while let next = senders.first, queue.isEmpty || weight + next.weight <= limit {
             queue.append((next.element, next.weight))
