@@ -60,7 +60,7 @@ test: packages ## everything: packages, lint, release build, unit tests, integra
 test-build: ## the release binary and the Swift tests, which are linked with its modules
 	@.ci/packages build
 	@.ci/testing $(TESTING)
-	$(BUILD) --build-tests
+	$(BUILD) --product droverPackageTests
 
 unit-test: test-build ## the Swift tests, all of them (`swift test --filter NAME` for some)
 	$(SWIFT) test -c release --skip-build

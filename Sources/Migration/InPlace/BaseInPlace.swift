@@ -9,10 +9,25 @@ internal import SystemPackage
 struct BaseInPlace {
     private static let pieceLength: UInt64 = 1 << 20
 
+    /// Where it has its disk.
+    private enum Holding {
+        /// From the file's start to its end.
+        case whole
+        /// Behind a bitmap that says which sectors there are.
+        case marked(CowHeader)
+
+        /// Where the disk begins in the file, in bytes.
+        var offset: UInt64 {
+            switch self {
+            case .whole: 0
+            case .marked(let header): header.geometry.dataOffset
+            }
+        }
+    }
+
     let file: PatchedFile
     let layer: ImageLayer
-    /// nil of a raw one.
-    private let header: CowHeader?
+    private let holding: Holding
     private let image: FilePath
 
     /// Locks the file of `layer`. Throws `badData` where it is of a kind that nothing is merged
@@ -20,9 +35,9 @@ struct BaseInPlace {
     init(_ layer: ImageLayer, under overlay: OverlayInPlace, options: ChainOptions) throws {
         (self.layer, image) = (layer, overlay.path)
         if layer.isRaw {
-            header = nil
+            holding = .whole
         } else if let content = layer.content as? CowContent {
-            header = content.header
+            holding = .marked(content.header)
             guard CowLayout.writable.contains(content.header.layout) else {
                 throw MigrationError(
                     .badData, "\(layer.path): is \(content.header.layout.rawValue), which is not written")
@@ -48,7 +63,7 @@ struct BaseInPlace {
 
     /// Throws `badData` where the base cannot hold what `overlay` does.
     func checkHolds(_ overlay: OverlayInPlace) throws {
-        guard let header else { return }
+        guard case .marked(let header) = holding else { return }
         let length = overlay.header.geometry.guestLength
         guard length <= header.geometry.guestLength else {
             throw MigrationError(
@@ -85,7 +100,7 @@ struct BaseInPlace {
         let journal = try JournalWriter(
             of: file,
             Journal.Head(.commit, of: file.identity(), partner: overlay.file.identity(), mtime: mtime))
-        if let header {
+        if case .marked(let header) = holding {
             var bits = try BitmapChanges(file, header, journal)
             try overlay.forEachHeld { range, _ in
                 try bits.set(range.lowerBound / sectorSize..<range.upperBound / sectorSize)
@@ -102,12 +117,15 @@ struct BaseInPlace {
         var merged: UInt64 = 0
         options.progress.begin(
             Progress.Snapshot(name: image.description, length: overlay.header.geometry.guestLength))
-        // A longer overlay lengthens a raw base; a UML layout's is as long as it, to the byte.
-        let limit = overlay.header.layout.isUML ? layer.file.length : .max
-        if header == nil, !overlay.header.layout.isUML,
-            overlay.header.geometry.guestLength > layer.guestLength
-        {
-            try file.lengthen(to: overlay.header.geometry.guestLength)
+        var limit = UInt64.max
+        if case .whole = holding {
+            // A longer overlay lengthens it; a UML layout's is as long as it, to the byte.
+            let length = overlay.header.geometry.guestLength
+            if overlay.header.layout.isUML {
+                limit = layer.file.length
+            } else if length > layer.guestLength {
+                try file.lengthen(to: length)
+            }
         }
         try overlay.forEachHeld { range, content in
             var position = range.lowerBound
@@ -132,8 +150,8 @@ struct BaseInPlace {
         _ content: Extent.Content, _ start: UInt64, _ range: Range<UInt64>, _ source: ChunkReader,
         _ buffer: AlignedBuffer, _ limit: UInt64
     ) throws {
-        let offset = header.map { $0.geometry.dataOffset } ?? 0
-        let end = header == nil ? min(range.upperBound, limit) : range.upperBound
+        let offset = holding.offset
+        let end = min(range.upperBound, limit)
         guard end > range.lowerBound else { return }
         let count = Int(end - range.lowerBound)
         guard case .data(let place) = content else {
