@@ -26,12 +26,17 @@ let package = Package(
         .systemLibrary(name: "CLZ4", path: "Drover/CLZ4", pkgConfig: "liblz4"),
         .systemLibrary(name: "CYAML", path: "Drover/CYAML", pkgConfig: "yaml-0.1"),
         .target(name: "CLinux", path: "Drover/CLinux"),
-        .target(name: "Linux", dependencies: linux, path: "Drover/Linux", swiftSettings: settings),
+        .target(name: "CCurl", path: "Drover/CCurl"),
+        .target(
+            name: "CRelease", path: "Drover/CRelease",
+            cSettings: [.define("DROVER_VERSION", to: "\"fuzzed\"")]),
+        .target(
+            name: "Linux", dependencies: linux + ["CRelease"], path: "Drover/Linux", swiftSettings: settings),
         .target(name: "JSON", path: "Drover/JSON", swiftSettings: settings),
         .target(name: "ImageFormats", path: "Drover/ImageFormats", swiftSettings: settings),
         .target(
             name: "DiskImages",
-            dependencies: linux + ["Linux", "JSON", "ImageFormats", "CXXHash", "CZlib", "CZstd"],
+            dependencies: linux + ["Linux", "JSON", "ImageFormats", "CCurl", "CXXHash", "CZlib", "CZstd"],
             path: "Drover/DiskImages",
             swiftSettings: settings),
         .target(

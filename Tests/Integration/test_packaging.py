@@ -259,6 +259,26 @@ class InstallTests(InstalledCase):
         self.assertRegex(drover("--version").out.strip(), rf"^{re.escape(release)}(~git(\d{{8}})?\.[0-9a-f]{{7,}})?$")
 
 
+class FuzzerTests(unittest.TestCase):
+    def test_its_package_has_whatever_the_sources_import(self):
+        """It is compiled by `make fuzz` alone, and would not be missed until then."""
+        folder = REPOSITORY / "Tests" / "Fuzz"
+        ours = {path.name for path in (REPOSITORY / "Sources").iterdir()}
+        targets = json.loads(run_tool("swift", "package", "--package-path", folder, "dump-package"))["targets"]
+        needs = {target["name"]: {name[0] for one in target["dependencies"] for name in one.values()} for target in targets}
+        self.assertGreater(len(needs), 10)
+
+        def reached(name):
+            return {name}.union(*(reached(other) for other in needs.get(name, ())))
+
+        for target in targets:
+            for source in (folder / (target.get("path") or target["name"])).rglob("*.swift"):
+                if "Replay" in source.parts:
+                    continue
+                imports = re.findall(r"^(?:\w+ )?import (\w+)", source.read_text(), re.MULTILINE)
+                self.assertLessEqual(set(imports) & ours, reached(target["name"]), source)
+
+
 class ReleaseTests(DroverCase):
     def test_only_a_release_is_one(self):
         """In a repository of its own: a day in the changelog, nothing uncommitted, a tag."""
