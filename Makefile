@@ -17,8 +17,11 @@ TESTING     := .build/testing
 # The Swift tests may import what is internal, so that they are linked with the very modules that are shipped.
 BUILD       := $(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -cross-module-optimization -Xswiftc -gnone \
                -Xswiftc -enable-testing -Xswiftc -I$(TESTING) -Xlinker -L$(TESTING)
-define build
+define prepare
+	@.ci/packages build
 	@.ci/testing $(TESTING)
+endef
+define build
 	$(BUILD) --product drover
 	$(BUILD) --product NBDPlugin
 	@.ci/plugin .build/release
@@ -37,15 +40,18 @@ export DROVER_VERSION ?= $(shell .ci/version)
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-build unit-test integration-test crash-matrix powercut fuzz test-sanitizers lint format bench install uninstall deb release \
+.PHONY: help prepare build demo test test-build unit-test integration-test crash-matrix powercut fuzz test-sanitizers lint format bench install uninstall deb release \
         packages clean
 
 help: ## list these targets
 	@echo "Drover moves herds of copy-on-write disk images. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build the release binary, .build/release/drover, and nbdkit's plugin beside it (installs missing build packages)
-	@.ci/packages build
+# Once, whoever builds beside it.
+prepare:
+	$(prepare)
+
+build: prepare ## build the release binary, .build/release/drover, and nbdkit's plugin beside it (installs missing build packages)
 	$(build)
 
 demo: build ## migrate a small fleet of real guests into demo-out/, kill it on the way, resume, verify
@@ -57,9 +63,7 @@ test: packages ## everything: packages, lint, release build, unit tests, integra
 	@$(MAKE) --no-print-directory -j2 lint test-build
 	@$(MAKE) --no-print-directory -j2 unit-test integration-test
 
-test-build: ## the release binary and the Swift tests, which are linked with its modules
-	@.ci/packages build
-	@.ci/testing $(TESTING)
+test-build: prepare ## the release binary and the Swift tests, which are linked with its modules
 	$(BUILD) --product droverPackageTests
 
 unit-test: test-build ## the Swift tests, all of them (`swift test --filter NAME` for some)
@@ -117,7 +121,7 @@ install deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/
 
 # Only where there is none yet: `sudo make install` after `make build` compiles nothing as root.
 $(DROVER):
-	@.ci/packages build
+	$(prepare)
 	$(build)
 
 $(PLUGIN): $(DROVER)

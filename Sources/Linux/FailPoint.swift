@@ -24,13 +24,20 @@ package enum FailPoint: String, CaseIterable, Sendable {
     /// All is done but to say so.
     case named
 
-    /// What a test does when a move reaches one of them, in the task that it runs the move in;
-    /// what it throws ends the move there.
-    @TaskLocal package static var reached: (@Sendable (FailPoint) throws -> Void)?
+    /// What a test does when a move reaches one of them; what it throws ends the move there. A type
+    /// of its own: the optimizer loses that of a closure that is local to a task.
+    package struct Watch: Sendable {
+        fileprivate let reached: @Sendable (FailPoint) throws -> Void
+
+        package init(_ reached: @escaping @Sendable (FailPoint) throws -> Void) { self.reached = reached }
+    }
+
+    /// Set by a test in the task that it runs the move in.
+    @TaskLocal package static var watch: Watch?
 
     /// Says that this is the moment.
     @inline(__always)
     package func pass() throws {
-        try FailPoint.reached?(self)
+        try FailPoint.watch?.reached(self)
     }
 }

@@ -87,6 +87,9 @@ package struct Workers: Sendable {
     private func end() {
         let ids = waiting.withLock { waiting in
             waiting.isOver = true
+            // Taken out, so that nobody else has it: the thread sanitizer does not see that a set
+            // is copied before it is changed.
+            defer { waiting.ids = [] }
             return waiting.ids
         }
         for id in ids { slots.withdraw(id) }

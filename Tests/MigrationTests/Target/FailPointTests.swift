@@ -21,7 +21,7 @@ struct FailPointTests {
         at point: FailPoint, _ number: Int = 1, _ move: () async throws -> Void
     ) async throws -> Bool {
         let count = Locked(0)
-        let reach = { @Sendable (reached: FailPoint) in
+        let watch = FailPoint.Watch { reached in
             guard reached == point else { return }
             let isTime = count.withLock { count in
                 count += 1
@@ -30,7 +30,7 @@ struct FailPointTests {
             if isTime { throw Died() }
         }
         do {
-            try await FailPoint.$reached.withValue(reach) { try await move() }
+            try await FailPoint.$watch.withValue(watch) { try await move() }
             return false
         } catch is Died {
             return true
