@@ -13,7 +13,7 @@ from pathlib import Path
 
 from archive_codec import digest
 from cow_writer import CowWriter, set_mtime
-from harness import MIB, SECTOR, DroverCase, drover, run_tool
+from harness import MIB, SECTOR, DroverCase, binary, drover, run_tool
 from reference import open_chain
 
 SEED = os.environ.get("DROVER_SEED") or str(random.SystemRandom().randrange(10**9))
@@ -176,6 +176,12 @@ class RebaseTests(InPlaceCase):
                 if path == image:
                     self.fails(66, "rebase", "-b", base, image)
                 self.fails(66, "commit", image)
+                # A number that is closed twice may be another file's the second time.
+                trace = self.path("trace")
+                run_tool("strace", "-f", "-qq", "-o", trace, "-e", "trace=close", binary(), "commit", image, codes=(66,))
+                calls = Path(trace).read_text()
+                self.assertIn("close(", calls)
+                self.assertNotIn("EBADF", calls)
 
 
 class CommitTests(InPlaceCase):

@@ -24,15 +24,10 @@ package final class JournalWriter {
         }
         let bytes = head.serialized
         digest = ContentDigest(of: bytes)
-        do {
-            let access = try file.access()
-            try access.give(to: descriptor, place.path, orMode: access.mode & 0o644)
-            try write(bytes)
-        } catch {
-            place.remove()
-            close(descriptor)
-            throw error
-        }
+        // Where one of these throws, `deinit` removes and closes it.
+        let access = try file.access()
+        try access.give(to: descriptor, place.path, orMode: access.mode & 0o644)
+        try write(bytes)
     }
 
     deinit {

@@ -19,17 +19,17 @@ package final class PatchedFile: Sendable {
         guard descriptor >= 0 else {
             throw DiskImageError.system(path, "cannot be opened for writing", .current, .unavailable)
         }
-        self.descriptor = descriptor
         var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            close(descriptor)
+        let isExamined = fstat(descriptor, &status) == 0
+        (self.descriptor, nameCount) = (descriptor, UInt64(status.st_nlink))
+        // From here on `deinit` closes it, also where this throws: closed twice, its number may be
+        // another file's the second time.
+        guard isExamined, status.st_mode & S_IFMT == S_IFREG else {
             throw DiskImageError(.badData, path, "is no regular file, and is not changed in place")
         }
-        nameCount = UInt64(status.st_nlink)
         var process: pid_t = 0
         let isLocked = clinux_lock_holder(descriptor, 1, &process) == 1
         guard !isLocked, clinux_lock_exclusive(descriptor) == 0 else {
-            close(descriptor)
             let who = process > 0 ? "process \(process)" : "another process"
             throw DiskImageError(
                 .unavailable, path, "is locked by \(who) (stop whatever uses it: it is changed in place)")
